@@ -1,0 +1,202 @@
+//! What an agent CLI is, as data: how it is launched and resumed, what its screen looks like, where
+//! it keeps its record of a conversation, how its context is reset.
+//!
+//! Built-in definitions are the files in `src/runtime/builtin/`, embedded in the binary. A roster's
+//! `runtimes:` section overrides any key of one, or adds a new one. Nothing else in mosaic knows an
+//! agent CLI by name.
+
+pub mod builtin;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A runtime as written in YAML: every key optional, so that the same type serves the built-in
+/// files and a roster's overrides. [`RuntimeSpec::over`] lays one on another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeSpec {
+    /// One line: what this agent CLI is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The program: a name looked up on PATH, or an absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Arguments of every start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Arguments added by `permissions: skip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_args: Option<Vec<String>>,
+    /// Arguments that choose a model; `{model}` becomes the agent's `model_hint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_args: Option<Vec<String>>,
+    /// Environment of every agent of this runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+    /// How a conversation is named at the first start and taken up again later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Conversation>,
+    /// The text typed to reset the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset: Option<ResetCommands>,
+    /// What the screen looks like; without it nothing is ever typed into the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screen: Option<ScreenRules>,
+    /// Where and how the agent records what it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Transcript>,
+    /// A channel by which the agent itself reports its state to mosaic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reports: Option<Reports>,
+    /// Set when the agent is a server that speaks HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeSpec>,
+    /// Memory in bytes below which the agent is killed while idle; a lower limit draws a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_memory: Option<u64>,
+    /// How a person installs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
+}
+
+/// How conversations are identified on the command line. In the argument lists, `{id}` is a UUID
+/// that mosaic makes and records, `{file}` a file in mosaic's state directory, `{dir}` a directory
+/// of the agent's own there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Conversation {
+    /// Arguments that start a conversation under the recorded name.
+    pub first: Vec<String>,
+    /// Arguments that take the recorded conversation up again.
+    pub resume: Vec<String>,
+    /// Glob (one `*` a path segment, `~` for home, `${VAR:-default}` from the agent's environment) of
+    /// the file whose existence says that the conversation can be resumed. Absent: `resume` is
+    /// right from the second start on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exists: Option<String>,
+}
+
+/// Texts that reset an agent's context. Each is typed as a whole input line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResetCommands {
+    /// Empties the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clear: Option<String>,
+    /// Begins a new conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+}
+
+/// How to read a screen. Patterns are regular expressions matched against single rows, from which
+/// trailing white space is cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScreenRules {
+    /// Where the input box is.
+    pub input: InputBox,
+    /// A row below the last output that shows work going on.
+    #[serde(default)]
+    pub working: Vec<String>,
+    /// Rows of an open dialog. All patterns of one entry must match somewhere in the visible part below the last rule.
+    #[serde(default)]
+    pub dialog: Vec<String>,
+    /// What a collapsed paste looks like inside the box; group 1 is the number of further lines or of
+    /// characters.
+    #[serde(default)]
+    pub collapsed: Vec<String>,
+    /// Milliseconds to wait between the paste and Enter.
+    #[serde(default)]
+    pub enter_delay_ms: u64,
+}
+
+/// The input box: the rows between two rule rows, the lowest such pair on the screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputBox {
+    /// A rule row above the box.
+    pub top: String,
+    /// A rule row below the box.
+    pub bottom: String,
+    /// What the first row of the box starts with, without trailing blanks; empty for none.
+    #[serde(default)]
+    pub glyph: String,
+}
+
+/// Where the agent records conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transcript {
+    /// Glob of the file, with the variables of [`Conversation`].
+    pub file: String,
+    /// Its format.
+    pub format: TranscriptFormat,
+}
+
+/// Known formats of conversation records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TranscriptFormat {
+    /// JSON lines of Claude Code: `type: user` with `message.content`.
+    Claude,
+    /// JSON lines of pi: `type: message` with `message.role` user.
+    Pi,
+    /// JSON lines of mosaic's demo agent.
+    Demo,
+}
+
+/// How an agent reports its own state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reports {
+    /// Claude Code hooks, given by a settings file that mosaic owns (`--settings`).
+    ClaudeHooks,
+    /// A pi extension that mosaic owns (`--extension`).
+    PiExtension,
+    /// State lines in the demo agent's transcript.
+    DemoTranscript,
+}
+
+/// An agent that is an HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Environment variable for the port mosaic chose.
+    pub port_env: String,
+    /// Environment variable for the secret mosaic made.
+    pub secret_env: String,
+    /// Path answered with 200 once the server is ready, without credentials.
+    pub health_path: String,
+}
+
+impl RuntimeSpec {
+    /// Lays `self` over `base`: every key present here wins whole, but `env`, which is merged.
+    #[must_use]
+    pub fn over(self, base: &RuntimeSpec) -> RuntimeSpec {
+        let env = match (self.env, base.env.clone()) {
+            (Some(mine), Some(mut under)) => {
+                under.extend(mine);
+                Some(under)
+            }
+            (mine, under) => mine.or(under),
+        };
+        RuntimeSpec {
+            description: self.description.or_else(|| base.description.clone()),
+            command: self.command.or_else(|| base.command.clone()),
+            args: self.args.or_else(|| base.args.clone()),
+            permission_args: self.permission_args.or_else(|| base.permission_args.clone()),
+            model_args: self.model_args.or_else(|| base.model_args.clone()),
+            env,
+            conversation: self.conversation.or_else(|| base.conversation.clone()),
+            reset: self.reset.or_else(|| base.reset.clone()),
+            screen: self.screen.or_else(|| base.screen.clone()),
+            transcript: self.transcript.or_else(|| base.transcript.clone()),
+            reports: self.reports.or(base.reports),
+            node: self.node.or_else(|| base.node.clone()),
+            min_memory: self.min_memory.or(base.min_memory),
+            install: self.install.or_else(|| base.install.clone()),
+        }
+    }
+}
