@@ -11,7 +11,7 @@ use crate::names::AgentName;
 use crate::runtime::RuntimeSpec;
 
 /// All agents of one roster, in the roster's order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     /// Name of the dedicated tmux socket.
     pub socket_name: String,
@@ -22,7 +22,7 @@ pub struct Fleet {
 }
 
 /// One agent with everything decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     /// Also session, systemd instance and file name.
     pub name: AgentName,
@@ -64,6 +64,10 @@ pub struct Agent {
     pub restart: Restart,
     /// Pause before it comes back, in milliseconds.
     pub restart_delay_ms: u64,
+    /// How often it may be started before it counts as failed.
+    pub start_limit: StartLimit,
+    /// How long a start waits for the agent to stand at its prompt, in milliseconds; 0 for not at all.
+    pub ready_timeout_ms: u64,
     /// Whether a restarted agent takes its conversation up again.
     pub resume: Resume,
 }
@@ -196,6 +200,26 @@ pub enum Restart {
     Always,
     /// It stays down.
     Never,
+}
+
+/// How often an agent may be started before it counts as failed: what ends a crash loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartLimit {
+    /// Starts.
+    pub burst: u32,
+    /// Within this time, in milliseconds.
+    pub interval_ms: u64,
+}
+
+impl Default for StartLimit {
+    /// Five starts in five minutes: a crash loop that burns quota ends within a minute, while an
+    /// agent that dies once a day comes back for ever.
+    fn default() -> Self {
+        Self {
+            burst: 5,
+            interval_ms: 300_000,
+        }
+    }
 }
 
 /// Whether a restarted agent takes its conversation up again.

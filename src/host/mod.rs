@@ -1,0 +1,10 @@
+//! The doors: everything that touches the machine goes through one of these modules. Elsewhere
+//! there are pure functions, or code that calls these.
+
+pub mod files;
+pub mod lock;
+pub mod manager;
+pub mod process;
+pub mod procfs;
+pub mod tmux;
+pub mod tty;

@@ -1,0 +1,253 @@
+//! Runs other programs to their end: with a deadline, with text on standard input, never through a
+//! shell. Replacing this process and starting supervised children are in [`crate::terminal`].
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// What a finished program left.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output, bytes that are no UTF-8 replaced.
+    pub stdout: String,
+    /// Standard error, likewise, trimmed.
+    pub stderr: String,
+}
+
+/// Why a program could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not be started.
+    #[error("cannot start `{program}`: {error}")]
+    Start {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// It did not end in time and was killed.
+    #[error("`{program}` did not answer within {seconds} s")]
+    Timeout {
+        /// The program.
+        program: String,
+        /// The deadline that passed.
+        seconds: f64,
+    },
+    /// A pipe broke in a way that is not the program's doing.
+    #[error("cannot talk to `{program}`: {error}")]
+    Pipe {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+}
+
+/// Starts a command for [`run`].
+#[allow(clippy::disallowed_methods, reason = "this is the door")]
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(program)
+}
+
+/// Runs a command to its end and collects what it prints. The child is killed when `timeout`
+/// passes; nothing of it is left behind.
+///
+/// # Errors
+/// It could not be started, or did not end in time. An exit status other than zero is no error here.
+pub fn run(mut command: Command, input: Option<&[u8]>, timeout: Duration) -> Result<Output, RunError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let deadline = Instant::now() + timeout;
+    command
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| RunError::Start {
+        program: program.clone(),
+        error,
+    })?;
+    let result = converse(&mut child, input, deadline);
+    match result {
+        Ok(Some((stdout, stderr))) => {
+            if let Some(status) = wait_until(&mut child, deadline).map_err(|error| RunError::Pipe {
+                program: program.clone(),
+                error,
+            })? {
+                return Ok(Output {
+                    status,
+                    stdout: String::from_utf8_lossy(&stdout).into_owned(),
+                    stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
+                });
+            }
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(RunError::Pipe { program, error });
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(RunError::Timeout {
+        program,
+        seconds: timeout.as_secs_f64(),
+    })
+}
+
+/// Feeds and drains the child's pipes in one poll loop, so that neither side can block the other.
+/// `None` when the deadline passed.
+fn converse(
+    child: &mut Child,
+    input: Option<&[u8]>,
+    deadline: Instant,
+) -> std::io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let mut stdin = child.stdin.take();
+    let mut pending = input.unwrap_or_default();
+    if let Some(pipe) = &stdin {
+        rustix::io::ioctl_fionbio(pipe, true)?;
+    }
+    let mut stdout = child.stdout.take();
+    let mut stderr = child.stderr.take();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut buffer = vec![0u8; 64 * 1024];
+    while stdout.is_some() || stderr.is_some() || stdin.is_some() {
+        if pending.is_empty() {
+            stdin = None;
+            if stdout.is_none() && stderr.is_none() {
+                break;
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut fds = Vec::with_capacity(3);
+        if let Some(pipe) = &stdout {
+            fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+        }
+        if let Some(pipe) = &stderr {
+            fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+        }
+        if let Some(pipe) = &stdin {
+            fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::OUT));
+        }
+        match poll(&mut fds, Some(&timespec(left))) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        let mut ready = fds.iter().map(|f| !f.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        let out_ready = stdout.is_some() && ready.next() == Some(true);
+        let err_ready = stderr.is_some() && ready.next() == Some(true);
+        let in_ready = stdin.is_some() && ready.next() == Some(true);
+        if out_ready && let Some(pipe) = &mut stdout {
+            match pipe.read(&mut buffer)? {
+                0 => stdout = None,
+                n => out.extend_from_slice(&buffer[..n]),
+            }
+        }
+        if err_ready && let Some(pipe) = &mut stderr {
+            match pipe.read(&mut buffer)? {
+                0 => stderr = None,
+                n => err.extend_from_slice(&buffer[..n]),
+            }
+        }
+        if in_ready && let Some(pipe) = &mut stdin {
+            match pipe.write(pending) {
+                Ok(n) => pending = &pending[n..],
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                // The program has read enough; its status tells the rest.
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => pending = &[],
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(Some((out, err)))
+}
+
+/// Waits for a child until the deadline; `None` when it passed.
+fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
+    let pid = rustix::process::Pid::from_child(child);
+    if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Err(rustix::io::Errno::INTR) if !left.is_zero() => {}
+                _ => return child.try_wait(),
+            }
+        }
+    }
+    while Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+    }
+    Ok(None)
+}
+
+/// A poll timeout.
+pub fn timespec(d: Duration) -> rustix::time::Timespec {
+    rustix::time::Timespec {
+        tv_sec: d.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: d.subsec_nanos().into(),
+    }
+}
+
+/// Looks a program up as a shell would: a name on `path` (colon-separated), a path as it is,
+/// relative to `cwd`.
+pub fn find_program(program: &str, path: &str, cwd: &Path) -> Option<std::path::PathBuf> {
+    which::which_in(program, Some(path), cwd).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut c = command("/bin/sh");
+        c.args(["-c", script]);
+        c
+    }
+
+    #[test]
+    fn large_text_goes_both_ways_without_deadlock() {
+        let text = vec![b'x'; 3_000_000];
+        let out = run(sh("cat; echo done >&2"), Some(&text), Duration::from_secs(20)).unwrap();
+        assert_eq!(out.stdout.len(), text.len());
+        assert_eq!(out.stderr, "done");
+        assert!(out.status.success());
+    }
+
+    #[test]
+    fn a_hung_program_is_killed_in_time() {
+        let begun = Instant::now();
+        let e = run(sh("exec sleep 60"), None, Duration::from_millis(150)).unwrap_err();
+        assert!(matches!(e, RunError::Timeout { .. }), "{e}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_program_that_reads_nothing_is_no_error() {
+        let text = vec![b'x'; 1_000_000];
+        let out = run(sh("exit 7"), Some(&text), Duration::from_secs(20)).unwrap();
+        assert_eq!(out.status.code(), Some(7));
+    }
+
+    #[test]
+    fn a_missing_program_says_so() {
+        let e = run(command("/nonexistent/program"), None, Duration::from_secs(1)).unwrap_err();
+        assert!(e.to_string().contains("/nonexistent/program"), "{e}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What the kernel says of a process, from /proc.
+
+/// Facts from `/proc/PID/stat` (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Name of the program, as the process may have set it itself; at most 15 bytes.
+    pub comm: String,
+    /// `R`, `S`, `T`, `Z` …
+    pub state: char,
+    /// Parent.
+    pub ppid: i32,
+    /// Session id.
+    pub session: i32,
+    /// Device number of the controlling terminal, 0 for none.
+    pub tty: u32,
+    /// Start time in clock ticks since boot: with the pid, it names a process for good.
+    pub start: u64,
+}
+
+/// Parses a stat line. The name stands in parentheses and may itself hold any character.
+pub fn parse_stat(text: &str) -> Option<Stat> {
+    let open = text.find('(')?;
+    let close = text.rfind(')')?;
+    let rest: Vec<&str> = text.get(close + 1..)?.split_ascii_whitespace().collect();
+    Some(Stat {
+        comm: text.get(open + 1..close)?.to_owned(),
+        state: rest.first()?.chars().next()?,
+        ppid: rest.get(1)?.parse().ok()?,
+        session: rest.get(3)?.parse().ok()?,
+        // Printed as a signed number by old kernels.
+        tty: u32::try_from(rest.get(4)?.parse::<i64>().ok()? & 0xffff_ffff).ok()?,
+        start: rest.get(19)?.parse().ok()?,
+    })
+}
+
+/// Reads a process's facts; `None` when there is no such process.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The device number that /proc uses for a terminal's path, e.g. `/dev/pts/3`.
+pub fn tty_number(path: &str) -> Option<u32> {
+    let meta = rustix::fs::stat(path).ok()?;
+    let (major, minor) = (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev));
+    // proc(5): minor in bits 31–20 and 7–0, major in 15–8.
+    Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+}
+
+/// All processes below one, children first listed before their own children. Empty where /proc
+/// cannot be read.
+pub fn descendants(root: i32) -> Vec<i32> {
+    let mut parents = Vec::new();
+    if let Ok(dir) = std::fs::read_dir("/proc") {
+        for entry in dir.flatten() {
+            if let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok())
+                && let Some(stat) = stat(pid)
+                && stat.state != 'Z'
+            {
+                parents.push((pid, stat.ppid));
+            }
+        }
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+/// The control group of a process in systemd's own hierarchy; `None` without one.
+pub fn cgroup(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    cgroup_of(&text)
+}
+
+/// Picks systemd's line: `name=systemd` on hybrid and v1 systems, `0::` on v2.
+fn cgroup_of(text: &str) -> Option<String> {
+    let field = |line: &str, key: &str| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        (controllers == key).then(|| path.to_owned())
+    };
+    text.lines()
+        .find_map(|l| field(l, "name=systemd"))
+        .or_else(|| text.lines().find_map(|l| field(l, "")))
+}
+
+/// Identity of this boot, so that records of processes from before it are not believed.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|s| s.trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks_is_read() {
+        let stat = parse_stat(
+            "42 (a) b (c) S 1 42 40 34817 42 4194304 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0",
+        )
+        .unwrap();
+        assert_eq!((stat.comm.as_str(), stat.ppid, stat.session, stat.tty, stat.start), ("a) b (c", 1, 40, 34817, 987_654));
+        assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(stat(own).unwrap().state, 'R');
+        assert!(descendants(stat(own).unwrap().ppid).contains(&own));
+    }
+
+    #[test]
+    fn systemds_own_hierarchy_wins() {
+        let hybrid = "12:pids:/x\n1:name=systemd:/user.slice/a.service\n0::/other\n";
+        assert_eq!(cgroup_of(hybrid).as_deref(), Some("/user.slice/a.service"));
+        assert_eq!(cgroup_of("0::/user.slice/b.service\n").as_deref(), Some("/user.slice/b.service"));
+    }
+}

@@ -1,0 +1,182 @@
+//! What running agents leave behind for others to read: who runs where (run records), which
+//! conversation is whose, port and secret of servers, and the fleet's event log.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::host::{files, procfs};
+use crate::paths::Paths;
+
+/// The event log is rotated at this size: weeks of a fleet, and still quick to read.
+const EVENTS_LIMIT: u64 = 5 * 1024 * 1024;
+
+/// Written by an agent's process right before it becomes the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Format version.
+    pub version: u32,
+    /// Process of the agent.
+    pub pid: i32,
+    /// Start of that process in clock ticks; with the boot it names the process for good.
+    pub start_ticks: u64,
+    /// The boot.
+    pub boot: String,
+    /// [`crate::launch::Launch::digest`] of what was started.
+    pub digest: String,
+    /// Pane id.
+    pub pane: String,
+    /// Terminal.
+    pub tty: PathBuf,
+    /// When.
+    pub started: jiff::Timestamp,
+    /// Conversation given to the agent, where the runtime has a way to name one.
+    pub conversation: Option<String>,
+    /// It was told to resume that conversation.
+    pub resumed: bool,
+    /// Transcript of the conversation, where its place is known from the start.
+    #[serde(default)]
+    pub transcript: Option<PathBuf>,
+}
+
+impl Run {
+    /// Whether the recorded process still lives and is the same one.
+    pub fn alive(&self) -> bool {
+        self.boot == procfs::boot_id() && self.process_alive()
+    }
+
+    fn process_alive(&self) -> bool {
+        procfs::stat(self.pid).is_some_and(|s| s.start == self.start_ticks && s.state != 'Z')
+    }
+
+    /// Reads an agent's record; `None` when it never started since boot.
+    ///
+    /// # Errors
+    /// Damaged.
+    pub fn load(paths: &Paths, agent: &str) -> Result<Option<Self>> {
+        files::read_json(&paths.run(agent))
+    }
+}
+
+/// Which conversation an agent has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationRecord {
+    /// Format version.
+    pub version: u32,
+    /// Runtime it belongs to: another one could not resume it.
+    pub runtime: String,
+    /// Directory it belongs to, for the same reason.
+    pub directory: PathBuf,
+    /// The id.
+    pub id: String,
+    /// Its file, where the agent has said so.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// The agent was started with it at least once.
+    #[serde(default)]
+    pub begun: bool,
+    /// Earlier ones, newest last.
+    #[serde(default)]
+    pub earlier: Vec<String>,
+}
+
+/// Port and secret of an agent that is a server. Mode 0600.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Format version.
+    pub version: u32,
+    /// TCP port on loopback.
+    pub port: u16,
+    /// Shared secret.
+    pub secret: String,
+}
+
+/// One line of the event log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: jiff::Timestamp,
+    /// Agent, or the holder session's name.
+    pub agent: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum What {
+    /// The agent's program was started.
+    Started {
+        /// Process.
+        pid: i32,
+        /// Pane.
+        pane: String,
+        /// It resumed its conversation.
+        resumed: bool,
+    },
+    /// It stands at its prompt.
+    Ready {
+        /// Milliseconds since the start.
+        after_ms: u64,
+    },
+    /// It was not seen at its prompt in time.
+    NotReady {
+        /// What was seen instead.
+        seen: String,
+    },
+    /// It ended.
+    Exited {
+        /// `exited`, `killed`, `dumped`.
+        how: String,
+        /// Exit code, or the signal's name.
+        status: String,
+        /// systemd's result, or the supervisor's.
+        result: String,
+    },
+    /// It could not be started.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// Somebody asked for something.
+    Command {
+        /// What: start, stop, restart, reset, send.
+        verb: String,
+        /// Further words.
+        detail: String,
+    },
+}
+
+/// Appends an event. Never fails: an event log that cannot be written must not stop an agent; the
+/// failure goes to the log.
+pub fn event(paths: &Paths, agent: &str, what: What) {
+    let event = Event {
+        time: jiff::Timestamp::now(),
+        agent: agent.to_owned(),
+        what,
+    };
+    let line = serde_json::to_string(&event).unwrap_or_default();
+    if let Err(e) = files::append_line(&paths.events(), &line, EVENTS_LIMIT) {
+        tracing::warn!("{e}");
+    }
+}
+
+/// Reads the events of one agent, or of all, oldest first. Lines that cannot be read are left out.
+pub fn events(paths: &Paths, agent: Option<&str>) -> Vec<Event> {
+    let mut old = paths.events().into_os_string();
+    old.push(".1");
+    let mut all = Vec::new();
+    for path in [PathBuf::from(old), paths.events()] {
+        if let Ok(Some(text)) = files::read_optional(&path) {
+            all.extend(
+                text.lines()
+                    .filter_map(|l| serde_json::from_str::<Event>(l).ok())
+                    .filter(|e| agent.is_none_or(|a| a == e.agent)),
+            );
+        }
+    }
+    all
+}

@@ -1,0 +1,241 @@
+//! What agents say of themselves: a file of JSON lines per agent, written by Claude Code hooks, by a
+//! pi extension, or by the demo agent, all in one format. It tells which conversation the agent is
+//! in, what was submitted to it, and what it is doing, without looking at its screen.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::host::files;
+use crate::paths::Paths;
+
+/// Reports are cut back to their newest half at this size, at the agent's next start.
+const LIMIT: u64 = 2 * 1024 * 1024;
+
+/// Environment variable that tells a reporter where to write.
+pub const VARIABLE: &str = "MOSAIC_REPORTS";
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// When.
+    pub time: jiff::Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What an agent reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum What {
+    /// The agent is in this conversation from now on.
+    Session {
+        /// The agent's own id of it.
+        #[serde(default)]
+        id: Option<String>,
+        /// Its file; it may not exist yet.
+        #[serde(default)]
+        file: Option<PathBuf>,
+        /// `startup`, `resume`, `clear`, `new` …, as the agent calls it.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A message was submitted.
+    Prompt {
+        /// Its text as the agent took it.
+        text: String,
+    },
+    /// The agent began to work.
+    Working,
+    /// The agent's turn ended.
+    Idle,
+    /// The agent asks for approval.
+    Waiting {
+        /// For what.
+        #[serde(default)]
+        question: String,
+    },
+    /// The agent says it ends.
+    Ended {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+}
+
+/// An agent's report file.
+pub fn path(paths: &Paths, agent: &str) -> PathBuf {
+    paths.agent_dir(agent).join("reports.jsonl")
+}
+
+/// All reports, oldest first. Lines that are no reports are left out.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Report>> {
+    Ok(files::read_optional(path)?.map(|text| parse(&text)).unwrap_or_default())
+}
+
+/// Parses report lines.
+pub fn parse(text: &str) -> Vec<Report> {
+    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+}
+
+/// The reports at the end of the file: enough for the present state, whatever its size.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn tail(path: &Path) -> Result<Vec<Report>> {
+    use std::io::{Read as _, Seek as _};
+    // Holds the last several events even when prompts are long.
+    const TAIL: u64 = 64 * 1024;
+    let Ok(mut file) = std::fs::File::open(path) else {
+        return Ok(Vec::new());
+    };
+    let length = file.metadata().map(|m| m.len()).unwrap_or(0);
+    if length <= TAIL {
+        return read(path);
+    }
+    let mut bytes = Vec::new();
+    let read_tail = file
+        .seek(std::io::SeekFrom::Start(length - TAIL))
+        .and_then(|_| file.read_to_end(&mut bytes));
+    read_tail.map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(parse(text.split_once('\n').map_or("", |(_, rest)| rest)))
+}
+
+/// Adds a line.
+///
+/// # Errors
+/// The line is missing then.
+pub fn append(path: &Path, what: What) -> Result<()> {
+    let report = Report {
+        time: jiff::Timestamp::now(),
+        what,
+    };
+    files::append_line(path, &serde_json::to_string(&report).unwrap_or_default(), u64::MAX)
+}
+
+/// Cuts a large report file back; called before the agent starts, when nobody writes.
+///
+/// # Errors
+/// The old file is whole.
+pub fn trim(path: &Path) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|m| m.len() > LIMIT) {
+        let text = files::read_optional(path)?.unwrap_or_default();
+        let half = text.len() / 2;
+        let cut = text
+            .char_indices()
+            .find(|(i, c)| *i >= half && *c == '\n')
+            .map_or(text.len(), |(i, _)| i + 1);
+        files::write_atomic(path, &text.as_bytes()[cut..], files::PRIVATE)?;
+    }
+    Ok(())
+}
+
+/// The conversation the agent said last that it is in.
+pub fn last_session(reports: &[Report]) -> Option<(Option<String>, Option<PathBuf>)> {
+    reports.iter().rev().find_map(|r| match &r.what {
+        What::Session { id, file, .. } => Some((id.clone(), file.clone())),
+        _ => None,
+    })
+}
+
+/// Translates what a Claude Code hook is given on standard input. `None` for events that say
+/// nothing here. `SessionEnd` is not believed about which session ended: a failed `--resume` fires it
+/// with the unknown id.
+pub fn from_claude_hook(input: &str) -> Option<What> {
+    let v: serde_json::Value = serde_json::from_str(input).ok()?;
+    let text = |key: &str| v.get(key).and_then(|x| x.as_str()).map(str::to_owned);
+    Some(match text("hook_event_name")?.as_str() {
+        "SessionStart" => What::Session {
+            id: text("session_id"),
+            file: text("transcript_path").map(PathBuf::from),
+            reason: text("source").unwrap_or_default(),
+        },
+        "UserPromptSubmit" => What::Prompt {
+            text: text("prompt").unwrap_or_default(),
+        },
+        "Stop" => What::Idle,
+        "PreToolUse" | "PostToolUse" => What::Working,
+        "PermissionRequest" => {
+            let tool = text("tool_name").unwrap_or_default();
+            let detail = v
+                .pointer("/tool_input/command")
+                .and_then(|x| x.as_str())
+                .unwrap_or_default();
+            What::Waiting {
+                question: format!("{tool} {detail}").trim().to_owned(),
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// The settings file by which Claude Code reports: hooks only, merged by it with the user's own
+/// settings, which stay untouched.
+pub fn claude_settings(mosaic: &Path) -> String {
+    let program = shell_quote(&mosaic.to_string_lossy());
+    let hook = serde_json::json!([{ "hooks": [{
+        "type": "command",
+        "command": format!("{program} internal report-claude"),
+        "timeout": 10
+    }] }]);
+    let hooks: serde_json::Map<String, serde_json::Value> =
+        ["SessionStart", "UserPromptSubmit", "Stop", "PermissionRequest", "PostToolUse"]
+            .into_iter()
+            .map(|event| (event.to_owned(), hook.clone()))
+            .collect();
+    files::to_json(&serde_json::json!({ "hooks": hooks }))
+}
+
+/// The extension by which pi reports.
+pub const PI_EXTENSION: &str = include_str!("runtime/reporters/pi.ts");
+
+fn shell_quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn claude_hooks_become_reports() {
+        let start = from_claude_hook(r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#);
+        assert_eq!(
+            start,
+            Some(What::Session { id: Some("u".into()), file: Some("/t.jsonl".into()), reason: "clear".into() })
+        );
+        assert_eq!(
+            from_claude_hook(r#"{"hook_event_name":"UserPromptSubmit","prompt":"hi"}"#),
+            Some(What::Prompt { text: "hi".into() })
+        );
+        assert_eq!(from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#), None);
+        assert_eq!(from_claude_hook("not json"), None);
+        assert_eq!(
+            from_claude_hook(r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#),
+            Some(What::Waiting { question: "Bash rm x".into() })
+        );
+    }
+
+    #[test]
+    fn a_large_file_is_trimmed_at_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let text = "x".repeat(2000);
+        for _ in 0..1100 {
+            append(&path, What::Prompt { text: text.clone() }).unwrap();
+        }
+        append(&path, What::Idle).unwrap();
+        trim(&path).unwrap();
+        let left = read(&path).unwrap();
+        assert!((500..600).contains(&left.len()), "{}", left.len());
+        assert_eq!(left.last().unwrap().what, What::Idle);
+        assert_eq!(tail(&path).unwrap().last().unwrap().what, What::Idle);
+    }
+}

@@ -1,0 +1,236 @@
+//! Which conversation an agent takes up when it starts, and the arguments that say so. A wrong
+//! `resume` argument is a crash loop with most agent CLIs, so it is chosen from what exists on disk.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::fleet::Resume;
+use crate::record::ConversationRecord;
+use crate::runtime::Conversation;
+
+/// What was decided.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Arguments to add.
+    pub args: Vec<String>,
+    /// The record to store, marked as begun.
+    pub record: ConversationRecord,
+    /// An earlier conversation is taken up.
+    pub resumed: bool,
+}
+
+/// What a choice depends on besides the record of the last start.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// The runtime's rule.
+    pub rule: &'a Conversation,
+    /// The roster's wish.
+    pub resume: Resume,
+    /// The runtime's name.
+    pub runtime: &'a str,
+    /// The agent's working directory.
+    pub directory: &'a Path,
+    /// Id for a conversation that begins.
+    pub new_id: &'a str,
+}
+
+/// Decides. `old` is the record of the last start, with what the agent reported since folded in;
+/// `expand` fills a template, `exists` answers whether a file (with `*` in segments) is there.
+pub fn choose(
+    situation: &Situation<'_>,
+    old: Option<ConversationRecord>,
+    expand: &dyn Fn(&str, &ConversationRecord) -> String,
+    exists: &dyn Fn(&str) -> bool,
+) -> Choice {
+    let rule = situation.rule;
+    let fits =
+        |r: &ConversationRecord| r.runtime == situation.runtime && r.directory == situation.directory;
+    let (mut record, kept) = match old {
+        Some(old) if situation.resume == Resume::Last && fits(&old) => (old, true),
+        old => {
+            let mut earlier = old.as_ref().map(|o| o.earlier.clone()).unwrap_or_default();
+            earlier.extend(old.map(|o| o.id));
+            // Enough to find a lost conversation by hand; the list must not grow for ever.
+            let surplus = earlier.len().saturating_sub(50);
+            earlier.drain(..surplus);
+            let fresh = ConversationRecord {
+                version: 1,
+                runtime: situation.runtime.to_owned(),
+                directory: situation.directory.to_owned(),
+                id: situation.new_id.to_owned(),
+                file: None,
+                begun: false,
+                earlier,
+            };
+            (fresh, false)
+        }
+    };
+    let resumed = kept
+        && record.begun
+        && match (&record.file, &rule.exists) {
+            (Some(file), Some(_)) => exists(&file.to_string_lossy()),
+            (None, Some(pattern)) => exists(&expand(pattern, &record)),
+            (_, None) => true,
+        };
+    let template = if resumed { &rule.resume } else { &rule.first };
+    let args = template.iter().map(|a| expand(a, &record)).collect();
+    record.begun = true;
+    Choice { args, record, resumed }
+}
+
+/// Fills `{id}`, `{file}` and `{dir}` of a template, a leading `~`, and `${VAR}` or
+/// `${VAR:-default}` from the agent's environment.
+pub fn expand(
+    template: &str,
+    record: &ConversationRecord,
+    own_dir: &Path,
+    env: &BTreeMap<OsString, OsString>,
+) -> String {
+    let var = |name: &str| env.get(&OsString::from(name)).map(|v| v.to_string_lossy().into_owned());
+    let home = var("HOME").unwrap_or_default();
+    let dir = own_dir.join("conversation");
+    let file = record
+        .file
+        .clone()
+        .unwrap_or_else(|| dir.join(format!("{}.jsonl", record.id)));
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find("${") {
+        out.push_str(&rest[..at]);
+        let Some(end) = rest[at..].find('}') else { break };
+        let body = &rest[at + 2..at + end];
+        let (name, default) = body.split_once(":-").unwrap_or((body, ""));
+        out.push_str(&var(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned()));
+        rest = &rest[at + end + 1..];
+    }
+    out.push_str(rest);
+    let out = out
+        .replace("{id}", &record.id)
+        .replace("{file}", &file.to_string_lossy())
+        .replace("{dir}", &dir.to_string_lossy());
+    match out.strip_prefix("~/") {
+        Some(rest) => format!("{home}/{rest}"),
+        None => out,
+    }
+}
+
+/// Finds a file by a pattern whose segments may hold one `*` each; the first match in name order.
+pub fn find(pattern: &str) -> Option<PathBuf> {
+    fn matches(pattern: &str, name: &str) -> bool {
+        match pattern.split_once('*') {
+            None => pattern == name,
+            Some((head, tail)) => {
+                name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+            }
+        }
+    }
+    let mut found = vec![PathBuf::from("/")];
+    for segment in pattern.split('/').filter(|s| !s.is_empty()) {
+        let mut next = Vec::new();
+        for dir in found {
+            if segment.contains('*') {
+                let mut names: Vec<_> = std::fs::read_dir(&dir)
+                    .map(|d| d.flatten().map(|e| e.file_name()).collect())
+                    .unwrap_or_default();
+                names.sort();
+                next.extend(
+                    names
+                        .into_iter()
+                        .filter(|n| matches(segment, &n.to_string_lossy()))
+                        .map(|n| dir.join(n)),
+                );
+            } else {
+                next.push(dir.join(segment));
+            }
+        }
+        found = next;
+    }
+    found.into_iter().find(|p| p.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn claude() -> Conversation {
+        Conversation {
+            first: vec!["--session-id".into(), "{id}".into()],
+            resume: vec!["--resume".into(), "{id}".into()],
+            exists: Some("~/.claude/projects/*/{id}.jsonl".into()),
+        }
+    }
+
+    fn record(id: &str) -> ConversationRecord {
+        ConversationRecord {
+            version: 1,
+            runtime: "claude".into(),
+            directory: "/w".into(),
+            id: id.into(),
+            file: None,
+            begun: true,
+            earlier: vec![],
+        }
+    }
+
+    fn run(old: Option<ConversationRecord>, resume: Resume, exists: bool) -> (Vec<String>, bool, String) {
+        let env = BTreeMap::from([("HOME".into(), "/h".into())]);
+        let own = Path::new("/s/agents/c");
+        let c = choose(
+            &Situation {
+                rule: &claude(),
+                resume,
+                runtime: "claude",
+                directory: Path::new("/w"),
+                new_id: "new",
+            },
+            old,
+            &|t, r| expand(t, r, own, &env),
+            &|p| {
+                assert!(p.starts_with("/h/.claude/projects/*/"), "{p}");
+                exists
+            },
+        );
+        assert!(c.record.begun);
+        (c.args, c.resumed, c.record.id)
+    }
+
+    #[test]
+    fn the_argument_follows_what_exists() {
+        let s = |v: &[&str]| v.iter().map(|x| (*x).to_owned()).collect::<Vec<_>>();
+        assert_eq!(run(None, Resume::Last, false), (s(&["--session-id", "new"]), false, "new".into()));
+        assert_eq!(run(Some(record("a")), Resume::Last, true), (s(&["--resume", "a"]), true, "a".into()));
+        // Started once, nothing said: there is nothing to resume, and the id is free.
+        assert_eq!(run(Some(record("a")), Resume::Last, false), (s(&["--session-id", "a"]), false, "a".into()));
+        assert_eq!(run(Some(record("a")), Resume::None, true), (s(&["--session-id", "new"]), false, "new".into()));
+        let mut other = record("a");
+        other.runtime = "pi".into();
+        assert_eq!(run(Some(other), Resume::Last, true).2, "new");
+        let mut moved = record("a");
+        moved.directory = "/elsewhere".into();
+        assert_eq!(run(Some(moved), Resume::Last, true).2, "new");
+    }
+
+    #[test]
+    fn templates_are_filled() {
+        let env = BTreeMap::from([("HOME".into(), "/h".into()), ("X".into(), "/x".into())]);
+        let e = |t| expand(t, &record("i"), Path::new("/s"), &env);
+        assert_eq!(e("${X:-~/.d}/{id}"), "/x/i");
+        assert_eq!(e("${Y:-~/.d}/{id}"), "/h/.d/i");
+        assert_eq!(e("{file}"), "/s/conversation/i.jsonl");
+        assert_eq!(e("{dir}"), "/s/conversation");
+        assert_eq!(e("${broken"), "${broken");
+    }
+
+    #[test]
+    fn patterns_find_files() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("p/one")).unwrap();
+        std::fs::write(dir.path().join("p/one/a.jsonl"), "").unwrap();
+        let base = dir.path().to_string_lossy();
+        assert!(find(&format!("{base}/p/*/a.jsonl")).is_some());
+        assert!(find(&format!("{base}/p/*/b.jsonl")).is_none());
+        assert!(find(&format!("{base}/none/*/a.jsonl")).is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! Finds or makes an agent's pane, and tells when its terminal is free.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::host::procfs;
+use crate::host::tmux::{NewSession, Pane, Tmux, TmuxError};
+use crate::install::Install;
+
+/// How long the tmux server may take to come (back): its unit restarts it after a tenth of a second,
+/// a loaded machine needs longer.
+const SERVER_WAIT: Duration = Duration::from_secs(10);
+/// How long a placeholder may take from its start to the release of the terminal.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+
+/// A pane whose terminal is free to be taken.
+#[derive(Debug)]
+pub struct Free {
+    /// `%N`.
+    pub pane: String,
+    /// The terminal.
+    pub tty: PathBuf,
+}
+
+/// What is found on the socket for an agent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A pane that mosaic made for this agent.
+    Ours(&'a Pane),
+    /// A session of the agent's name that mosaic did not make.
+    Foreign,
+    /// Nothing.
+    Missing,
+}
+
+/// Looks for an agent's pane in a list: by mosaic's mark, wherever a person may have moved it; a
+/// session of the name without a marked pane is somebody else's.
+pub fn find<'a>(panes: &'a [Pane], agent: &str) -> Found<'a> {
+    match panes.iter().find(|p| p.agent == agent) {
+        Some(pane) => Found::Ours(pane),
+        None if panes.iter().any(|p| p.session == agent) => Found::Foreign,
+        None => Found::Missing,
+    }
+}
+
+/// The error for a foreign session.
+pub fn foreign(install: &Install, agent: &str) -> Error {
+    Error::config(format!(
+        "session `{agent}` on socket `{}` was not made by mosaic",
+        install.socket_name
+    ))
+    .hint(format!("run `mosaic fleet start {agent} --replace` to end it and put the agent in its place"))
+    .hint(format!("or end it yourself: `tmux -L {} kill-session -t ={agent}`", install.socket_name))
+}
+
+/// Lists panes, waiting for the server where it is just being restarted.
+///
+/// # Errors
+/// No server within the wait, or another failure of tmux.
+pub fn panes_of_running_server(tmux: &Tmux) -> Result<Vec<Pane>> {
+    let deadline = Instant::now() + SERVER_WAIT;
+    loop {
+        match tmux.panes() {
+            Ok(panes) => return Ok(panes),
+            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Finds the agent's pane or makes it, and waits until its placeholder has let go of the terminal.
+///
+/// # Errors
+/// A foreign session has the name (kind `Config`); no server; the placeholder does not let go.
+pub fn obtain(install: &Install, agent: &str, directory: &std::path::Path, banner: &str) -> Result<Free> {
+    let tmux = install.tmux();
+    let panes = panes_of_running_server(&tmux)?;
+    match find(&panes, agent) {
+        Found::Ours(pane) if !pane.dead && is_placeholder(pane.pid) => {
+            wait_released(agent, pane.pid)?;
+            return Ok(Free {
+                pane: pane.id.clone(),
+                tty: pane.tty.clone().into(),
+            });
+        }
+        // Dead (a person set remain-on-exit there), or still a supervisor's from before the units.
+        Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
+        Found::Foreign => return Err(foreign(install, agent)),
+        Found::Missing => {}
+    }
+    let command = [
+        install.mosaic.to_string_lossy().into_owned(),
+        "internal".into(),
+        "pane".into(),
+        banner.to_owned(),
+    ];
+    let (pane, tty) = tmux.new_session(&NewSession {
+        name: agent,
+        agent,
+        directory,
+        command: &command,
+    })?;
+    let pid = tmux
+        .panes()?
+        .into_iter()
+        .find(|p| p.id == pane)
+        .map(|p| p.pid)
+        .ok_or_else(|| Error::no(format!("the new pane of `{agent}` closed at once")).hint(format!("try it by hand: `{}`", command[..3].join(" "))))?;
+    wait_released(agent, pid)?;
+    Ok(Free { pane, tty: tty.into() })
+}
+
+/// Whether a pane's own process is a placeholder, or just about to become one.
+fn is_placeholder(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        let mut words = line.split(|b| *b == 0);
+        words.next();
+        words.next() == Some(b"internal") && words.next() == Some(b"pane")
+    })
+}
+
+/// Waits until the placeholder has given its terminal up.
+fn wait_released(agent: &str, pid: i32) -> Result<()> {
+    let name = super::placeholder::RELEASED.to_string_lossy();
+    let deadline = Instant::now() + RELEASE_WAIT;
+    loop {
+        match procfs::stat(pid) {
+            Some(stat) if stat.comm == name && stat.tty == 0 => return Ok(()),
+            Some(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Some(stat) => {
+                return Err(Error::busy(format!("the pane of `{agent}` does not give its terminal up"))
+                    .because(format!("process {pid} is `{}`", stat.comm)));
+            }
+            None => return Err(Error::busy(format!("the pane of `{agent}` closed while it was taken over"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pane(id: &str, agent: &str, session: &str) -> Pane {
+        Pane {
+            id: id.into(),
+            pid: 1,
+            tty: "/dev/pts/1".into(),
+            dead: false,
+            in_mode: false,
+            viewers: 0,
+            width: 80,
+            height: 24,
+            cursor_y: 0,
+            agent: agent.into(),
+            session: session.into(),
+            title: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_never_taken_for_the_agent() {
+        let panes = [pane("%1", "coder10", "coder10"), pane("%2", "", "coder"), pane("%3", "rev", "elsewhere")];
+        assert_eq!(find(&panes, "coder1"), Found::Missing);
+        assert_eq!(find(&panes, "coder"), Found::Foreign);
+        assert_eq!(find(&panes, "rev"), Found::Ours(&panes[2]));
+        assert_eq!(find(&panes, "elsewhere"), Found::Foreign);
+    }
+}

@@ -1,0 +1,292 @@
+//! `agent run NAME`: becomes the agent. Checks everything that can be wrong before the service
+//! manager is told that the agent runs, obtains the pane, takes its terminal over, says READY, and
+//! replaces itself with the agent's program.
+//!
+//! Exit codes matter here: 78 says that trying again is useless (`RestartPreventExitStatus=`), any
+//! other failure is tried again by the unit's restart rule.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+
+use super::conversation::{self, Situation};
+use super::{environment, pane};
+use crate::error::{Error, Result};
+use crate::host::{files, process, procfs, tty};
+use crate::install::Install;
+use crate::launch::Launch;
+use crate::paths::Paths;
+use crate::record::{self, ConversationRecord, NodeRecord, Run, What};
+use crate::report;
+use crate::roster::envfile;
+use crate::runtime::Reports;
+
+/// Where the terminal comes from.
+#[derive(Debug)]
+pub enum Terminal {
+    /// Find or make the agent's pane.
+    Pane,
+    /// A supervisor has the pane and gave its terminal up.
+    Given {
+        /// Pane id.
+        pane: String,
+        /// Terminal.
+        tty: PathBuf,
+    },
+}
+
+/// Everything that is ready for the exec.
+struct Prepared {
+    program: PathBuf,
+    args: Vec<String>,
+    env: BTreeMap<OsString, OsString>,
+    directory: PathBuf,
+    conversation: Option<conversation::Choice>,
+}
+
+/// Becomes the agent; returns only on failure.
+///
+/// # Errors
+/// Kind `Config` for what a new try cannot mend: no launch file, program or directory missing, a
+/// foreign session. Others may pass: no tmux server, a port in use.
+pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> {
+    let install = Install::require(state)?;
+    let refuse = |e: Error| {
+        record::event(&install.paths, agent, What::Refused { why: e.to_string() });
+        e
+    };
+    let launch = Launch::load(&install.paths.launch(agent)).map_err(refuse)?;
+    let prepared = prepare(&install, &launch).map_err(refuse)?;
+    let free = match terminal {
+        Terminal::Pane => {
+            let banner = format!("mosaic: pane of agent {agent}");
+            pane::obtain(&install, agent, &prepared.directory, &banner).map_err(refuse)?
+        }
+        Terminal::Given { pane, tty } => pane::Free { pane, tty },
+    };
+    let doing = |what: &str| format!("cannot {what} the terminal `{}` of `{agent}`", free.tty.display());
+    let file = tty::open(&free.tty).map_err(|e| Error::io(doing("open"), e))?;
+    tty::take_over(&file).map_err(|e| Error::io(doing("take over"), e))?;
+    announce(&install, &launch, &prepared, &free)?;
+    let error = exec(prepared);
+    // The terminal is ours by now, so the user sees this in the pane.
+    Err(Error::config(format!("cannot execute the program of `{agent}`")).because(error))
+}
+
+/// Records the start, then tells the service manager.
+fn announce(install: &Install, launch: &Launch, prepared: &Prepared, free: &pane::Free) -> Result<()> {
+    let agent = launch.agent.name.as_str();
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    let resumed = prepared.conversation.as_ref().is_some_and(|c| c.resumed);
+    let run = Run {
+        version: 1,
+        pid,
+        start_ticks: procfs::stat(pid).map_or(0, |s| s.start),
+        boot: procfs::boot_id(),
+        digest: launch.digest(),
+        pane: free.pane.clone(),
+        tty: free.tty.clone(),
+        started: jiff::Timestamp::now(),
+        conversation: prepared.conversation.as_ref().map(|c| c.record.id.clone()),
+        resumed,
+        transcript: None,
+    };
+    files::write_record(&install.paths.run(agent), files::to_json(&run).as_bytes())?;
+    record::event(
+        &install.paths,
+        agent,
+        What::Started {
+            pid,
+            pane: free.pane.clone(),
+            resumed,
+        },
+    );
+    let status = format!("agent on pane {} ({})", free.pane, free.tty.display());
+    // Without a service manager there is nobody to tell, and that is no error.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+    Ok(())
+}
+
+fn exec(prepared: Prepared) -> std::io::Error {
+    let mut command = process::command(&prepared.program);
+    command
+        .args(&prepared.args)
+        .env_clear()
+        .envs(&prepared.env)
+        .current_dir(&prepared.directory);
+    command.exec()
+}
+
+/// Resolves environment, program, directory, conversation and reporters.
+fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
+    let a = &launch.agent;
+    let paths = &install.paths;
+    let name = a.name.as_str();
+    let env = build_environment(install, launch)?;
+    let path = env.get(&OsString::from("PATH")).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+
+    let directory = a.working_directory.clone();
+    if !directory.is_dir() {
+        return Err(Error::config(format!(
+            "the working directory `{}` of `{name}` does not exist",
+            directory.display()
+        ))
+        .hint("make it, or change `working_directory` in the roster and run `mosaic fleet apply`")
+        .hint(format!("then `mosaic fleet start {name}`")));
+    }
+    let wanted = a.command.first().cloned().unwrap_or_default();
+    let program = launch
+        .program
+        .clone()
+        .filter(|p| process::find_program(&p.to_string_lossy(), &path, &directory).is_some())
+        .or_else(|| process::find_program(&wanted, &path, &directory))
+        .ok_or_else(|| {
+            let mut e = Error::config(format!("`{wanted}`, the program of `{name}`, is not installed"))
+                .because(format!("not an executable file, and not on PATH={path}"));
+            if let Some(how) = &a.spec.install {
+                e = e.hint(format!("install it: {how}"));
+            }
+            e.hint(format!("then `mosaic fleet apply` and `mosaic fleet start {name}`"))
+        })?;
+
+    let mut args: Vec<String> = a.command.iter().skip(1).cloned().collect();
+    files::make_private_dir(&paths.agent_dir(name))?;
+    args.extend(reporter_args(install, launch, &args)?);
+    let conversation = match &a.spec.conversation {
+        Some(rule) => {
+            let own = paths.agent_dir(name);
+            files::make_private_dir(&own.join("conversation"))?;
+            let choice = conversation::choose(
+                &Situation {
+                    rule,
+                    resume: a.resume,
+                    runtime: &a.runtime,
+                    directory: &directory,
+                    new_id: &uuid::Uuid::new_v4().to_string(),
+                },
+                current_conversation(paths, name)?,
+                &|template, record| conversation::expand(template, record, &own, &env),
+                &|pattern| conversation::find(pattern).is_some(),
+            );
+            files::write_atomic(
+                &paths.conversation(name),
+                files::to_json(&choice.record).as_bytes(),
+                files::PRIVATE,
+            )?;
+            args.extend(choice.args.iter().cloned());
+            Some(choice)
+        }
+        None => None,
+    };
+    report::trim(&report::path(paths, name))?;
+    Ok(Prepared {
+        program,
+        args,
+        env,
+        directory,
+        conversation,
+    })
+}
+
+/// The conversation record with what the agent reported since its start folded in.
+///
+/// # Errors
+/// The record is damaged.
+pub fn current_conversation(paths: &Paths, agent: &str) -> Result<Option<ConversationRecord>> {
+    let Some(mut record) = files::read_json::<ConversationRecord>(&paths.conversation(agent))? else {
+        return Ok(None);
+    };
+    if let Some((id, file)) = report::last_session(&report::read(&report::path(paths, agent))?) {
+        if let Some(id) = id
+            && id != record.id
+        {
+            record.earlier.push(std::mem::replace(&mut record.id, id));
+        }
+        record.file = file.or(record.file);
+    }
+    Ok(Some(record))
+}
+
+/// Reads the environment files and lays all layers over what this process was given.
+fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsString, OsString>> {
+    let a = &launch.agent;
+    let name = a.name.as_str();
+    let mut vars = Vec::new();
+    for (index, file) in a.env_files.iter().enumerate() {
+        match files::read_optional(file)? {
+            Some(text) => {
+                let parsed = envfile::parse(&text);
+                for warning in &parsed.warnings {
+                    tracing::warn!("{}: {warning:?}", file.display());
+                }
+                vars.extend(parsed.vars);
+            }
+            // The last one is `agents/NAME.env`, which need not exist.
+            None if index + 1 == a.env_files.len() => {}
+            None => {
+                return Err(Error::config(format!(
+                    "the environment file `{}` of `{name}` does not exist",
+                    file.display()
+                ))
+                .hint("restore it, or change `env_file` in the roster and run `mosaic fleet apply`"));
+            }
+        }
+    }
+    let mut marks = vec![
+        ("MOSAIC_AGENT", name.to_owned()),
+        ("MOSAIC_STATE", install.paths.state.to_string_lossy().into_owned()),
+        (report::VARIABLE, report::path(&install.paths, name).to_string_lossy().into_owned()),
+    ];
+    let mut node_vars = Vec::new();
+    if let Some(spec) = &a.spec.node {
+        let node = node_record(&install.paths, name)?;
+        node_vars.push((spec.port_env.clone(), node.port.to_string()));
+        node_vars.push((spec.secret_env.clone(), node.secret));
+    }
+    vars.extend(node_vars);
+    marks.retain(|(_, v)| !v.is_empty());
+    Ok(environment::build(std::env::vars_os(), &launch.path, &a.env, &vars, &marks))
+}
+
+/// Port and secret of a server agent: made at its first start, kept for ever.
+///
+/// # Errors
+/// No free port, or the record cannot be written.
+pub fn node_record(paths: &Paths, agent: &str) -> Result<NodeRecord> {
+    if let Some(node) = files::read_json::<NodeRecord>(&paths.node(agent))? {
+        return Ok(node);
+    }
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|l| l.local_addr())
+        .map_err(|e| Error::io(format!("cannot find a free port for `{agent}`"), e))?
+        .port();
+    let node = NodeRecord {
+        version: 1,
+        port,
+        // Two v4 UUIDs: 244 random bits from the system's generator.
+        secret: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
+    };
+    files::write_atomic(&paths.node(agent), files::to_json(&node).as_bytes(), files::PRIVATE)?;
+    Ok(node)
+}
+
+/// Writes what makes the agent report its state, and returns the arguments that load it. A person
+/// who gives the same argument in the roster keeps theirs; the agent then does not report.
+fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<Vec<String>> {
+    let own = install.paths.agent_dir(launch.agent.name.as_str());
+    let given = |flag: &str| args.iter().any(|a| a == flag || a.starts_with(&format!("{flag}=")));
+    let (file, text, flag) = match launch.agent.spec.reports {
+        Some(Reports::ClaudeHooks) => ("claude-settings.json", report::claude_settings(&install.mosaic), "--settings"),
+        Some(Reports::PiExtension) => ("mosaic-pi.ts", report::PI_EXTENSION.to_owned(), "--extension"),
+        Some(Reports::DemoTranscript) | None => return Ok(Vec::new()),
+    };
+    // pi takes the flag any number of times, claude once.
+    if launch.agent.spec.reports == Some(Reports::ClaudeHooks) && given(flag) {
+        return Ok(Vec::new());
+    }
+    let path = own.join(file);
+    files::write_atomic(&path, text.as_bytes(), files::PRIVATE)?;
+    Ok(vec![flag.to_owned(), path.to_string_lossy().into_owned()])
+}

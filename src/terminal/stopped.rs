@@ -1,0 +1,97 @@
+//! What is left on the screen and in the log when an agent has ended: the unit's `ExecStopPost=`
+//! step, or the supervisor's.
+
+use std::path::Path;
+
+use super::pane::{Found, find};
+use crate::error::Result;
+use crate::host::tty;
+use crate::install::Install;
+use crate::record::{self, What};
+
+/// How an agent ended, in systemd's words (systemd.exec(5), `$SERVICE_RESULT`).
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// `success`, `exit-code`, `signal`, `oom-kill` …
+    pub result: String,
+    /// `exited`, `killed`, `dumped`; empty when the program was never started.
+    pub code: String,
+    /// Exit status, or the signal's name.
+    pub status: String,
+}
+
+impl Ending {
+    /// From the environment systemd gives to `ExecStopPost=`.
+    pub fn from_env(var: &dyn Fn(&str) -> Option<String>) -> Self {
+        let get = |key| var(key).unwrap_or_default();
+        Self {
+            result: get("SERVICE_RESULT"),
+            code: get("EXIT_CODE"),
+            status: get("EXIT_STATUS"),
+        }
+    }
+
+    /// For a person: `exit code 3`, `killed by SIGKILL`.
+    pub fn describe(&self) -> String {
+        match self.code.as_str() {
+            "exited" => format!("exit code {}", self.status),
+            "killed" | "dumped" => {
+                let signal = self.status.strip_prefix("SIG").unwrap_or(&self.status);
+                format!("killed by SIG{signal}")
+            }
+            _ if self.result.is_empty() => "ended".to_owned(),
+            _ => format!("result {}", self.result),
+        }
+    }
+}
+
+/// Leaves the alternate screen of a program that died in it (it would look alive), writes a line
+/// saying what happened, and logs the event.
+///
+/// # Errors
+/// No install record. A pane that is gone is no error.
+pub fn stopped(state: &Path, agent: &str, ending: &Ending) -> Result<()> {
+    let install = Install::require(state)?;
+    record::event(
+        &install.paths,
+        agent,
+        What::Exited {
+            how: ending.code.clone(),
+            status: ending.status.clone(),
+            result: ending.result.clone(),
+        },
+    );
+    let Ok(panes) = install.tmux().panes() else {
+        return Ok(());
+    };
+    if let Found::Ours(pane) = find(&panes, agent)
+        && let Ok(file) = tty::open(Path::new(&pane.tty))
+    {
+        let now = jiff::Zoned::now().strftime("%H:%M:%S");
+        let line = format!("\r\n\x1b[2m── {agent} ended at {now}: {} ──\x1b[0m\r\n", ending.describe());
+        let _ = tty::write_all(&file, tty::LEAVE);
+        let _ = tty::write_all(&file, line.as_bytes());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_in_words() {
+        let e = |result: &str, code: &str, status: &str| {
+            Ending {
+                result: result.into(),
+                code: code.into(),
+                status: status.into(),
+            }
+            .describe()
+        };
+        assert_eq!(e("exit-code", "exited", "3"), "exit code 3");
+        assert_eq!(e("signal", "killed", "KILL"), "killed by SIGKILL");
+        assert_eq!(e("timeout", "", ""), "result timeout");
+        assert_eq!(e("", "", ""), "ended");
+    }
+}
