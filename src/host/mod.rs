@@ -2,6 +2,7 @@
 //! there are pure functions, or code that calls these.
 
 pub mod files;
+pub mod interrupt;
 pub mod lock;
 pub mod manager;
 pub mod process;

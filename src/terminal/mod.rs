@@ -17,3 +17,4 @@ pub mod pane;
 pub mod placeholder;
 pub mod run;
 pub mod stopped;
+pub mod supervised;
