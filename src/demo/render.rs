@@ -219,7 +219,8 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
         rows.push(text::fit(&format!("queued: {text}"), size.columns));
     }
     if view.queued.len() > QUEUE_ROWS {
-        rows.push(format!("queued: {} more", view.queued.len() - QUEUE_ROWS));
+        let more = format!("queued: {} more", view.queued.len() - QUEUE_ROWS);
+        rows.push(text::fit(&more, size.columns));
     }
     match &view.bottom {
         Bottom::Dialog { highlighted } => {
@@ -227,14 +228,15 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
                 let mark = if at == *highlighted { GLYPH } else { "  " };
                 format!("{mark}{}. {text}", at + 1)
             };
-            rows.extend([
+            let dialog = [
                 String::new(),
                 QUESTION.into(),
                 choice(0, "Yes"),
                 choice(1, "No"),
                 String::new(),
                 "Esc to cancel".into(),
-            ]);
+            ];
+            rows.extend(dialog.iter().map(|row| text::fit(row, size.columns)));
         }
         Bottom::Box {
             text,
@@ -252,7 +254,7 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
             let rule = "─".repeat(size.columns);
             rows.push(rule.clone());
             match placeholder {
-                Some(hint) if text.is_empty() => rows.push(dim(hint)),
+                Some(hint) if text.is_empty() => rows.push(hint_row(hint, size)),
                 _ => rows.extend(box_rows(text, *cursor, size)),
             }
             rows.push(rule);
@@ -263,7 +265,8 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
 }
 
 /// An empty box with a hint in it; the cursor stands on the first character.
-fn dim(hint: &str) -> String {
+fn hint_row(hint: &str, size: Size) -> String {
+    let hint = text::fit(hint, size.columns.saturating_sub(2).max(1));
     let mut chars = hint.chars();
     let first: String = chars.next().into_iter().collect();
     format!("{GLYPH}\x1b[2;7m{first}\x1b[0;2m{}\x1b[0m", chars.as_str())
