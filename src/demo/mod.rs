@@ -6,8 +6,8 @@
 //! signals, clock ──────┴─> model ─ effects ─┤
 //!                                           └─ lines, view ─> render ─> bytes
 //! ```
-//! [`model`], [`keys`], [`draft`], [`text`] and [`render`] are pure; [`terminal`], [`transcript`]
-//! and [`daemon`] touch the machine; this file joins them. It is a program of its own that happens
+//! `model`, `keys`, `draft`, `text` and `render` are pure; `terminal`, `transcript`
+//! and `daemon` touch the machine; this file joins them. It is a program of its own that happens
 //! to live in this binary: it draws on its terminal itself and does not print through the rest.
 
 mod daemon;

@@ -269,14 +269,19 @@ impl Model {
     }
 
     /// The terminal is gone. No effects: the agent lives on without one.
+    ///
+    /// The kernel sends a session leader SIGHUP as well, sooner or later than this is seen; the
+    /// same end is told either way.
     pub fn hangup(&mut self) -> Vec<Effect> {
         let personas = &self.setup.personas;
-        if personas.exit_0_on_hangup {
-            self.exit(0, None);
-        } else if !personas.never_exit_on_hangup {
-            self.exit(Signal::Hangup.code(), None);
+        if personas.never_exit_on_hangup {
+            return Vec::new();
         }
-        std::mem::take(&mut self.effects)
+        if personas.ignore_term {
+            self.exit(Signal::Hangup.code(), None);
+            return std::mem::take(&mut self.effects);
+        }
+        self.signal(Signal::Hangup)
     }
 
     /// Time has passed.

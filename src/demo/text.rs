@@ -102,14 +102,19 @@ pub fn wrap(first: &str, text: &str, columns: usize) -> Vec<String> {
 pub fn fit(text: &str, columns: usize) -> String {
     let mut row = String::new();
     let mut used = 0;
+    // Where the mark would go: one column is free behind it.
+    let mut cut = 0;
     for c in text.chars() {
         used += shown_width(c);
         if used > columns {
-            row.pop();
+            row.truncate(cut);
             row.push('…');
             break;
         }
         push_shown(&mut row, c);
+        if used < columns {
+            cut = row.len();
+        }
     }
     row
 }
@@ -157,5 +162,8 @@ mod tests {
         assert_eq!(fit("abc", 3), "abc");
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("a\nb", 5), "a␊b");
+        assert_eq!(fit("漢漢", 3), "漢…");
+        assert_eq!(fit("ab\u{301}cd", 3), "ab\u{301}…");
+        assert_eq!(fit("abc\u{301}d", 3), "ab…");
     }
 }

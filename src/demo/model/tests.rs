@@ -427,7 +427,7 @@ fn signals_and_hangup_by_persona() {
             exit(129, "1"),
             exit(143, "15"),
             exit(130, "2"),
-            exit(129, "null"),
+            exit(129, "1"),
         ),
         (
             "ignore-term",
@@ -441,7 +441,7 @@ fn signals_and_hangup_by_persona() {
             exit(0, "1"),
             exit(143, "15"),
             exit(130, "2"),
-            exit(0, "null"),
+            exit(0, "1"),
         ),
         (
             "never-exit-on-hangup",

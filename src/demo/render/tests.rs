@@ -212,6 +212,13 @@ fn output_scrolls_into_the_history_in_order() {
         let lines: Vec<String> = (0..count).map(|m| format!("answer {n}.{m}")).collect();
         expected.extend(lines.iter().map(|line| format!("● {line}")));
         stage.show(&view, lines.into_iter().map(Line::Answer).collect());
+        // The live rows are as on an empty screen, and nothing is left of earlier ones.
+        let top = SIZE.rows - stage.painter.live.len();
+        let fresh = Stage::new(SIZE).show(&view, vec![]).screen.rows();
+        let rows = stage.screen.rows();
+        assert_eq!(rows[top..], fresh[top..]);
+        let output = |row: &String| row.is_empty() || row.starts_with('●');
+        assert!(rows[..top].iter().all(output), "{rows:#?}");
     }
     stage.show(&idle(""), vec![]);
     let all = stage
@@ -330,9 +337,10 @@ fn persona_alt_screen_is_left_only_by_quitting() {
 }
 
 proptest::proptest! {
+    /// On fewer than five columns rows are cut.
     #[test]
     fn no_text_and_no_size_break_the_screen(
-        rows in 1usize..30, columns in 4usize..90, text: String, cursor in 0usize..40,
+        rows in 1usize..30, columns in 5usize..90, text: String, cursor in 0usize..40,
     ) {
         let size = Size { rows, columns };
         let mut view = working(&[&text, &text]);
