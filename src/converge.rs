@@ -19,7 +19,7 @@ use crate::services::Services;
 use crate::state;
 
 /// How long a second mosaic waits for the first to finish applying before it says busy.
-const LOCK_WAIT: Duration = Duration::from_secs(20);
+pub const LOCK_WAIT: Duration = Duration::from_secs(20);
 
 /// Programs and files of this machine.
 pub struct Machine;

@@ -1,7 +1,12 @@
+<<<<<<< HEAD
 //! mosaic runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux
 //! server, delivers messages into them with proof, and resets them between tasks.
 pub mod apply;
 pub mod desired;
+=======
+//! mosaic runs a fleet of long-lived coding agents.
+pub mod demo;
+>>>>>>> demo
 pub mod error;
 pub mod fleet;
 pub mod host;
