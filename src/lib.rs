@@ -1,12 +1,11 @@
-<<<<<<< HEAD
 //! mosaic runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux
 //! server, delivers messages into them with proof, and resets them between tasks.
 pub mod apply;
-pub mod desired;
-=======
-//! mosaic runs a fleet of long-lived coding agents.
+pub mod cli;
+pub mod converge;
+pub mod delivery;
 pub mod demo;
->>>>>>> demo
+pub mod desired;
 pub mod error;
 pub mod fleet;
 pub mod host;
@@ -21,5 +20,7 @@ pub mod report;
 pub mod roster;
 pub mod runtime;
 pub mod services;
+pub mod state;
 pub mod terminal;
+pub mod ui;
 pub mod unit;
