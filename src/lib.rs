@@ -2,4 +2,5 @@
 pub mod error;
 pub mod fleet;
 pub mod names;
+pub mod roster;
 pub mod runtime;
