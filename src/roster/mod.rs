@@ -1,0 +1,29 @@
+//! The roster: YAML text to the [`crate::fleet::Fleet`] that everything else reads.
+//!
+//! [`parse()`] turns text into a [`document::Roster`] and keeps every place; [`resolve()`] applies
+//! defaults, runtimes and environment files. Both are pure and report all problems of a text in one
+//! run. [`load()`] is the one door to the file system.
+
+pub mod check;
+pub mod de;
+pub mod document;
+pub mod envfile;
+pub mod load;
+pub mod parse;
+pub mod profile;
+pub mod reference;
+pub mod resolve;
+pub mod schema;
+pub mod source;
+pub mod suggest;
+pub mod tree;
+pub mod values;
+mod warn;
+pub mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{Loaded, load};
+pub use parse::{Parsed, parse, parse_runtime};
+pub use resolve::{Environment, Warning, resolve};
