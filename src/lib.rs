@@ -21,6 +21,8 @@ pub mod roster;
 pub mod runtime;
 pub mod services;
 pub mod state;
+pub mod status;
 pub mod terminal;
 pub mod ui;
 pub mod unit;
+pub mod verify;

@@ -40,7 +40,8 @@ pub enum Tone {
 }
 
 impl Tone {
-    fn style(self) -> Style {
+    /// The style.
+    pub fn style(self) -> Style {
         match self {
             Tone::Plain => Style::new(),
             Tone::Good => AnsiColor::Green.on_default(),

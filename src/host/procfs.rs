@@ -71,6 +71,48 @@ pub fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
+/// Processes of this user.
+pub fn own_processes() -> Vec<i32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = rustix::process::getuid().as_raw();
+    let Ok(dir) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    dir.flatten()
+        .filter(|e| e.metadata().is_ok_and(|m| m.uid() == uid))
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The words of a process's command line.
+pub fn cmdline(pid: i32) -> Option<Vec<String>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(
+        bytes
+            .split(|b| *b == 0)
+            .map(|w| String::from_utf8_lossy(w).into_owned())
+            .collect(),
+    )
+}
+
+/// The memory limit in force for a process, in bytes; `None` where no limit is enforced on its own
+/// control group.
+pub fn memory_limit(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = |key: &str| {
+        text.lines().find_map(|line| {
+            let mut f = line.splitn(3, ':');
+            let (_, controllers, path) = (f.next()?, f.next()?, f.next()?);
+            controllers.split(',').any(|c| c == key).then(|| path.to_owned())
+        })
+    };
+    let file = match path("memory") {
+        Some(p) => format!("/sys/fs/cgroup/memory{p}/memory.limit_in_bytes"),
+        None => format!("/sys/fs/cgroup{}/memory.max", path("")?),
+    };
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
 /// The control group of a process in systemd's own hierarchy; `None` without one.
 pub fn cgroup(pid: i32) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
