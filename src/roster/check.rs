@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::document::{AgentEntry, DEFAULT_HOLDER, Runtime};
-use super::parse::Parsed;
+use super::parse::{MAX_PROBLEMS, Parsed};
 use super::source::Span;
 use super::suggest::clip;
 use crate::error::Error;
@@ -14,18 +14,26 @@ use crate::runtime::{RuntimeSpec, builtin};
 
 /// All problems, in the order of the text as far as possible.
 pub(super) fn check(parsed: &Parsed) -> Vec<Error> {
-    let mut out = Checker { parsed, errors: Vec::new() };
+    let mut out = Checker {
+        parsed,
+        errors: Vec::new(),
+    };
     out.tmux();
     if let Some(defaults) = &parsed.roster.defaults {
         // `over` copies every key, so that one check serves both.
         let entry = AgentEntry::default().over(defaults);
-        out.keys(&entry, " in `defaults`", &|path| parsed.span(&[&["defaults"], path].concat()));
+        out.keys(&entry, " in `defaults`", &|path| {
+            parsed.span(&[&["defaults"], path].concat())
+        });
     }
     for (name, runtime) in parsed.roster.runtimes.iter().flatten() {
         out.runtime(name, runtime);
     }
     out.names();
     for (index, agent) in parsed.roster.agents.iter().flatten().enumerate() {
+        if out.errors.len() > MAX_PROBLEMS {
+            break;
+        }
         let owner = format!(" for {}", parsed.agent_label(index));
         out.keys(agent, &owner, &|path| parsed.agent_span(index, path));
     }
@@ -43,18 +51,27 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn add(&mut self, span: Span, message: String) -> &mut Error {
         let at = self.errors.len();
-        self.errors.push(Error::config(message).at(self.parsed.source.place(span)));
+        self.errors
+            .push(Error::config(message).at(self.parsed.source.place(span)));
         &mut self.errors[at]
     }
 
     fn tmux(&mut self) {
-        let Some(tmux) = &self.parsed.roster.tmux else { return };
+        let Some(tmux) = &self.parsed.roster.tmux else {
+            return;
+        };
         if let Some(name) = &tmux.socket_name {
             let span = self.parsed.span(&["tmux", "socket_name"]);
             if name == "default" {
-                self.add(span, "`default` is the socket of your own tmux server".to_owned())
-                    .hints
-                    .push("mosaic never touches it: choose another name, such as `mosaic-factory`".to_owned());
+                self.add(
+                    span,
+                    "`default` is the socket of your own tmux server".to_owned(),
+                )
+                .hints
+                .push(
+                    "mosaic never touches it: choose another name, such as `mosaic-factory`"
+                        .to_owned(),
+                );
             } else if !word(name, 64) {
                 self.add(span, format!("invalid `tmux.socket_name` `{}`", clip(name)))
                     .hints
@@ -65,9 +82,12 @@ impl Checker<'_> {
             && (name.starts_with('-') || !word(name, 64))
         {
             let span = self.parsed.span(&["tmux", "holder_session"]);
-            self.add(span, format!("invalid `tmux.holder_session` `{}`", clip(name)))
-                .hints
-                .push("up to 64 letters, digits, `_` and `-`, not starting with `-`".to_owned());
+            self.add(
+                span,
+                format!("invalid `tmux.holder_session` `{}`", clip(name)),
+            )
+            .hints
+            .push("up to 64 letters, digits, `_` and `-`, not starting with `-`".to_owned());
         }
     }
 
@@ -82,30 +102,44 @@ impl Checker<'_> {
             .unwrap_or(DEFAULT_HOLDER);
         let mut seen: HashMap<&str, Span> = HashMap::new();
         for (index, agent) in self.parsed.roster.agents.iter().flatten().enumerate() {
+            if self.errors.len() > MAX_PROBLEMS {
+                return;
+            }
             let node = self.parsed.agent(index);
             let Some(name) = &agent.name else {
                 if node.is_none_or(|n| !n.damaged) {
-                    let span = node.map(|n| n.key_span("name").unwrap_or(n.span)).unwrap_or_default();
+                    let span = node
+                        .map(|n| n.key_span("name").unwrap_or(n.span))
+                        .unwrap_or_default();
                     self.add(span, format!("agent number {} has no name", index + 1))
                         .hints
                         .push("give it one: `name: coder0`".to_owned());
                 }
                 continue;
             };
-            let span = node.and_then(|n| n.get("name")).map(|n| n.span).unwrap_or_default();
+            let span = node
+                .and_then(|n| n.get("name"))
+                .map(|n| n.span)
+                .unwrap_or_default();
             if let Err(why) = names::check(name) {
                 let error = self.add(span, format!("invalid agent name `{}`: {why}", clip(name)));
-                error.hints.extend(names::suggest(name).map(|n| format!("for example `{n}`")));
-            } else if name == holder {
-                self.add(span, format!("agent `{name}` has the name of the holder's session"))
+                error
                     .hints
-                    .push("rename the agent, or set another `tmux.holder_session`".to_owned());
+                    .extend(names::suggest(name).map(|n| format!("for example `{n}`")));
+            } else if name == holder {
+                self.add(
+                    span,
+                    format!("agent `{name}` has the name of the holder's session"),
+                )
+                .hints
+                .push("rename the agent, or set another `tmux.holder_session`".to_owned());
             }
             match seen.get(name.as_str()) {
                 Some(first) => {
                     let places = [*first, span].map(|s| self.parsed.source.place(s));
-                    let mut error = Error::config(format!("two agents have the name `{}`", clip(name)))
-                        .hint("rename one: every agent has a session and a unit of its own");
+                    let mut error =
+                        Error::config(format!("two agents have the name `{}`", clip(name)))
+                            .hint("rename one: every agent has a session and a unit of its own");
                     error.location.extend(places);
                     self.errors.push(error);
                 }
@@ -121,9 +155,14 @@ impl Checker<'_> {
         if let Some(class) = &keys.class
             && (class.starts_with(['-', '_']) || !word(class, 63))
         {
-            self.add(place(&["class"]), format!("invalid `class` `{}`{owner}", clip(class)))
-                .hints
-                .push("up to 63 letters, digits, `_` and `-`, starting with a letter or digit".to_owned());
+            self.add(
+                place(&["class"]),
+                format!("invalid `class` `{}`{owner}", clip(class)),
+            )
+            .hints
+            .push(
+                "up to 63 letters, digits, `_` and `-`, starting with a letter or digit".to_owned(),
+            );
         }
         if let Some(runtime) = &keys.runtime
             && runtime.is_empty()
@@ -131,7 +170,12 @@ impl Checker<'_> {
             self.add(place(&["runtime"]), format!("`runtime` is empty{owner}"));
         }
         if let Some(directory) = &keys.working_directory {
-            self.path("working_directory", directory, owner, place(&["working_directory"]));
+            self.path(
+                "working_directory",
+                directory,
+                owner,
+                place(&["working_directory"]),
+            );
         }
         if let Some(files) = &keys.env_file {
             for file in &files.0 {
@@ -151,13 +195,24 @@ impl Checker<'_> {
         }
         match &keys.kickstart {
             Some(Kickstart::Text(text)) if text.contains('\0') => {
-                self.add(place(&["kickstart", "text"]), format!("`kickstart.text` holds a NUL byte{owner}"));
+                self.add(
+                    place(&["kickstart", "text"]),
+                    format!("`kickstart.text` holds a NUL byte{owner}"),
+                );
             }
             Some(Kickstart::Text(text)) if text.trim().is_empty() => {
-                self.add(place(&["kickstart", "text"]), format!("`kickstart.text` is empty{owner}"));
+                self.add(
+                    place(&["kickstart", "text"]),
+                    format!("`kickstart.text` is empty{owner}"),
+                );
             }
             Some(Kickstart::File(file)) => {
-                self.path("kickstart.file", &file.to_string_lossy(), owner, place(&["kickstart", "file"]));
+                self.path(
+                    "kickstart.file",
+                    &file.to_string_lossy(),
+                    owner,
+                    place(&["kickstart", "file"]),
+                );
             }
             _ => {}
         }
@@ -176,9 +231,12 @@ impl Checker<'_> {
         if path.is_empty() {
             self.add(span, format!("`{key}` is empty{owner}"));
         } else if let Some(c) = path.chars().find(|c| c.is_control()) {
-            self.add(span, format!("`{key}` holds the control character {c:?}{owner}"))
-                .hints
-                .push("such a path cannot be written into a systemd unit; rename it".to_owned());
+            self.add(
+                span,
+                format!("`{key}` holds the control character {c:?}{owner}"),
+            )
+            .hints
+            .push("such a path cannot be written into a systemd unit; rename it".to_owned());
         }
     }
 
@@ -188,7 +246,10 @@ impl Checker<'_> {
                 self.add(span, format!("`{key}` is empty{owner}"));
             }
             Some(program) if program.trim().is_empty() || program.contains(char::is_control) => {
-                self.add(span, format!("invalid `{key}`{owner}: `{}` is no program", clip(program)));
+                self.add(
+                    span,
+                    format!("invalid `{key}`{owner}: `{}` is no program", clip(program)),
+                );
             }
             Some(_) if words.iter().any(|w| w.contains('\0')) => {
                 self.add(span, format!("`{key}` holds a NUL byte{owner}"));
@@ -197,15 +258,27 @@ impl Checker<'_> {
         }
     }
 
-    fn env(&mut self, label: &str, env: &BTreeMap<String, String>, owner: &str, place: &dyn Fn(&str) -> Span) {
+    fn env(
+        &mut self,
+        label: &str,
+        env: &BTreeMap<String, String>,
+        owner: &str,
+        place: &dyn Fn(&str) -> Span,
+    ) {
         for (key, value) in env {
             if !env_key(key) {
-                self.add(place(key), format!("invalid variable name `{}` in `{label}`{owner}", clip(key)))
-                    .hints
-                    .push("letters, digits and `_`, not starting with a digit".to_owned());
+                self.add(
+                    place(key),
+                    format!("invalid variable name `{}` in `{label}`{owner}", clip(key)),
+                )
+                .hints
+                .push("letters, digits and `_`, not starting with a digit".to_owned());
             }
             if value.contains('\0') {
-                self.add(place(key), format!("`{label}.{}` holds a NUL byte{owner}", clip(key)));
+                self.add(
+                    place(key),
+                    format!("`{label}.{}` holds a NUL byte{owner}", clip(key)),
+                );
             }
         }
     }
@@ -215,17 +288,36 @@ impl Checker<'_> {
         let parsed = self.parsed;
         let place = |path: &[&str]| parsed.span(&[&["runtimes", name], path].concat());
         if let Err(why) = names::check(name) {
-            let error = self.add(place(&[]), format!("invalid runtime name `{}`: {why}", clip(name)));
-            error.hints.extend(names::suggest(name).map(|n| format!("for example `{n}`")));
+            let error = self.add(
+                place(&[]),
+                format!("invalid runtime name `{}`: {why}", clip(name)),
+            );
+            error
+                .hints
+                .extend(names::suggest(name).map(|n| format!("for example `{n}`")));
         }
-        let damaged = parsed.tree.get("runtimes").and_then(|r| r.get(name)).is_some_and(|n| n.damaged);
+        let damaged = parsed
+            .tree
+            .get("runtimes")
+            .and_then(|r| r.get(name))
+            .is_some_and(|n| n.damaged);
         match runtime.like.as_deref() {
             Some(like) if builtin::get(like).is_none() => {
-                let error = self.add(place(&["like"]), format!("unknown runtime `{}` in `like`{owner}", clip(like)));
-                error.hints.push(super::suggest::hint(like, "built-in runtimes", builtin::names().iter().copied()));
+                let error = self.add(
+                    place(&["like"]),
+                    format!("unknown runtime `{}` in `like`{owner}", clip(like)),
+                );
+                error.hints.push(super::suggest::hint(
+                    like,
+                    "built-in runtimes",
+                    builtin::names().iter().copied(),
+                ));
             }
             None if builtin::get(name).is_none() && runtime.spec.command.is_none() && !damaged => {
-                let error = self.add(place(&[]), format!("runtime `{}` has no `command`", clip(name)));
+                let error = self.add(
+                    place(&[]),
+                    format!("runtime `{}` has no `command`", clip(name)),
+                );
                 error.hints.push(match super::suggest::nearest(name, builtin::names().iter().copied()) {
                     Some(near) => format!("did you mean the built-in runtime `{near}`?"),
                     None => "a new runtime needs `command: PROGRAM`, or `like: NAME` of a built-in one".to_owned(),
@@ -238,7 +330,12 @@ impl Checker<'_> {
 
     fn spec(&mut self, spec: &RuntimeSpec, owner: &str, place: Place<'_>) {
         if let Some(command) = &spec.command {
-            self.command("command", std::slice::from_ref(command), owner, place(&["command"]));
+            self.command(
+                "command",
+                std::slice::from_ref(command),
+                owner,
+                place(&["command"]),
+            );
         }
         let conversation = spec.conversation.as_ref();
         for (key, words) in [
@@ -256,14 +353,29 @@ impl Checker<'_> {
             self.env("env", env, owner, &|key| place(&["env", key]));
         }
         for (path, text) in [
-            (["conversation", "exists"], conversation.and_then(|c| c.exists.as_deref())),
-            (["transcript", "file"], spec.transcript.as_ref().map(|t| t.file.as_str())),
-            (["reset", "clear"], spec.reset.as_ref().and_then(|r| r.clear.as_deref())),
-            (["reset", "new"], spec.reset.as_ref().and_then(|r| r.new.as_deref())),
+            (
+                ["conversation", "exists"],
+                conversation.and_then(|c| c.exists.as_deref()),
+            ),
+            (
+                ["transcript", "file"],
+                spec.transcript.as_ref().map(|t| t.file.as_str()),
+            ),
+            (
+                ["reset", "clear"],
+                spec.reset.as_ref().and_then(|r| r.clear.as_deref()),
+            ),
+            (
+                ["reset", "new"],
+                spec.reset.as_ref().and_then(|r| r.new.as_deref()),
+            ),
         ] {
             if text.is_some_and(|t| t.trim().is_empty() || t.contains(char::is_control)) {
                 let key = path.join(".");
-                self.add(place(&path), format!("invalid `{key}`{owner}: one line of text is needed"));
+                self.add(
+                    place(&path),
+                    format!("invalid `{key}`{owner}: one line of text is needed"),
+                );
             }
         }
         if let Some(screen) = &spec.screen {
@@ -291,13 +403,31 @@ impl Checker<'_> {
             }
         }
         if let Some(node) = &spec.node {
-            for (key, value) in [("port_env", &node.port_env), ("secret_env", &node.secret_env)] {
+            for (key, value) in [
+                ("port_env", &node.port_env),
+                ("secret_env", &node.secret_env),
+            ] {
                 if !env_key(value) {
-                    self.add(place(&["node", key]), format!("invalid variable name `{}` in `node.{key}`{owner}", clip(value)));
+                    self.add(
+                        place(&["node", key]),
+                        format!(
+                            "invalid variable name `{}` in `node.{key}`{owner}",
+                            clip(value)
+                        ),
+                    );
                 }
             }
-            if !node.health_path.starts_with('/') || node.health_path.contains(|c: char| c.is_control() || c == ' ') {
-                self.add(place(&["node", "health_path"]), format!("invalid `node.health_path`{owner}: a path that starts with `/` is needed"));
+            if !node.health_path.starts_with('/')
+                || node
+                    .health_path
+                    .contains(|c: char| c.is_control() || c == ' ')
+            {
+                self.add(
+                    place(&["node", "health_path"]),
+                    format!(
+                        "invalid `node.health_path`{owner}: a path that starts with `/` is needed"
+                    ),
+                );
             }
         }
     }
@@ -306,7 +436,9 @@ impl Checker<'_> {
 /// ASCII letters, digits, `_` and `-`; 1 to `max` of them.
 fn word(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len())
-        && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
 }
 
 /// Whether systemd and every shell take this as a variable's name.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::runtime::RuntimeSpec;
 
 /// Most problems reported in one run; nobody reads more, and each costs a pass over the tree.
-const MAX_PROBLEMS: usize = 50;
+pub(super) const MAX_PROBLEMS: usize = 50;
 
 /// A roster as far as it could be read.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ pub fn parse(name: &str, text: &str) -> Parsed {
         parsed.problems.push(problem);
         return parsed;
     }
+    home_directories(&parsed.source, &mut parsed.tree);
     parsed.problems = duplicates(&parsed.source, &mut parsed.tree);
     let (roster, problems) = read(&parsed.source, &mut parsed.tree, describe);
     parsed.problems.extend(problems);
@@ -75,12 +76,16 @@ pub fn parse_runtime(name: &str, text: &str) -> Result<RuntimeSpec, Error> {
     let source = Source::new(name, text);
     let mut tree = tree::parse(&source).map_err(|e| syntax(&source, e))?;
     let mut problems = duplicates(&source, &mut tree);
-    let (spec, more) = read(&source, &mut tree, |tree, path| (join(&names(tree, path)), String::new()));
+    let (spec, more) = read(&source, &mut tree, |tree, path| {
+        (join(&names(tree, path)), String::new())
+    });
     problems.extend(more);
     match (Error::all(problems), spec) {
         (None, Some(spec)) => Ok(spec),
         (Some(error), _) => Err(error),
-        (None, None) => Err(Error::config(format!("cannot read runtime definition `{name}`"))),
+        (None, None) => Err(Error::config(format!(
+            "cannot read runtime definition `{name}`"
+        ))),
     }
 }
 
@@ -130,7 +135,11 @@ fn not_a_roster(parsed: &Parsed) -> Option<Error> {
     };
     let text = version.as_text().unwrap_or_default();
     let error = |hint: String| {
-        let found = if text.is_empty() { String::new() } else { format!(" `{}`", suggest::clip(text)) };
+        let found = if text.is_empty() {
+            String::new()
+        } else {
+            format!(" `{}`", suggest::clip(text))
+        };
         Some(
             Error::config(format!("unknown roster version{found}"))
                 .at(source.place(if text.is_empty() {
@@ -178,7 +187,11 @@ fn render(
     let (label, owner) = describe(tree, &problem.path);
     let message = match &problem.what {
         What::UnknownKey(key) => {
-            let label = if label.is_empty() { suggest::clip(key) } else { label };
+            let label = if label.is_empty() {
+                suggest::clip(key)
+            } else {
+                label
+            };
             format!("unknown key `{label}`{owner}")
         }
         What::MissingKey(key) if label.is_empty() => format!("missing key `{key}`{owner}"),
@@ -192,7 +205,9 @@ fn render(
 }
 
 fn remove(tree: &mut Node, path: &[Step]) -> bool {
-    let Some((last, way)) = path.split_last() else { return false };
+    let Some((last, way)) = path.split_last() else {
+        return false;
+    };
     let mut node = tree;
     for step in way {
         let next = match &mut node.value {
@@ -238,12 +253,22 @@ fn join(path: &[String]) -> String {
 /// What a path means to the user: the key below its owner, and the owner.
 fn describe(tree: &Node, path: &[Step]) -> (String, String) {
     let names = names(tree, path);
-    match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["agents", _, ..] => (join(&names[2..]), format!(" for {}", agent_label(tree, path[1]))),
+    match names
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["agents", _, ..] => (
+            join(&names[2..]),
+            format!(" for {}", agent_label(tree, path[1])),
+        ),
         ["runtimes", name, rest @ ..] if !rest.is_empty() => {
             (join(&names[2..]), format!(" for runtime `{name}`"))
         }
-        ["defaults", rest @ ..] if !rest.is_empty() => (join(&names[1..]), " in `defaults`".to_owned()),
+        ["defaults", rest @ ..] if !rest.is_empty() => {
+            (join(&names[1..]), " in `defaults`".to_owned())
+        }
         _ => (join(&names), String::new()),
     }
 }
@@ -260,13 +285,53 @@ fn agent_label(tree: &Node, index: Step) -> String {
     }
 }
 
+/// To YAML a bare `~` is nothing; whoever writes it as a directory means the home directory.
+fn home_directories(source: &Source, tree: &mut Node) {
+    fn mend(source: &Source, owner: &mut Node) {
+        let Value::Map(entries) = &mut owner.value else {
+            return;
+        };
+        for (key, value) in entries {
+            let tilde = || {
+                let line = source.line(value.span.line)?;
+                line.chars().nth(value.span.column.checked_sub(1)?)
+            };
+            if key.text == "working_directory" && value.value == Value::Null && tilde() == Some('~')
+            {
+                value.value = Value::Text("~".to_owned());
+            }
+        }
+    }
+    let Value::Map(entries) = &mut tree.value else {
+        return;
+    };
+    for (key, node) in entries {
+        match (key.text.as_str(), &mut node.value) {
+            ("defaults", _) => mend(source, node),
+            ("agents", Value::List(agents)) => {
+                agents.iter_mut().for_each(|agent| mend(source, agent))
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Reports keys that stand twice in one mapping and keeps the first of each.
 fn duplicates(source: &Source, tree: &mut Node) -> Vec<Error> {
-    fn walk(source: &Source, whole: &Node, node: &Node, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, Error)>) {
+    fn walk(
+        source: &Source,
+        whole: &Node,
+        node: &Node,
+        path: &mut Vec<Step>,
+        out: &mut Vec<(Vec<Step>, Error)>,
+    ) {
         match &node.value {
             Value::Map(entries) => {
                 let mut seen: HashMap<&str, Span> = HashMap::new();
                 for (step, (key, value)) in entries.iter().enumerate() {
+                    if out.len() >= MAX_PROBLEMS {
+                        return;
+                    }
                     path.push(step);
                     if let Some(first) = seen.get(key.text.as_str()) {
                         let (label, owner) = describe(whole, path);
@@ -298,13 +363,15 @@ fn duplicates(source: &Source, tree: &mut Node) -> Vec<Error> {
     for (path, _) in found.iter().rev() {
         remove(tree, path);
     }
-    found.into_iter().map(|(_, error)| error).take(MAX_PROBLEMS).collect()
+    found.into_iter().map(|(_, error)| error).collect()
 }
 
 impl Parsed {
     /// The agent's own mapping.
     pub(super) fn agent(&self, index: usize) -> Option<&Node> {
-        self.tree.get("agents").and_then(|agents| agents.items().get(index))
+        self.tree
+            .get("agents")
+            .and_then(|agents| agents.items().get(index))
     }
     /// Where an agent's value stands: in the agent or in `defaults`; else where the agent begins.
     pub(super) fn agent_span(&self, index: usize, path: &[&str]) -> Span {
@@ -336,8 +403,19 @@ fn find(node: &Node, path: &[&str]) -> Option<Span> {
         _ => {
             let next = node.get(first)?;
             let empty = next.value == Value::Null;
-            (if empty { node.key_span(first)? } else { next.span }, next)
+            (
+                if empty {
+                    node.key_span(first)?
+                } else {
+                    next.span
+                },
+                next,
+            )
         }
     };
-    if rest.is_empty() { Some(span) } else { find(next, rest).or(Some(span)) }
+    if rest.is_empty() {
+        Some(span)
+    } else {
+        find(next, rest).or(Some(span))
+    }
 }

@@ -10,7 +10,7 @@ use super::document::{
     AgentEntry, DEFAULT_CLASS, DEFAULT_HOLDER, DEFAULT_RESTART_DELAY_MS, DEFAULT_SOCKET, Defaults,
 };
 use super::envfile;
-use super::parse::Parsed;
+use super::parse::{MAX_PROBLEMS, Parsed};
 use super::source::{Source, Span};
 use super::suggest::{self, clip};
 use super::warn;
@@ -19,9 +19,6 @@ use crate::error::Error;
 use crate::fleet::{Agent, Fleet, Kickstart, Limits, Permissions};
 use crate::names::AgentName;
 use crate::runtime::{RuntimeSpec, builtin};
-
-/// Most problems shown in one run.
-const MAX_PROBLEMS: usize = 60;
 
 /// Variable of `agents/NAME.env` that overrides the agent's runtime.
 pub const RUNTIME_VAR: &str = "MOSAIC_AGENT_RUNTIME";
@@ -60,33 +57,52 @@ pub struct Warning {
 ///
 /// # Errors
 /// Every problem of the text and of what it names, in one error of kind `Config`.
-pub fn resolve(parsed: &Parsed, environment: &Environment<'_>) -> Result<(Fleet, Vec<Warning>), Error> {
+pub fn resolve(
+    parsed: &Parsed,
+    environment: &Environment<'_>,
+) -> Result<(Fleet, Vec<Warning>), Error> {
     let mut errors = parsed.problems.clone();
-    let mut resolver = Resolver { parsed, environment, errors: Vec::new(), warnings: Vec::new() };
+    let mut resolver = Resolver {
+        parsed,
+        environment,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     let mut agents = Vec::new();
     if !parsed.fatal {
         let none = Defaults::default();
         let defaults = parsed.roster.defaults.as_ref().unwrap_or(&none);
         for (index, entry) in parsed.roster.agents.iter().flatten().enumerate() {
+            // Nobody reads more, and resolving nothing further is certain: there is an error.
+            if errors.len() + resolver.errors.len() > MAX_PROBLEMS {
+                break;
+            }
             agents.extend(resolver.agent(index, entry, defaults));
         }
         errors.append(&mut resolver.errors);
     }
     if errors.len() > MAX_PROBLEMS {
-        let more = errors.len() - MAX_PROBLEMS;
         errors.truncate(MAX_PROBLEMS);
-        errors.push(Error::config(format!("{more} more problems are not shown")));
+        errors.push(Error::config(
+            "there may be more problems: these are the first",
+        ));
     }
     if let Some(error) = Error::all(errors) {
         return Err(error);
     }
     if agents.len() != parsed.roster.agents.iter().flatten().count() {
-        return Err(Error::bug("an agent of the roster was lost without an error"));
+        return Err(Error::bug(
+            "an agent of the roster was lost without an error",
+        ));
     }
     let tmux = parsed.roster.tmux.clone().unwrap_or_default();
     let fleet = Fleet {
-        socket_name: tmux.socket_name.unwrap_or_else(|| DEFAULT_SOCKET.to_owned()),
-        holder_session: tmux.holder_session.unwrap_or_else(|| DEFAULT_HOLDER.to_owned()),
+        socket_name: tmux
+            .socket_name
+            .unwrap_or_else(|| DEFAULT_SOCKET.to_owned()),
+        holder_session: tmux
+            .holder_session
+            .unwrap_or_else(|| DEFAULT_HOLDER.to_owned()),
         agents,
     };
     let mut warnings = resolver.warnings;
@@ -128,25 +144,46 @@ impl Resolver<'_> {
         let label = parsed.agent_label(index);
         let place = |path: &[&str]| parsed.source.place(parsed.agent_span(index, path));
         let name = entry.name.as_deref().and_then(|n| AgentName::new(n).ok());
-        let own_env_file = name.as_ref().map(|n| self.environment.roster_dir.join("agents").join(format!("{n}.env")));
+        let own_env_file = name.as_ref().map(|n| {
+            self.environment
+                .roster_dir
+                .join("agents")
+                .join(format!("{n}.env"))
+        });
         let overrides = own_env_file.as_deref().and_then(|p| self.overrides(p));
         let choose = |var: &str, key: &str, value: Option<&String>| {
-            overrides
-                .as_ref()
-                .and_then(|o| o.get(var))
-                .or_else(|| value.map(|v| Placed { value: v.clone(), place: place(&[key]), checked: true }))
+            overrides.as_ref().and_then(|o| o.get(var)).or_else(|| {
+                value.map(|v| Placed {
+                    value: v.clone(),
+                    place: place(&[key]),
+                    checked: true,
+                })
+            })
         };
 
         let runtime = choose(RUNTIME_VAR, "runtime", entry.runtime.as_ref());
-        let directory = choose(WORKDIR_VAR, "working_directory", entry.working_directory.as_ref());
+        let directory = choose(
+            WORKDIR_VAR,
+            "working_directory",
+            entry.working_directory.as_ref(),
+        );
         let command = match overrides.as_ref().and_then(|o| o.get(COMMAND_VAR)) {
             Some(line) => match words::split(&line.value) {
-                Ok(words) if words.first().is_some_and(|w| !w.trim().is_empty() && !w.contains(char::is_control)) => {
+                Ok(words)
+                    if words
+                        .first()
+                        .is_some_and(|w| !w.trim().is_empty() && !w.contains(char::is_control)) =>
+                {
                     Some(words)
                 }
                 other => {
-                    let why = other.err().unwrap_or_else(|| "it names no program".to_owned());
-                    self.error(format!("invalid `{COMMAND_VAR}` for {label}: {why}"), &line.place);
+                    let why = other
+                        .err()
+                        .unwrap_or_else(|| "it names no program".to_owned());
+                    self.error(
+                        format!("invalid `{COMMAND_VAR}` for {label}: {why}"),
+                        &line.place,
+                    );
                     return None;
                 }
             },
@@ -155,7 +192,9 @@ impl Resolver<'_> {
 
         let runtime = self.known_runtime(index, runtime, &label);
         let directory = self.directory(index, directory, &label);
-        let command = runtime.as_ref().and_then(|(_, spec)| self.command(&entry, spec, command, &label, &place));
+        let command = runtime
+            .as_ref()
+            .and_then(|(_, spec)| self.command(&entry, spec, command, &label, &place));
         let mut env_files = Vec::new();
         for (paths, from_defaults) in [(&defaults.env_file, true), (&own.env_file, false)] {
             for (at, path) in paths.iter().flat_map(|p| &p.0).enumerate() {
@@ -166,7 +205,13 @@ impl Resolver<'_> {
                     parsed.agent_span(index, &["env_file", &at])
                 };
                 // What stands in `defaults` is reported once.
-                env_files.extend(self.file("env_file", path, &label, span, from_defaults && index > 0));
+                env_files.extend(self.file(
+                    "env_file",
+                    path,
+                    &label,
+                    span,
+                    from_defaults && index > 0,
+                ));
             }
         }
         env_files.extend(own_env_file);
@@ -174,7 +219,14 @@ impl Resolver<'_> {
             Some(Kickstart::File(path)) => {
                 let repeated = own.kickstart.is_none() && index > 0;
                 let span = parsed.agent_span(index, &["kickstart", "file"]);
-                self.file("kickstart.file", &path.to_string_lossy(), &label, span, repeated).map(Kickstart::File)
+                self.file(
+                    "kickstart.file",
+                    &path.to_string_lossy(),
+                    &label,
+                    span,
+                    repeated,
+                )
+                .map(Kickstart::File)
             }
             other => other.clone(),
         };
@@ -203,7 +255,9 @@ impl Resolver<'_> {
             limits,
             sandbox: entry.sandbox.unwrap_or_default(),
             restart: entry.restart.unwrap_or_default(),
-            restart_delay_ms: entry.restart_delay.map_or(DEFAULT_RESTART_DELAY_MS, |d| d.0),
+            restart_delay_ms: entry
+                .restart_delay
+                .map_or(DEFAULT_RESTART_DELAY_MS, |d| d.0),
             resume: entry.resume.unwrap_or_default(),
             spec,
         })
@@ -215,7 +269,8 @@ impl Resolver<'_> {
         let text = match (self.environment.read_file)(path) {
             Ok(text) => text?,
             Err(e) => {
-                self.errors.push(Error::config(format!("cannot read `{shown}`")).because(e));
+                self.errors
+                    .push(Error::config(format!("cannot read `{shown}`")).because(e));
                 return None;
             }
         };
@@ -245,11 +300,22 @@ impl Resolver<'_> {
         name: Option<Placed>,
         label: &str,
     ) -> Option<(String, RuntimeSpec)> {
-        let Some(Placed { value: name, place, .. }) = name else {
+        let Some(Placed {
+            value: name, place, ..
+        }) = name
+        else {
             if !self.damaged(index) {
-                let place = self.parsed.source.place(self.parsed.agent_span(index, &["name"]));
+                let place = self
+                    .parsed
+                    .source
+                    .place(self.parsed.agent_span(index, &["name"]));
                 let hint = known_runtimes(self.parsed, None);
-                self.error(format!("no `runtime` for {label}, nor in `defaults`"), &place).hints.push(hint);
+                self.error(
+                    format!("no `runtime` for {label}, nor in `defaults`"),
+                    &place,
+                )
+                .hints
+                .push(hint);
             }
             return None;
         };
@@ -260,18 +326,34 @@ impl Resolver<'_> {
         let lost = tree.damaged || tree.get("runtimes").is_some_and(|r| r.damaged);
         if !lost && !name.is_empty() {
             let hint = known_runtimes(self.parsed, Some(&name));
-            self.error(format!("unknown runtime `{}` for {label}", clip(&name)), &place).hints.push(hint);
+            self.error(
+                format!("unknown runtime `{}` for {label}", clip(&name)),
+                &place,
+            )
+            .hints
+            .push(hint);
         }
         None
     }
 
     fn directory(&mut self, index: usize, path: Option<Placed>, label: &str) -> Option<PathBuf> {
-        let Some(Placed { value: text, place, checked }) = path else {
+        let Some(Placed {
+            value: text,
+            place,
+            checked,
+        }) = path
+        else {
             if !self.damaged(index) {
-                let place = self.parsed.source.place(self.parsed.agent_span(index, &["name"]));
-                self.error(format!("no `working_directory` for {label}, nor in `defaults`"), &place)
-                    .hints
-                    .push("say where it works: `working_directory: ~/project`".to_owned());
+                let place = self
+                    .parsed
+                    .source
+                    .place(self.parsed.agent_span(index, &["name"]));
+                self.error(
+                    format!("no `working_directory` for {label}, nor in `defaults`"),
+                    &place,
+                )
+                .hints
+                .push("say where it works: `working_directory: ~/project`".to_owned());
             }
             return None;
         };
@@ -283,14 +365,20 @@ impl Resolver<'_> {
         }
         match expand(&text, self.environment) {
             Err(why) => {
-                self.error(format!("invalid `working_directory` for {label}: {why}"), &place);
+                self.error(
+                    format!("invalid `working_directory` for {label}: {why}"),
+                    &place,
+                );
                 None
             }
             Ok(path) if (self.environment.exists_dir)(&path) => Some(path),
             Ok(path) => {
                 let shown = path.display();
                 if (self.environment.exists_file)(&path) {
-                    self.error(format!("`working_directory` of {label} is not a directory: `{shown}`"), &place);
+                    self.error(
+                        format!("`working_directory` of {label} is not a directory: `{shown}`"),
+                        &place,
+                    );
                 } else {
                     self.error(format!("no such directory for {label}: `{shown}`"), &place)
                         .hints
@@ -302,14 +390,24 @@ impl Resolver<'_> {
     }
 
     /// A file that must be there. `quiet`: an earlier agent has reported it.
-    fn file(&mut self, key: &str, text: &str, label: &str, span: Span, quiet: bool) -> Option<PathBuf> {
+    fn file(
+        &mut self,
+        key: &str,
+        text: &str,
+        label: &str,
+        span: Span,
+        quiet: bool,
+    ) -> Option<PathBuf> {
         if text.is_empty() || text.contains(char::is_control) {
             return None;
         }
         let message = match expand(text, self.environment) {
             Err(why) => format!("invalid `{key}` for {label}: {why}"),
             Ok(path) if (self.environment.exists_file)(&path) => return Some(path),
-            Ok(path) => format!("no file to read for `{key}` of {label}: `{}`", path.display()),
+            Ok(path) => format!(
+                "no file to read for `{key}` of {label}: `{}`",
+                path.display()
+            ),
         };
         if !quiet {
             let place = self.parsed.source.place(span);
@@ -338,7 +436,12 @@ impl Resolver<'_> {
         if let Some(program) = command.first_mut()
             && let Some(rest) = program.strip_prefix("~/")
         {
-            *program = self.environment.home.join(rest).to_string_lossy().into_owned();
+            *program = self
+                .environment
+                .home
+                .join(rest)
+                .to_string_lossy()
+                .into_owned();
         }
         if entry.permissions == Some(Permissions::Skip) {
             match &spec.permission_args {
@@ -365,8 +468,16 @@ impl Overrides {
     /// A value that is set and not empty, with its place.
     fn get(&self, var: &str) -> Option<Placed> {
         let value = self.vars.get(var).filter(|v| !v.is_empty())?;
-        let span = Span { line: self.vars.line_of(var)?, column: 1, width: var.len() };
-        Some(Placed { value: value.to_owned(), place: self.source.place(span), checked: false })
+        let span = Span {
+            line: self.vars.line_of(var)?,
+            column: 1,
+            width: var.len(),
+        };
+        Some(Placed {
+            value: value.to_owned(),
+            place: self.source.place(span),
+            checked: false,
+        })
     }
 }
 
@@ -391,7 +502,12 @@ fn spec(parsed: &Parsed, name: &str) -> Option<RuntimeSpec> {
 }
 
 fn known_runtimes(parsed: &Parsed, slip: Option<&str>) -> String {
-    let own = parsed.roster.runtimes.iter().flatten().map(|(name, _)| name.as_str());
+    let own = parsed
+        .roster
+        .runtimes
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str());
     let mut names: Vec<&str> = builtin::names().iter().copied().chain(own).collect();
     names.sort_unstable();
     names.dedup();
@@ -402,7 +518,10 @@ fn known_runtimes(parsed: &Parsed, slip: Option<&str>) -> String {
 }
 
 fn limits(own: &AgentEntry, defaults: &Defaults) -> Limits {
-    let (own, under) = (own.limits.clone().unwrap_or_default(), defaults.limits.clone().unwrap_or_default());
+    let (own, under) = (
+        own.limits.clone().unwrap_or_default(),
+        defaults.limits.clone().unwrap_or_default(),
+    );
     Limits {
         memory_max: own.memory_max.or(under.memory_max).map(|b| b.0),
         cpu_quota: own.cpu_quota.or(under.cpu_quota).map(|p| p.0),
@@ -419,7 +538,10 @@ fn expand(text: &str, environment: &Environment<'_>) -> Result<PathBuf, String> 
         // A second slash would make it absolute.
         environment.home.join(rest.trim_start_matches('/'))
     } else if text.starts_with('~') {
-        return Err(format!("`{}` is not expanded: write `~/…` or the whole path", clip(text)));
+        return Err(format!(
+            "`{}` is not expanded: write `~/…` or the whole path",
+            clip(text)
+        ));
     } else {
         environment.roster_dir.join(text)
     };
@@ -429,6 +551,11 @@ fn expand(text: &str, environment: &Environment<'_>) -> Result<PathBuf, String> 
 /// A path as a person would type it to a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ',' | '@');
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ',' | '@');
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

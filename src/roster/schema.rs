@@ -33,9 +33,13 @@ fn tidy(value: &mut Value, link: &Regex) {
             for (key, value) in map {
                 match value {
                     Value::String(text) if key == "description" => {
-                        let paragraphs: Vec<String> =
-                            text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-                        *text = link.replace_all(&paragraphs.join("\n\n"), "`$1`").into_owned();
+                        let paragraphs: Vec<String> = text
+                            .split("\n\n")
+                            .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+                            .collect();
+                        *text = link
+                            .replace_all(&paragraphs.join("\n\n"), "`$1`")
+                            .into_owned();
                     }
                     other => tidy(other, link),
                 }

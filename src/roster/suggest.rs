@@ -14,13 +14,19 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
-        .filter(|(distance, c)| *distance <= limit || (word.len() >= 3 && c.starts_with(word.as_str())))
+        .filter(|(distance, c)| {
+            *distance <= limit || (word.len() >= 3 && c.starts_with(word.as_str()))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, c)| c)
 }
 
 /// `did you mean …?`, and which names there are.
-pub fn hint<'a>(word: &str, kind: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn hint<'a>(
+    word: &str,
+    kind: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     let mut all: Vec<&str> = candidates.clone().into_iter().collect();
     all.sort_unstable();
     let known = format!("known {kind}: {}", all.join(", "));
@@ -47,7 +53,13 @@ pub fn clip(text: &str) -> String {
     let mut out: String = text
         .chars()
         .take(CLIP)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
         .collect();
     if text.chars().nth(CLIP).is_some() {
         out.push('…');
@@ -82,6 +94,9 @@ mod tests {
         assert_eq!(one_of(&["a", "b", "c"]), "`a`, `b` or `c`");
         assert_eq!(clip("a\nb\u{1b}"), "a\\nb\\u{1b}");
         assert_eq!(clip(&"x".repeat(99)).chars().count(), 61);
-        assert_eq!(hint("claud", "runtimes", ["pi", "claude"]), "did you mean `claude`? known runtimes: claude, pi");
+        assert_eq!(
+            hint("claud", "runtimes", ["pi", "claude"]),
+            "did you mean `claude`? known runtimes: claude, pi"
+        );
     }
 }

@@ -72,14 +72,22 @@ impl Node {
     /// The value under a key; the last one where the key is there twice.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Value::Map(entries) => entries.iter().rev().find(|(k, _)| k.text == key).map(|(_, v)| v),
+            Value::Map(entries) => entries
+                .iter()
+                .rev()
+                .find(|(k, _)| k.text == key)
+                .map(|(_, v)| v),
             _ => None,
         }
     }
     /// The place of a key.
     pub fn key_span(&self, key: &str) -> Option<Span> {
         match &self.value {
-            Value::Map(entries) => entries.iter().rev().find(|(k, _)| k.text == key).map(|(k, _)| k.span),
+            Value::Map(entries) => entries
+                .iter()
+                .rev()
+                .find(|(k, _)| k.text == key)
+                .map(|(k, _)| k.span),
             _ => None,
         }
     }
@@ -126,7 +134,11 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
         return Err(SyntaxError {
             message: "a NUL byte: this is not a text file".to_owned(),
             hint: None,
-            span: Span { line: before.matches('\n').count() + 1, column, width: 1 },
+            span: Span {
+                line: before.matches('\n').count() + 1,
+                column,
+                width: 1,
+            },
         });
     }
     let options = serde_saphyr::options! {
@@ -154,7 +166,9 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
         serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax_error(&e))?;
     let mut left = MAX_NODES;
     convert(raw, text, &mut left).ok_or_else(|| SyntaxError {
-        message: format!("the text holds more than {MAX_NODES} values once its aliases are followed"),
+        message: format!(
+            "the text holds more than {MAX_NODES} values once its aliases are followed"
+        ),
         hint: Some("write the agents out, or use fewer aliases (`*name`)".to_owned()),
         span: Span::default(),
     })
@@ -163,7 +177,9 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
 /// The refusal of a text of more than [`MAX_BYTES`].
 pub fn too_big(bytes: usize) -> SyntaxError {
     SyntaxError {
-        message: format!("the file has {bytes} bytes, more than the {MAX_BYTES} that a roster may have"),
+        message: format!(
+            "the file has {bytes} bytes, more than the {MAX_BYTES} that a roster may have"
+        ),
         hint: Some("is this the right file?".to_owned()),
         span: Span::default(),
     }
@@ -172,18 +188,31 @@ pub fn too_big(bytes: usize) -> SyntaxError {
 fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
     use serde_saphyr::Error as E;
     let error = error.without_snippet();
+    // A limit reached while an alias is followed.
+    if let E::AliasError { error: inner, .. } = error {
+        let mut out = syntax_error(inner);
+        if let Some(location) = error.location() {
+            out.span = span_of(&location);
+        }
+        return out;
+    }
     let aliases = Some("write the agents out, or use fewer aliases (`*name`)".to_owned());
     let (message, hint) = match error {
-        E::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. } => {
-            (format!("nested deeper than {MAX_DEPTH} levels"), None)
-        }
-        E::Budget { .. } => ("more values, anchors or aliases than a roster may have".to_owned(), aliases),
+        E::Budget {
+            breach: serde_saphyr::budget::BudgetBreach::Depth { .. },
+            ..
+        } => (deep(), None),
+        E::Budget { .. } => (
+            "more values, anchors or aliases than a roster may have".to_owned(),
+            aliases,
+        ),
         E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
         | E::AliasReplayStackDepthExceeded { .. }
-        | E::AliasReplayCounterOverflow { .. } => {
-            (format!("aliases repeat more than {MAX_NODES} values"), aliases)
-        }
+        | E::AliasReplayCounterOverflow { .. } => (
+            format!("aliases repeat more than {MAX_NODES} values"),
+            aliases,
+        ),
         E::RecursiveReferencesRequireWeakTypes { .. } => {
             ("an alias that contains itself".to_owned(), None)
         }
@@ -196,6 +225,7 @@ fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
             Some("remove the line `---`: a roster is one document".to_owned()),
         ),
         E::Eof { .. } => ("the file is empty".to_owned(), None),
+        E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => (deep(), None),
         E::ExternalMessage { msg, .. } => {
             let hint = if msg.contains("tab") {
                 "YAML is indented with spaces, not tabs"
@@ -204,10 +234,21 @@ fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
             };
             (format!("not valid YAML: {msg}"), Some(hint.to_owned()))
         }
-        other => (format!("not valid YAML: {}", one_line(&other.render())), None),
+        other => (
+            format!("not valid YAML: {}", one_line(&other.render())),
+            None,
+        ),
     };
     let span = error.location().map(|l| span_of(&l)).unwrap_or_default();
-    SyntaxError { message, hint, span }
+    SyntaxError {
+        message,
+        hint,
+        span,
+    }
+}
+
+fn deep() -> String {
+    format!("nested deeper than {MAX_DEPTH} levels")
 }
 
 fn one_line(text: &str) -> String {
@@ -267,7 +308,9 @@ impl<'de> Deserialize<'de> for Raw {
                 Ok(Raw::Scalar(Scalar::Unsigned(v)))
             }
             fn visit_i64<E>(self, v: i64) -> Result<Raw, E> {
-                Ok(Raw::Scalar(u64::try_from(v).map_or(Scalar::Signed(v), Scalar::Unsigned)))
+                Ok(Raw::Scalar(
+                    u64::try_from(v).map_or(Scalar::Signed(v), Scalar::Unsigned),
+                ))
             }
             fn visit_f64<E>(self, v: f64) -> Result<Raw, E> {
                 Ok(Raw::Scalar(Scalar::Float(v)))
@@ -321,12 +364,22 @@ fn convert(raw: Spanned<Raw>, text: &str, left: &mut usize) -> Option<Node> {
                     Some(_) => slice(&key.defined, text).unwrap_or_default().to_owned(),
                     None => "{…}".to_owned(),
                 };
-                out.push((Key { span: span_of(&key.referenced), text: name }, convert(value, text, left)?));
+                out.push((
+                    Key {
+                        span: span_of(&key.referenced),
+                        text: name,
+                    },
+                    convert(value, text, left)?,
+                ));
             }
             Value::Map(out)
         }
     };
-    Some(Node { span, value, damaged: false })
+    Some(Node {
+        span,
+        value,
+        damaged: false,
+    })
 }
 
 fn slice<'t>(location: &Location, text: &'t str) -> Option<&'t str> {
