@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::document::{AgentEntry, DEFAULT_HOLDER, Runtime};
+use super::document::{AgentEntry, DEFAULT_HOLDER};
 use super::parse::{MAX_PROBLEMS, Parsed};
 use super::source::Span;
 use super::suggest::clip;
 use crate::error::Error;
 use crate::fleet::Kickstart;
 use crate::names;
-use crate::runtime::{RuntimeSpec, builtin};
 
 /// All problems, in the order of the text as far as possible.
 pub(super) fn check(parsed: &Parsed) -> Vec<Error> {
@@ -41,15 +40,15 @@ pub(super) fn check(parsed: &Parsed) -> Vec<Error> {
 }
 
 /// Finds a place from a path of keys.
-type Place<'a> = &'a dyn Fn(&[&str]) -> Span;
+pub(super) type Place<'a> = &'a dyn Fn(&[&str]) -> Span;
 
-struct Checker<'a> {
-    parsed: &'a Parsed,
-    errors: Vec<Error>,
+pub(super) struct Checker<'a> {
+    pub(super) parsed: &'a Parsed,
+    pub(super) errors: Vec<Error>,
 }
 
 impl Checker<'_> {
-    fn add(&mut self, span: Span, message: String) -> &mut Error {
+    pub(super) fn add(&mut self, span: Span, message: String) -> &mut Error {
         let at = self.errors.len();
         self.errors
             .push(Error::config(message).at(self.parsed.source.place(span)));
@@ -107,7 +106,7 @@ impl Checker<'_> {
             }
             let node = self.parsed.agent(index);
             let Some(name) = &agent.name else {
-                if node.is_none_or(|n| !n.damaged) {
+                if node.is_none_or(|n| !n.lost("name")) {
                     let span = node
                         .map(|n| n.key_span("name").unwrap_or(n.span))
                         .unwrap_or_default();
@@ -122,10 +121,15 @@ impl Checker<'_> {
                 .map(|n| n.span)
                 .unwrap_or_default();
             if let Err(why) = names::check(name) {
-                let error = self.add(span, format!("invalid agent name `{}`: {why}", clip(name)));
-                error
+                let message = if name.is_empty() {
+                    format!("agent number {} has an empty name", index + 1)
+                } else {
+                    format!("invalid agent name `{}`: {why}", clip(name))
+                };
+                let better = names::suggest(name).unwrap_or_else(|| format!("agent{index}"));
+                self.add(span, message)
                     .hints
-                    .extend(names::suggest(name).map(|n| format!("for example `{n}`")));
+                    .push(format!("for example `{better}`"));
             } else if name == holder {
                 self.add(
                     span,
@@ -167,7 +171,7 @@ impl Checker<'_> {
         if let Some(runtime) = &keys.runtime
             && runtime.is_empty()
         {
-            self.add(place(&["runtime"]), format!("`runtime` is empty{owner}"));
+            self.add(place(&["runtime"]), format!("empty `runtime`{owner}"));
         }
         if let Some(directory) = &keys.working_directory {
             self.path(
@@ -197,13 +201,13 @@ impl Checker<'_> {
             Some(Kickstart::Text(text)) if text.contains('\0') => {
                 self.add(
                     place(&["kickstart", "text"]),
-                    format!("`kickstart.text` holds a NUL byte{owner}"),
+                    format!("a NUL byte in `kickstart.text`{owner}"),
                 );
             }
             Some(Kickstart::Text(text)) if text.trim().is_empty() => {
                 self.add(
                     place(&["kickstart", "text"]),
-                    format!("`kickstart.text` is empty{owner}"),
+                    format!("empty `kickstart.text`{owner}"),
                 );
             }
             Some(Kickstart::File(file)) => {
@@ -229,21 +233,18 @@ impl Checker<'_> {
 
     fn path(&mut self, key: &str, path: &str, owner: &str, span: Span) {
         if path.is_empty() {
-            self.add(span, format!("`{key}` is empty{owner}"));
+            self.add(span, format!("empty `{key}`{owner}"));
         } else if let Some(c) = path.chars().find(|c| c.is_control()) {
-            self.add(
-                span,
-                format!("`{key}` holds the control character {c:?}{owner}"),
-            )
-            .hints
-            .push("such a path cannot be written into a systemd unit; rename it".to_owned());
+            self.add(span, format!("control character {c:?} in `{key}`{owner}"))
+                .hints
+                .push("such a path cannot be written into a systemd unit; rename it".to_owned());
         }
     }
 
-    fn command(&mut self, key: &str, words: &[String], owner: &str, span: Span) {
+    pub(super) fn command(&mut self, key: &str, words: &[String], owner: &str, span: Span) {
         match words.first() {
             None => {
-                self.add(span, format!("`{key}` is empty{owner}"));
+                self.add(span, format!("empty `{key}`{owner}"));
             }
             Some(program) if program.trim().is_empty() || program.contains(char::is_control) => {
                 self.add(
@@ -252,13 +253,13 @@ impl Checker<'_> {
                 );
             }
             Some(_) if words.iter().any(|w| w.contains('\0')) => {
-                self.add(span, format!("`{key}` holds a NUL byte{owner}"));
+                self.add(span, format!("a NUL byte in `{key}`{owner}"));
             }
             Some(_) => {}
         }
     }
 
-    fn env(
+    pub(super) fn env(
         &mut self,
         label: &str,
         env: &BTreeMap<String, String>,
@@ -277,156 +278,7 @@ impl Checker<'_> {
             if value.contains('\0') {
                 self.add(
                     place(key),
-                    format!("`{label}.{}` holds a NUL byte{owner}", clip(key)),
-                );
-            }
-        }
-    }
-
-    fn runtime(&mut self, name: &str, runtime: &Runtime) {
-        let owner = format!(" for runtime `{}`", clip(name));
-        let parsed = self.parsed;
-        let place = |path: &[&str]| parsed.span(&[&["runtimes", name], path].concat());
-        if let Err(why) = names::check(name) {
-            let error = self.add(
-                place(&[]),
-                format!("invalid runtime name `{}`: {why}", clip(name)),
-            );
-            error
-                .hints
-                .extend(names::suggest(name).map(|n| format!("for example `{n}`")));
-        }
-        let damaged = parsed
-            .tree
-            .get("runtimes")
-            .and_then(|r| r.get(name))
-            .is_some_and(|n| n.damaged);
-        match runtime.like.as_deref() {
-            Some(like) if builtin::get(like).is_none() => {
-                let error = self.add(
-                    place(&["like"]),
-                    format!("unknown runtime `{}` in `like`{owner}", clip(like)),
-                );
-                error.hints.push(super::suggest::hint(
-                    like,
-                    "built-in runtimes",
-                    builtin::names().iter().copied(),
-                ));
-            }
-            None if builtin::get(name).is_none() && runtime.spec.command.is_none() && !damaged => {
-                let error = self.add(
-                    place(&[]),
-                    format!("runtime `{}` has no `command`", clip(name)),
-                );
-                error.hints.push(match super::suggest::nearest(name, builtin::names().iter().copied()) {
-                    Some(near) => format!("did you mean the built-in runtime `{near}`?"),
-                    None => "a new runtime needs `command: PROGRAM`, or `like: NAME` of a built-in one".to_owned(),
-                });
-            }
-            _ => {}
-        }
-        self.spec(&runtime.spec, &owner, &place);
-    }
-
-    fn spec(&mut self, spec: &RuntimeSpec, owner: &str, place: Place<'_>) {
-        if let Some(command) = &spec.command {
-            self.command(
-                "command",
-                std::slice::from_ref(command),
-                owner,
-                place(&["command"]),
-            );
-        }
-        let conversation = spec.conversation.as_ref();
-        for (key, words) in [
-            ("args", spec.args.as_ref()),
-            ("permission_args", spec.permission_args.as_ref()),
-            ("model_args", spec.model_args.as_ref()),
-            ("conversation", conversation.map(|c| &c.first)),
-            ("conversation", conversation.map(|c| &c.resume)),
-        ] {
-            if words.is_some_and(|w| w.iter().any(|w| w.contains('\0'))) {
-                self.add(place(&[key]), format!("`{key}` holds a NUL byte{owner}"));
-            }
-        }
-        if let Some(env) = &spec.env {
-            self.env("env", env, owner, &|key| place(&["env", key]));
-        }
-        for (path, text) in [
-            (
-                ["conversation", "exists"],
-                conversation.and_then(|c| c.exists.as_deref()),
-            ),
-            (
-                ["transcript", "file"],
-                spec.transcript.as_ref().map(|t| t.file.as_str()),
-            ),
-            (
-                ["reset", "clear"],
-                spec.reset.as_ref().and_then(|r| r.clear.as_deref()),
-            ),
-            (
-                ["reset", "new"],
-                spec.reset.as_ref().and_then(|r| r.new.as_deref()),
-            ),
-        ] {
-            if text.is_some_and(|t| t.trim().is_empty() || t.contains(char::is_control)) {
-                let key = path.join(".");
-                self.add(
-                    place(&path),
-                    format!("invalid `{key}`{owner}: one line of text is needed"),
-                );
-            }
-        }
-        if let Some(screen) = &spec.screen {
-            let one = std::slice::from_ref;
-            for (path, patterns) in [
-                (&["screen", "input", "top"][..], one(&screen.input.top)),
-                (&["screen", "input", "bottom"], one(&screen.input.bottom)),
-                (&["screen", "working"], &screen.working),
-                (&["screen", "dialog"], &screen.dialog),
-                (&["screen", "collapsed"], &screen.collapsed),
-            ] {
-                for (at, pattern) in patterns.iter().enumerate() {
-                    if let Err(why) = regex::Regex::new(pattern) {
-                        let at = at.to_string();
-                        let why = why.to_string();
-                        let why = why.lines().last().unwrap_or_default();
-                        let why = why.strip_prefix("error: ").unwrap_or(why).to_owned();
-                        let error = self.add(
-                            place(&[path, &[at.as_str()]].concat()),
-                            format!("`{}` is not a regular expression{owner}", path.join(".")),
-                        );
-                        error.causes.push(why);
-                    }
-                }
-            }
-        }
-        if let Some(node) = &spec.node {
-            for (key, value) in [
-                ("port_env", &node.port_env),
-                ("secret_env", &node.secret_env),
-            ] {
-                if !env_key(value) {
-                    self.add(
-                        place(&["node", key]),
-                        format!(
-                            "invalid variable name `{}` in `node.{key}`{owner}",
-                            clip(value)
-                        ),
-                    );
-                }
-            }
-            if !node.health_path.starts_with('/')
-                || node
-                    .health_path
-                    .contains(|c: char| c.is_control() || c == ' ')
-            {
-                self.add(
-                    place(&["node", "health_path"]),
-                    format!(
-                        "invalid `node.health_path`{owner}: a path that starts with `/` is needed"
-                    ),
+                    format!("a NUL byte in `{label}.{}`{owner}", clip(key)),
                 );
             }
         }

@@ -73,6 +73,12 @@ impl de::Error for Problem {
         Self::invalid(message.to_string())
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // Serde's own words for its numbers are Rust's.
+        let expected = match expected.to_string().as_str() {
+            "u8" | "u16" | "u32" | "u64" => "a whole number, not negative and not huge".to_owned(),
+            "i8" | "i16" | "i32" | "i64" => "a whole number, not huge".to_owned(),
+            other => other.to_owned(),
+        };
         Self::invalid(format!("expected {expected}, found {}", shown(found)))
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {

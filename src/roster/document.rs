@@ -162,6 +162,7 @@ agent_keys! {
     #[schemars(extend("default" = "reset"))]
     kickstart_on: KickstartOn,
     /// Environment of the agent, over that of the runtime and of `defaults`.
+    #[schemars(schema_with = "super::values::variables")]
     env: BTreeMap<String, String>,
     /// File or files in systemd's EnvironmentFile grammar, over `env`. Must exist. Those of
     /// `defaults` are read first, and `agents/NAME.env` beside the roster, if it is there, last.

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::parse::{parse, syntax};
 use super::resolve::{Environment, Warning, resolve};
 use super::source::Source;
-use super::tree::{MAX_BYTES, too_big};
+use super::syntax::too_big;
+use super::tree::MAX_BYTES;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 

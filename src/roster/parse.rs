@@ -3,16 +3,16 @@
 //! A wrong entry is reported, taken out of the tree, and the rest is read again, so that one run
 //! finds all problems. What the machine must have (directories, files) is left to [`super::resolve`].
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 
 use super::check;
 use super::de::{De, Problem, Step, What};
 use super::document::{KEYS, Roster, VERSION};
+use super::mend::{duplicates, home_directories};
 use super::source::{Source, Span};
 use super::suggest;
-use super::tree::{self, Node, SyntaxError, Value};
+use super::syntax::SyntaxError;
+use super::tree::{self, Node, Value};
 use crate::error::Error;
 use crate::runtime::RuntimeSpec;
 
@@ -24,7 +24,7 @@ pub(super) const MAX_PROBLEMS: usize = 50;
 pub struct Parsed {
     /// What was read; wrong entries are left out.
     pub roster: Roster,
-    /// All that is wrong with it, in the order of the text.
+    /// All that is wrong with it as far as the text tells.
     pub problems: Vec<Error>,
     pub(super) source: Source,
     pub(super) tree: Node,
@@ -204,7 +204,7 @@ fn render(
     error
 }
 
-fn remove(tree: &mut Node, path: &[Step]) -> bool {
+pub(super) fn remove(tree: &mut Node, path: &[Step]) -> bool {
     let Some((last, way)) = path.split_last() else {
         return false;
     };
@@ -220,13 +220,18 @@ fn remove(tree: &mut Node, path: &[Step]) -> bool {
             None => return false,
         }
     }
-    node.damaged = true;
     match &mut node.value {
-        Value::Map(entries) if *last < entries.len() => drop(entries.remove(*last)),
-        Value::List(items) if *last < items.len() => drop(items.remove(*last)),
-        _ => return false,
+        Value::Map(entries) if *last < entries.len() => {
+            let (key, _) = entries.remove(*last);
+            node.removed.push(key.text);
+            true
+        }
+        Value::List(items) if *last < items.len() => {
+            items.remove(*last);
+            true
+        }
+        _ => false,
     }
-    true
 }
 
 /// Names along a path: keys, and positions from 1 in lists.
@@ -251,7 +256,7 @@ fn join(path: &[String]) -> String {
 }
 
 /// What a path means to the user: the key below its owner, and the owner.
-fn describe(tree: &Node, path: &[Step]) -> (String, String) {
+pub(super) fn describe(tree: &Node, path: &[Step]) -> (String, String) {
     let names = names(tree, path);
     match names
         .iter()
@@ -283,87 +288,6 @@ fn agent_label(tree: &Node, index: Step) -> String {
         Some(name) => format!("agent `{}`", suggest::clip(name)),
         None => format!("agent number {}", index + 1),
     }
-}
-
-/// To YAML a bare `~` is nothing; whoever writes it as a directory means the home directory.
-fn home_directories(source: &Source, tree: &mut Node) {
-    fn mend(source: &Source, owner: &mut Node) {
-        let Value::Map(entries) = &mut owner.value else {
-            return;
-        };
-        for (key, value) in entries {
-            let tilde = || {
-                let line = source.line(value.span.line)?;
-                line.chars().nth(value.span.column.checked_sub(1)?)
-            };
-            if key.text == "working_directory" && value.value == Value::Null && tilde() == Some('~')
-            {
-                value.value = Value::Text("~".to_owned());
-            }
-        }
-    }
-    let Value::Map(entries) = &mut tree.value else {
-        return;
-    };
-    for (key, node) in entries {
-        match (key.text.as_str(), &mut node.value) {
-            ("defaults", _) => mend(source, node),
-            ("agents", Value::List(agents)) => {
-                agents.iter_mut().for_each(|agent| mend(source, agent))
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Reports keys that stand twice in one mapping and keeps the first of each.
-fn duplicates(source: &Source, tree: &mut Node) -> Vec<Error> {
-    fn walk(
-        source: &Source,
-        whole: &Node,
-        node: &Node,
-        path: &mut Vec<Step>,
-        out: &mut Vec<(Vec<Step>, Error)>,
-    ) {
-        match &node.value {
-            Value::Map(entries) => {
-                let mut seen: HashMap<&str, Span> = HashMap::new();
-                for (step, (key, value)) in entries.iter().enumerate() {
-                    if out.len() >= MAX_PROBLEMS {
-                        return;
-                    }
-                    path.push(step);
-                    if let Some(first) = seen.get(key.text.as_str()) {
-                        let (label, owner) = describe(whole, path);
-                        let error = Error::config(format!("key `{label}` stands twice{owner}"))
-                            .at(source.place(*first))
-                            .at(source.place(key.span))
-                            .hint("remove one of the two");
-                        out.push((path.clone(), error));
-                    } else {
-                        seen.insert(&key.text, key.span);
-                        walk(source, whole, value, path, out);
-                    }
-                    path.pop();
-                }
-            }
-            Value::List(items) => {
-                for (step, item) in items.iter().enumerate() {
-                    path.push(step);
-                    walk(source, whole, item, path, out);
-                    path.pop();
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(source, tree, tree, &mut Vec::new(), &mut found);
-    // From the end, so that removing one does not move the next.
-    for (path, _) in found.iter().rev() {
-        remove(tree, path);
-    }
-    found.into_iter().map(|(_, error)| error).collect()
 }
 
 impl Parsed {

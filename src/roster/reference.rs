@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::resolve::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
+use super::overrides::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
 use super::schema;
 
 /// Sections in the order of reading: heading, and the definition in the schema.
@@ -72,6 +72,7 @@ fn section(out: &mut String, heading: &str, part: &Value, schema: &Value) {
         let default = match &about["default"] {
             Value::Null if required.contains(&key.as_str()) => "required".to_owned(),
             Value::Null => String::new(),
+            Value::String(text) if text.is_empty() => String::new(),
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         };

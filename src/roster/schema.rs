@@ -30,6 +30,8 @@ pub(super) fn value() -> Value {
 fn tidy(value: &mut Value, link: &Regex) {
     match value {
         Value::Object(map) => {
+            // "Nothing" is what a key without a default has; saying so helps nobody.
+            map.retain(|key, value| key != "default" || !value.is_null());
             for (key, value) in map {
                 match value {
                     Value::String(text) if key == "description" => {

@@ -11,13 +11,27 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).clamp(1, 3);
+    let rank = |candidate: &str| {
+        let lower = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&word, &lower);
+        let alike = word
+            .chars()
+            .zip(lower.chars())
+            .take_while(|(a, b)| a == b)
+            .count();
+        // A slip, an abbreviation (`she`), or a word of the same stem (`workdir`), in this order.
+        if distance <= limit {
+            Some(distance)
+        } else if (word.len() >= 3 && lower.starts_with(&word)) || alike >= 4 {
+            Some(100 - alike.min(50))
+        } else {
+            None
+        }
+    };
     candidates
         .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
-        .filter(|(distance, c)| {
-            *distance <= limit || (word.len() >= 3 && c.starts_with(word.as_str()))
-        })
-        .min_by_key(|(distance, _)| *distance)
+        .filter_map(|c| Some((rank(c)?, c)))
+        .min_by_key(|(rank, _)| *rank)
         .map(|(_, c)| c)
 }
 
@@ -86,6 +100,25 @@ mod tests {
             assert_eq!(nearest(word, names), want, "{word}");
         }
         assert_eq!(nearest(&"c".repeat(10_000), names), None);
+    }
+
+    #[test]
+    fn words_of_one_stem() {
+        let keys = [
+            "env",
+            "restart",
+            "restart_delay",
+            "working_directory",
+            "resume",
+        ];
+        for (word, want) in [
+            ("workdir", Some("working_directory")),
+            ("restart_pause", Some("restart_delay")),
+            ("environment", None),
+            ("res", Some("restart")),
+        ] {
+            assert_eq!(nearest(word, keys), want, "{word}");
+        }
     }
 
     #[test]

@@ -9,15 +9,17 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::source::{Source, Span};
+use super::suggest;
+use super::syntax::{SyntaxError, syntax_error, too_big, too_many};
 
 /// Largest text accepted. A roster of 1,000 agents with everything written out is about 300 kB.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Deepest nesting; the schema needs six levels.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// Most values, those that aliases repeat included: ten times what a large roster needs.
-const MAX_NODES: usize = 100_000;
+pub(super) const MAX_NODES: usize = 100_000;
 
 /// A value and its place.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,8 +28,8 @@ pub struct Node {
     pub span: Span,
     /// What stands there.
     pub value: Value,
-    /// An entry was taken out because it was wrong: absent keys are no further error.
-    pub damaged: bool,
+    /// Keys of entries that were taken out because they were wrong.
+    pub removed: Vec<String>,
 }
 
 /// What a node holds.
@@ -91,6 +93,13 @@ impl Node {
             _ => None,
         }
     }
+    /// Whether a key is missing only because it, or what looks like a slip of it, was taken out: that
+    /// it is missing is then no further error.
+    pub fn lost(&self, key: &str) -> bool {
+        self.removed
+            .iter()
+            .any(|r| r == key || suggest::nearest(r, [key]).is_some())
+    }
     /// The items of a list; none of anything else.
     pub fn items(&self) -> &[Node] {
         match &self.value {
@@ -105,17 +114,6 @@ impl Node {
             _ => None,
         }
     }
-}
-
-/// Why a text is no YAML that mosaic reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do, where that is known.
-    pub hint: Option<String>,
-    /// Where.
-    pub span: Span,
 }
 
 /// Reads one YAML document.
@@ -165,97 +163,10 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
     let raw: Spanned<Raw> =
         serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax_error(&e))?;
     let mut left = MAX_NODES;
-    convert(raw, text, &mut left).ok_or_else(|| SyntaxError {
-        message: format!(
-            "the text holds more than {MAX_NODES} values once its aliases are followed"
-        ),
-        hint: Some("write the agents out, or use fewer aliases (`*name`)".to_owned()),
-        span: Span::default(),
-    })
+    convert(raw, text, &mut left).ok_or_else(too_many)
 }
 
-/// The refusal of a text of more than [`MAX_BYTES`].
-pub fn too_big(bytes: usize) -> SyntaxError {
-    SyntaxError {
-        message: format!(
-            "the file has {bytes} bytes, more than the {MAX_BYTES} that a roster may have"
-        ),
-        hint: Some("is this the right file?".to_owned()),
-        span: Span::default(),
-    }
-}
-
-fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
-    use serde_saphyr::Error as E;
-    let error = error.without_snippet();
-    // A limit reached while an alias is followed.
-    if let E::AliasError { error: inner, .. } = error {
-        let mut out = syntax_error(inner);
-        if let Some(location) = error.location() {
-            out.span = span_of(&location);
-        }
-        return out;
-    }
-    let aliases = Some("write the agents out, or use fewer aliases (`*name`)".to_owned());
-    let (message, hint) = match error {
-        E::Budget {
-            breach: serde_saphyr::budget::BudgetBreach::Depth { .. },
-            ..
-        } => (deep(), None),
-        E::Budget { .. } => (
-            "more values, anchors or aliases than a roster may have".to_owned(),
-            aliases,
-        ),
-        E::AliasReplayLimitExceeded { .. }
-        | E::AliasExpansionLimitExceeded { .. }
-        | E::AliasReplayStackDepthExceeded { .. }
-        | E::AliasReplayCounterOverflow { .. } => (
-            format!("aliases repeat more than {MAX_NODES} values"),
-            aliases,
-        ),
-        E::RecursiveReferencesRequireWeakTypes { .. } => {
-            ("an alias that contains itself".to_owned(), None)
-        }
-        E::UnknownAnchor { .. } => (
-            "an alias of an anchor that is not defined".to_owned(),
-            Some("text that starts with `*` or `&` needs quotes".to_owned()),
-        ),
-        E::MultipleDocuments { .. } => (
-            "a second document begins here".to_owned(),
-            Some("remove the line `---`: a roster is one document".to_owned()),
-        ),
-        E::Eof { .. } => ("the file is empty".to_owned(), None),
-        E::ExternalMessage { msg, .. } if msg.contains("recursion limit") => (deep(), None),
-        E::ExternalMessage { msg, .. } => {
-            let hint = if msg.contains("tab") {
-                "YAML is indented with spaces, not tabs"
-            } else {
-                "check the indentation, and quotes around text that holds `: ` or ` #`"
-            };
-            (format!("not valid YAML: {msg}"), Some(hint.to_owned()))
-        }
-        other => (
-            format!("not valid YAML: {}", one_line(&other.render())),
-            None,
-        ),
-    };
-    let span = error.location().map(|l| span_of(&l)).unwrap_or_default();
-    SyntaxError {
-        message,
-        hint,
-        span,
-    }
-}
-
-fn deep() -> String {
-    format!("nested deeper than {MAX_DEPTH} levels")
-}
-
-fn one_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn span_of(location: &Location) -> Span {
+pub(super) fn span_of(location: &Location) -> Span {
     let number = |n: u64| usize::try_from(n).unwrap_or(0);
     Span {
         line: number(location.line()),
@@ -378,7 +289,7 @@ fn convert(raw: Spanned<Raw>, text: &str, left: &mut usize) -> Option<Node> {
     Some(Node {
         span,
         value,
-        damaged: false,
+        removed: Vec::new(),
     })
 }
 

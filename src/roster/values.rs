@@ -195,6 +195,15 @@ schema!(Paths, { "anyOf": [
     { "type": "array", "items": { "type": "string" } },
 ] });
 
+/// Variables by name. Numbers and booleans are taken as they are written.
+pub(super) fn variables(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

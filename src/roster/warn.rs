@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::overrides::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
 use super::parse::Parsed;
-use super::resolve::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR, Warning};
+use super::resolve::Warning;
 use super::source::Span;
 use crate::fleet::{Agent, Fleet, Resume};
 

@@ -48,6 +48,7 @@ snapshots! {
     alias_of_nothing: with_agents("  - name: *a\n");
     alias_in_itself: "version: 1\nagents: &a [*a]\n";
     a_nul_byte: "version: 1\nagents: [\0]\n";
+    defaults_are_blamed_once: "version: 1\ndefaults:\n  runtime: claud\n  working_directory: ~/nowhere\n  env_file: x\n  permissions: skip\n  kickstart: {file: y}\nagents:\n  - name: a\n  - name: b\n  - {name: c, runtime: opencode}\n  - {name: d, runtime: opencode}\n";
     all_at_once: "version: 1\nfoo: 1\ndefaults:\n  runtime: claud\nagents:\n  - name: A\n    working_directory: ~/nowhere\n  - name: b\n    enabled: 3\n    workdir: x\n";
 }
 

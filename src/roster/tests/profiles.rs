@@ -73,7 +73,7 @@ fn control_characters_in_the_directory_are_refused_by_the_roster_not_hidden() {
     let error = machine.resolve(&filled.text).unwrap_err();
     assert_eq!(
         error.message,
-        "`working_directory` holds the control character '\\n' in `defaults`"
+        "control character '\\n' in `working_directory` in `defaults`"
     );
 }
 
