@@ -72,3 +72,16 @@ impl Launch {
         Ok(launch)
     }
 }
+
+/// Names of the agents that have a launch file, in order.
+pub fn installed(paths: &crate::paths::Paths) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(paths.state.join("launch"))
+        .map(|dir| {
+            dir.flatten()
+                .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+                .collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    names
+}

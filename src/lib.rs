@@ -6,6 +6,7 @@ pub mod converge;
 pub mod delivery;
 pub mod demo;
 pub mod desired;
+pub mod doctor;
 pub mod error;
 pub mod fleet;
 pub mod host;

@@ -106,7 +106,7 @@ pub fn collect(install: &Install) -> Result<Status> {
     let holder = units.iter().find(|u| u.name == install.holder_unit());
     let mut agents = Vec::new();
     let exits = last_exits(install);
-    for name in crate::cli::installed_agents(&install.paths) {
+    for name in crate::launch::installed(&install.paths) {
         let launch = Launch::load(&install.paths.launch(&name))?;
         let unit_name = install.agent_unit(&name);
         let unit = units.iter().find(|u| u.name == unit_name).cloned().unwrap_or_default();

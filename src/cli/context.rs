@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::host::{process, tmux};
 use crate::install::{self, Install, Mode};
-use crate::launch::Launch;
+use crate::launch::{Launch, installed as installed_agents};
 use crate::names::AgentName;
 use crate::paths::{self, Paths};
 use crate::roster;
@@ -39,19 +39,6 @@ pub fn complete_agents() -> Vec<clap_complete::CompletionCandidate> {
         .into_iter()
         .map(clap_complete::CompletionCandidate::new)
         .collect()
-}
-
-/// Agents that have a launch file, in name order.
-pub fn installed_agents(paths: &Paths) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(paths.state.join("launch"))
-        .map(|dir| {
-            dir.flatten()
-                .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
-                .collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    names
 }
 
 impl<'a> Context<'a> {

@@ -16,7 +16,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::error::{Error, Result};
 use crate::ui::{Color, Ui};
 
-pub use context::{Context, installed_agents};
+pub use context::Context;
 
 /// Runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux server
 #[derive(Debug, Parser)]

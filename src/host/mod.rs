@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod interrupt;
+pub mod linger;
 pub mod lock;
 pub mod manager;
 pub mod process;

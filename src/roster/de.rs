@@ -41,7 +41,12 @@ pub enum What {
 
 impl Problem {
     fn invalid(message: impl Into<String>) -> Self {
-        Self { what: What::Invalid(message.into()), hint: None, span: None, path: Vec::new() }
+        Self {
+            what: What::Invalid(message.into()),
+            hint: None,
+            span: None,
+            path: Vec::new(),
+        }
     }
     /// Called on the way out of `step`: the innermost place is the one shown.
     fn within(mut self, step: Step, span: Span) -> Self {
@@ -68,6 +73,12 @@ impl de::Error for Problem {
         Self::invalid(message.to_string())
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // Serde's own words for its numbers are Rust's.
+        let expected = match expected.to_string().as_str() {
+            "u8" | "u16" | "u32" | "u64" => "a whole number, not negative and not huge".to_owned(),
+            "i8" | "i16" | "i32" | "i64" => "a whole number, not huge".to_owned(),
+            other => other.to_owned(),
+        };
         Self::invalid(format!("expected {expected}, found {}", shown(found)))
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -79,7 +90,8 @@ impl de::Error for Problem {
             suggest::one_of(expected),
             suggest::clip(found)
         ));
-        problem.hint = suggest::nearest(found, expected.iter().copied()).map(|n| format!("did you mean `{n}`?"));
+        problem.hint = suggest::nearest(found, expected.iter().copied())
+            .map(|n| format!("did you mean `{n}`?"));
         problem
     }
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -220,11 +232,19 @@ impl<'de> Deserializer<'de> for De<'_> {
     ) -> Result<V::Value, Problem> {
         match &self.0.value {
             Value::Map(entries) => match entries.as_slice() {
-                [(key, value)] => visitor.visit_enum(Variant { key: &key.text, value: Some(value), span: key.span }),
+                [(key, value)] => visitor.visit_enum(Variant {
+                    key: &key.text,
+                    value: Some(value),
+                    span: key.span,
+                }),
                 _ => Err(self.expected(&format!("one key: {}", suggest::one_of(variants)))),
             },
             _ => match self.0.as_text() {
-                Some(text) => visitor.visit_enum(Variant { key: text, value: None, span: self.0.span }),
+                Some(text) => visitor.visit_enum(Variant {
+                    key: text,
+                    value: None,
+                    span: self.0.span,
+                }),
                 None => Err(self.expected(&suggest::one_of(variants))),
             },
         }
@@ -241,10 +261,17 @@ struct Items<'a> {
 
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Problem;
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Problem> {
-        let Some(node) = self.items.get(self.at) else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        let Some(node) = self.items.get(self.at) else {
+            return Ok(None);
+        };
         self.at += 1;
-        seed.deserialize(De(node)).map(Some).map_err(|p| p.within(self.at - 1, node.span))
+        seed.deserialize(De(node))
+            .map(Some)
+            .map_err(|p| p.within(self.at - 1, node.span))
     }
 }
 
@@ -255,8 +282,13 @@ struct Entries<'a> {
 
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Problem;
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
-        let Some((key, _)) = self.entries.get(self.at) else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Problem> {
+        let Some((key, _)) = self.entries.get(self.at) else {
+            return Ok(None);
+        };
         self.at += 1;
         seed.deserialize(de::value::StrDeserializer::<Problem>::new(&key.text))
             .map(Some)
@@ -267,8 +299,13 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(Problem::invalid("a value was asked for before its key"));
         };
         // An empty value has no place of its own.
-        let span = if node.value == Value::Null { key.span } else { node.span };
-        seed.deserialize(De(node)).map_err(|p| p.within(self.at - 1, span))
+        let span = if node.value == Value::Null {
+            key.span
+        } else {
+            node.span
+        };
+        seed.deserialize(De(node))
+            .map_err(|p| p.within(self.at - 1, span))
     }
 }
 
@@ -283,10 +320,12 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     type Error = Problem;
     type Variant = Self;
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Problem> {
-        let name = seed.deserialize(de::value::StrDeserializer::<Problem>::new(self.key)).map_err(|mut p| {
-            p.span.get_or_insert(self.span);
-            p
-        })?;
+        let name = seed
+            .deserialize(de::value::StrDeserializer::<Problem>::new(self.key))
+            .map_err(|mut p| {
+                p.span.get_or_insert(self.span);
+                p
+            })?;
         Ok((name, self))
     }
 }
@@ -305,13 +344,20 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
                 p.span.get_or_insert(node.span);
                 p
             }),
-            None => Err(Problem::invalid(format!("expected a mapping `{}: …`", self.key))),
+            None => Err(Problem::invalid(format!(
+                "expected a mapping `{}: …`",
+                self.key
+            ))),
         }
     }
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Problem> {
         Err(Problem::invalid("not supported in a roster"))
     }
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Problem> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Problem> {
         Err(Problem::invalid("not supported in a roster"))
     }
 }

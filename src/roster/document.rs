@@ -15,15 +15,22 @@ use crate::runtime::RuntimeSpec;
 pub const VERSION: u64 = 1;
 
 /// The keys of a roster, for hints.
-pub const KEYS: &[&str] = &["version", "transport", "tmux", "defaults", "runtimes", "agents"];
+pub const KEYS: &[&str] = &[
+    "version",
+    "transport",
+    "tmux",
+    "defaults",
+    "runtimes",
+    "agents",
+];
 
 /// A fleet of coding agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "mosaic roster")]
+#[schemars(title = "mosaic roster", extend("required" = ["version", "agents"]))]
 pub struct Roster {
     /// Version of this format. There is only `1`.
-    #[schemars(required, extend("const" = 1))]
+    #[schemars(extend("const" = 1))]
     pub version: Option<u64>,
     /// How mosaic reaches the agents' terminals. There is only `tmux`.
     #[schemars(extend("default" = "tmux"))]
@@ -35,7 +42,6 @@ pub struct Roster {
     /// Runtimes to add, or built-in ones to change, by name.
     pub runtimes: Option<BTreeMap<String, Runtime>>,
     /// The agents, in the order in which they are shown.
-    #[schemars(required)]
     pub agents: Option<Vec<AgentEntry>>,
 }
 
@@ -99,10 +105,10 @@ macro_rules! agent_keys {
         /// An agent.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
-        #[schemars(rename = "Agent")]
+        #[schemars(rename = "Agent", extend("required" = ["name"]))]
         pub struct AgentEntry {
             /// Name of the agent, its tmux session and its unit: lower-case letters, digits and `-`.
-            #[schemars(required, extend("pattern" = "^[a-z0-9][a-z0-9-]{0,62}$"))]
+            #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9-]{0,62}$"))]
             pub name: Option<String>,
             $($(#[$meta])* pub $key: Option<$type>,)*
         }
@@ -156,6 +162,7 @@ agent_keys! {
     #[schemars(extend("default" = "reset"))]
     kickstart_on: KickstartOn,
     /// Environment of the agent, over that of the runtime and of `defaults`.
+    #[schemars(schema_with = "super::values::variables")]
     env: BTreeMap<String, String>,
     /// File or files in systemd's EnvironmentFile grammar, over `env`. Must exist. Those of
     /// `defaults` are read first, and `agents/NAME.env` beside the roster, if it is there, last.
@@ -197,7 +204,10 @@ impl<'de> Deserialize<'de> for Runtime {
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Runtime, A::Error> {
                 let mut like = None;
-                let rest = WithoutLike { map, like: &mut like };
+                let rest = WithoutLike {
+                    map,
+                    like: &mut like,
+                };
                 let spec = RuntimeSpec::deserialize(MapAccessDeserializer::new(rest))?;
                 Ok(Runtime { like, spec })
             }
@@ -220,14 +230,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutLike<'_, A> {
     ) -> Result<Option<K::Value>, A::Error> {
         let mut slot = Some(seed);
         loop {
-            let Some(key) = self.map.next_key_seed(KeyOr { seed: &mut slot })? else { return Ok(None) };
+            let Some(key) = self.map.next_key_seed(KeyOr { seed: &mut slot })? else {
+                return Ok(None);
+            };
             match key {
                 Some(key) => return Ok(Some(key)),
                 None => *self.like = self.map.next_value::<Option<String>>()?,
             }
         }
     }
-    fn next_value_seed<T: serde::de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
+    fn next_value_seed<T: serde::de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, A::Error> {
         self.map.next_value_seed(seed)
     }
 }
@@ -245,7 +260,10 @@ impl<'de, K: serde::de::DeserializeSeed<'de>> serde::de::DeserializeSeed<'de> fo
         if key == "like" {
             return Ok(None);
         }
-        let seed = self.seed.take().ok_or_else(|| D::Error::custom("a key was read twice"))?;
+        let seed = self
+            .seed
+            .take()
+            .ok_or_else(|| D::Error::custom("a key was read twice"))?;
         let d: serde::de::value::StringDeserializer<D::Error> = key.into_deserializer();
         seed.deserialize(d).map(Some)
     }

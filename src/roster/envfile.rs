@@ -29,7 +29,10 @@ pub struct LineWarning {
 impl Parsed {
     /// The value of a variable.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.vars.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.vars
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
     }
     /// The line of its last assignment.
     pub fn line_of(&self, key: &str) -> Option<usize> {
@@ -37,18 +40,30 @@ impl Parsed {
     }
 
     fn warn(&mut self, line: usize, message: impl Into<String>) {
-        self.warnings.push(LineWarning { line, message: message.into() });
+        self.warnings.push(LineWarning {
+            line,
+            message: message.into(),
+        });
     }
 
     fn push(&mut self, line: usize, key: &str, value: String) {
         let key = key.trim_end_matches(BLANK);
         if !env_key(key) {
             let shown = super::suggest::clip(key);
-            return self.warn(line, format!("`{shown}` is no variable name: the line has no effect"));
+            return self.warn(
+                line,
+                format!("`{shown}` is no variable name: the line has no effect"),
+            );
         }
         // systemd drops values with control characters other than these two.
-        if value.chars().any(|c| c.is_ascii_control() && c != '\t' && c != '\n') {
-            return self.warn(line, format!("`{key}` holds a control character: systemd leaves it out"));
+        if value
+            .chars()
+            .any(|c| c.is_ascii_control() && c != '\t' && c != '\n')
+        {
+            return self.warn(
+                line,
+                format!("`{key}` holds a control character: systemd leaves it out"),
+            );
         }
         self.lines.insert(key.to_owned(), line);
         match self.vars.iter_mut().find(|(k, _)| k == key) {
@@ -184,7 +199,10 @@ pub fn parse(text: &str) -> Parsed {
         State::BeforeKey | State::Comment | State::CommentEscape => {}
         State::Key => out.warn(begun, "a line without `=` has no effect"),
         State::Single | State::Double | State::DoubleEscape => {
-            out.warn(begun, "a quote that is not closed: the rest of the file is its value");
+            out.warn(
+                begun,
+                "a quote that is not closed: the rest of the file is its value",
+            );
             out.push(begun, &key, value);
         }
         State::BeforeValue | State::Value | State::Escape => {
@@ -236,7 +254,10 @@ mod tests {
             ("A='b c '", vec![("A", "b c ")]),
             ("A='b\\'", vec![("A", "b\\")]),
             ("A='b\nc'\nB=1", vec![("A", "b\nc"), ("B", "1")]),
-            (r#"A="b \" \\ \$ \` \n c""#, vec![("A", "b \" \\ $ ` \\n c")]),
+            (
+                r#"A="b \" \\ \$ \` \n c""#,
+                vec![("A", "b \" \\ $ ` \\n c")],
+            ),
             ("A=\"b\\\nc\"", vec![("A", "bc")]),
             ("A=b\\\nc", vec![("A", "bc")]),
             ("A=b \\\n c ", vec![("A", "b  c")]),
@@ -253,7 +274,10 @@ mod tests {
             ("A=ünï", vec![("A", "ünï")]),
         ] {
             let got = parse(text).vars;
-            let want: Vec<(String, String)> = want.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+            let want: Vec<(String, String)> = want
+                .into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect();
             assert_eq!(got, want, "{text:?}");
         }
     }
@@ -261,25 +285,69 @@ mod tests {
     #[test]
     fn says_what_systemd_leaves_out() {
         for (text, vars, line, message) in [
-            ("A=1\n1B=2", 1, 2, "`1B` is no variable name: the line has no effect"),
-            ("export A=1", 0, 1, "`export A` is no variable name: the line has no effect"),
-            ("A-B=1", 0, 1, "`A-B` is no variable name: the line has no effect"),
+            (
+                "A=1\n1B=2",
+                1,
+                2,
+                "`1B` is no variable name: the line has no effect",
+            ),
+            (
+                "export A=1",
+                0,
+                1,
+                "`export A` is no variable name: the line has no effect",
+            ),
+            (
+                "A-B=1",
+                0,
+                1,
+                "`A-B` is no variable name: the line has no effect",
+            ),
             ("=1", 0, 1, "a line without `=` has no effect"),
             ("word\nA=1", 1, 1, "a line without `=` has no effect"),
-            ("\nA='\u{1b}'", 0, 2, "`A` holds a control character: systemd leaves it out"),
-            ("A=1\0", 0, 1, "the file holds a NUL byte: systemd refuses it whole"),
-            ("A='x", 1, 1, "a quote that is not closed: the rest of the file is its value"),
+            (
+                "\nA='\u{1b}'",
+                0,
+                2,
+                "`A` holds a control character: systemd leaves it out",
+            ),
+            (
+                "A=1\0",
+                0,
+                1,
+                "the file holds a NUL byte: systemd refuses it whole",
+            ),
+            (
+                "A='x",
+                1,
+                1,
+                "a quote that is not closed: the rest of the file is its value",
+            ),
         ] {
             let got = parse(text);
             assert_eq!(got.vars.len(), vars, "{text:?}");
-            assert_eq!(got.warnings, [LineWarning { line, message: message.to_owned() }], "{text:?}");
+            assert_eq!(
+                got.warnings,
+                [LineWarning {
+                    line,
+                    message: message.to_owned()
+                }],
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn knows_the_line_of_the_last_assignment() {
         let parsed = parse("A=1\n\nB='x\ny'\nA=2");
-        assert_eq!((parsed.line_of("A"), parsed.line_of("B"), parsed.line_of("C")), (Some(5), Some(3), None));
+        assert_eq!(
+            (
+                parsed.line_of("A"),
+                parsed.line_of("B"),
+                parsed.line_of("C")
+            ),
+            (Some(5), Some(3), None)
+        );
         assert_eq!((parsed.get("A"), parsed.get("C")), (Some("2"), None));
     }
 

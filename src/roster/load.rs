@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::parse::{parse, syntax};
 use super::resolve::{Environment, Warning, resolve};
 use super::source::Source;
-use super::tree::{MAX_BYTES, too_big};
+use super::syntax::too_big;
+use super::tree::MAX_BYTES;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 
@@ -53,7 +54,12 @@ pub fn load(path: &Path, home: &Path) -> Result<Loaded> {
         },
     };
     let (fleet, warnings) = resolve(&parse(&shown, &text), &environment)?;
-    Ok(Loaded { fleet, warnings, text_digest: digest(&text), path: absolute })
+    Ok(Loaded {
+        fleet,
+        warnings,
+        text_digest: digest(&text),
+        path: absolute,
+    })
 }
 
 /// SHA-256 of a text, in hexadecimal.
@@ -71,21 +77,39 @@ pub fn digest(text: &str) -> String {
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let about = fs::metadata(path)?;
     if about.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory",
+        ));
     }
     if !about.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        let size = usize::try_from(about.len()).unwrap_or(usize::MAX).max(bytes.len());
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_big(size).message));
+        let size = usize::try_from(about.len())
+            .unwrap_or(usize::MAX)
+            .max(bytes.len());
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            too_big(size).message,
+        ));
     }
     String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8 text"))
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("line {line} is not UTF-8 text"),
+        )
     })
 }
 

@@ -4,18 +4,26 @@
 //! defaults, runtimes and environment files. Both are pure and report all problems of a text in one
 //! run. [`load()`] is the one door to the file system.
 
-pub mod check;
+mod agent;
+mod agent_command;
+mod agent_paths;
+mod check;
+mod check_runtime;
 pub mod de;
 pub mod document;
 pub mod envfile;
 pub mod load;
+mod mend;
+pub mod overrides;
 pub mod parse;
+mod paths;
 pub mod profile;
 pub mod reference;
 pub mod resolve;
 pub mod schema;
 pub mod source;
 pub mod suggest;
+mod syntax;
 pub mod tree;
 pub mod values;
 mod warn;

@@ -3,28 +3,28 @@
 //! A wrong entry is reported, taken out of the tree, and the rest is read again, so that one run
 //! finds all problems. What the machine must have (directories, files) is left to [`super::resolve`].
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 
 use super::check;
 use super::de::{De, Problem, Step, What};
 use super::document::{KEYS, Roster, VERSION};
+use super::mend::{duplicates, home_directories};
 use super::source::{Source, Span};
 use super::suggest;
-use super::tree::{self, Node, SyntaxError, Value};
+use super::syntax::SyntaxError;
+use super::tree::{self, Node, Value};
 use crate::error::Error;
 use crate::runtime::RuntimeSpec;
 
 /// Most problems reported in one run; nobody reads more, and each costs a pass over the tree.
-const MAX_PROBLEMS: usize = 50;
+pub(super) const MAX_PROBLEMS: usize = 50;
 
 /// A roster as far as it could be read.
 #[derive(Debug, Clone)]
 pub struct Parsed {
     /// What was read; wrong entries are left out.
     pub roster: Roster,
-    /// All that is wrong with it, in the order of the text.
+    /// All that is wrong with it as far as the text tells.
     pub problems: Vec<Error>,
     pub(super) source: Source,
     pub(super) tree: Node,
@@ -54,6 +54,7 @@ pub fn parse(name: &str, text: &str) -> Parsed {
         parsed.problems.push(problem);
         return parsed;
     }
+    home_directories(&parsed.source, &mut parsed.tree);
     parsed.problems = duplicates(&parsed.source, &mut parsed.tree);
     let (roster, problems) = read(&parsed.source, &mut parsed.tree, describe);
     parsed.problems.extend(problems);
@@ -75,12 +76,16 @@ pub fn parse_runtime(name: &str, text: &str) -> Result<RuntimeSpec, Error> {
     let source = Source::new(name, text);
     let mut tree = tree::parse(&source).map_err(|e| syntax(&source, e))?;
     let mut problems = duplicates(&source, &mut tree);
-    let (spec, more) = read(&source, &mut tree, |tree, path| (join(&names(tree, path)), String::new()));
+    let (spec, more) = read(&source, &mut tree, |tree, path| {
+        (join(&names(tree, path)), String::new())
+    });
     problems.extend(more);
     match (Error::all(problems), spec) {
         (None, Some(spec)) => Ok(spec),
         (Some(error), _) => Err(error),
-        (None, None) => Err(Error::config(format!("cannot read runtime definition `{name}`"))),
+        (None, None) => Err(Error::config(format!(
+            "cannot read runtime definition `{name}`"
+        ))),
     }
 }
 
@@ -130,7 +135,11 @@ fn not_a_roster(parsed: &Parsed) -> Option<Error> {
     };
     let text = version.as_text().unwrap_or_default();
     let error = |hint: String| {
-        let found = if text.is_empty() { String::new() } else { format!(" `{}`", suggest::clip(text)) };
+        let found = if text.is_empty() {
+            String::new()
+        } else {
+            format!(" `{}`", suggest::clip(text))
+        };
         Some(
             Error::config(format!("unknown roster version{found}"))
                 .at(source.place(if text.is_empty() {
@@ -178,7 +187,11 @@ fn render(
     let (label, owner) = describe(tree, &problem.path);
     let message = match &problem.what {
         What::UnknownKey(key) => {
-            let label = if label.is_empty() { suggest::clip(key) } else { label };
+            let label = if label.is_empty() {
+                suggest::clip(key)
+            } else {
+                label
+            };
             format!("unknown key `{label}`{owner}")
         }
         What::MissingKey(key) if label.is_empty() => format!("missing key `{key}`{owner}"),
@@ -191,8 +204,10 @@ fn render(
     error
 }
 
-fn remove(tree: &mut Node, path: &[Step]) -> bool {
-    let Some((last, way)) = path.split_last() else { return false };
+pub(super) fn remove(tree: &mut Node, path: &[Step]) -> bool {
+    let Some((last, way)) = path.split_last() else {
+        return false;
+    };
     let mut node = tree;
     for step in way {
         let next = match &mut node.value {
@@ -205,13 +220,18 @@ fn remove(tree: &mut Node, path: &[Step]) -> bool {
             None => return false,
         }
     }
-    node.damaged = true;
     match &mut node.value {
-        Value::Map(entries) if *last < entries.len() => drop(entries.remove(*last)),
-        Value::List(items) if *last < items.len() => drop(items.remove(*last)),
-        _ => return false,
+        Value::Map(entries) if *last < entries.len() => {
+            let (key, _) = entries.remove(*last);
+            node.removed.push(key.text);
+            true
+        }
+        Value::List(items) if *last < items.len() => {
+            items.remove(*last);
+            true
+        }
+        _ => false,
     }
-    true
 }
 
 /// Names along a path: keys, and positions from 1 in lists.
@@ -236,14 +256,24 @@ fn join(path: &[String]) -> String {
 }
 
 /// What a path means to the user: the key below its owner, and the owner.
-fn describe(tree: &Node, path: &[Step]) -> (String, String) {
+pub(super) fn describe(tree: &Node, path: &[Step]) -> (String, String) {
     let names = names(tree, path);
-    match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["agents", _, ..] => (join(&names[2..]), format!(" for {}", agent_label(tree, path[1]))),
+    match names
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["agents", _, ..] => (
+            join(&names[2..]),
+            format!(" for {}", agent_label(tree, path[1])),
+        ),
         ["runtimes", name, rest @ ..] if !rest.is_empty() => {
             (join(&names[2..]), format!(" for runtime `{name}`"))
         }
-        ["defaults", rest @ ..] if !rest.is_empty() => (join(&names[1..]), " in `defaults`".to_owned()),
+        ["defaults", rest @ ..] if !rest.is_empty() => {
+            (join(&names[1..]), " in `defaults`".to_owned())
+        }
         _ => (join(&names), String::new()),
     }
 }
@@ -260,51 +290,12 @@ fn agent_label(tree: &Node, index: Step) -> String {
     }
 }
 
-/// Reports keys that stand twice in one mapping and keeps the first of each.
-fn duplicates(source: &Source, tree: &mut Node) -> Vec<Error> {
-    fn walk(source: &Source, whole: &Node, node: &Node, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, Error)>) {
-        match &node.value {
-            Value::Map(entries) => {
-                let mut seen: HashMap<&str, Span> = HashMap::new();
-                for (step, (key, value)) in entries.iter().enumerate() {
-                    path.push(step);
-                    if let Some(first) = seen.get(key.text.as_str()) {
-                        let (label, owner) = describe(whole, path);
-                        let error = Error::config(format!("key `{label}` stands twice{owner}"))
-                            .at(source.place(*first))
-                            .at(source.place(key.span))
-                            .hint("remove one of the two");
-                        out.push((path.clone(), error));
-                    } else {
-                        seen.insert(&key.text, key.span);
-                        walk(source, whole, value, path, out);
-                    }
-                    path.pop();
-                }
-            }
-            Value::List(items) => {
-                for (step, item) in items.iter().enumerate() {
-                    path.push(step);
-                    walk(source, whole, item, path, out);
-                    path.pop();
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(source, tree, tree, &mut Vec::new(), &mut found);
-    // From the end, so that removing one does not move the next.
-    for (path, _) in found.iter().rev() {
-        remove(tree, path);
-    }
-    found.into_iter().map(|(_, error)| error).take(MAX_PROBLEMS).collect()
-}
-
 impl Parsed {
     /// The agent's own mapping.
     pub(super) fn agent(&self, index: usize) -> Option<&Node> {
-        self.tree.get("agents").and_then(|agents| agents.items().get(index))
+        self.tree
+            .get("agents")
+            .and_then(|agents| agents.items().get(index))
     }
     /// Where an agent's value stands: in the agent or in `defaults`; else where the agent begins.
     pub(super) fn agent_span(&self, index: usize, path: &[&str]) -> Span {
@@ -336,8 +327,19 @@ fn find(node: &Node, path: &[&str]) -> Option<Span> {
         _ => {
             let next = node.get(first)?;
             let empty = next.value == Value::Null;
-            (if empty { node.key_span(first)? } else { next.span }, next)
+            (
+                if empty {
+                    node.key_span(first)?
+                } else {
+                    next.span
+                },
+                next,
+            )
         }
     };
-    if rest.is_empty() { Some(span) } else { find(next, rest).or(Some(span)) }
+    if rest.is_empty() {
+        Some(span)
+    } else {
+        find(next, rest).or(Some(span))
+    }
 }

@@ -25,7 +25,10 @@ const SHIPPED: &[(&str, &str)] = &[
     ("demo", include_str!("../../profiles/demo.yaml")),
     ("goosed", include_str!("../../profiles/goosed.yaml")),
     ("minimal", include_str!("../../profiles/minimal.yaml")),
-    ("usc-software-factory", include_str!("../../profiles/usc-software-factory.yaml")),
+    (
+        "usc-software-factory",
+        include_str!("../../profiles/usc-software-factory.yaml"),
+    ),
 ];
 
 const ALIASES: &[(&str, &str)] = &[("usc", "usc-software-factory")];
@@ -61,20 +64,37 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 /// An unknown name, or a file that cannot be read.
 pub fn find(name: &str) -> Result<Profile> {
-    let full = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, full)| full);
+    let full = ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == name)
+        .map_or(name, |(_, full)| full);
     if let Some((name, text)) = SHIPPED.iter().find(|(n, _)| *n == full) {
-        return Ok(Profile { name: (*name).to_owned(), text: (*text).to_owned() });
+        return Ok(Profile {
+            name: (*name).to_owned(),
+            text: (*text).to_owned(),
+        });
     }
-    let is_file = Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|e| e == "yaml" || e == "yml");
     if name.contains('/') || is_file {
-        let text = read_text(Path::new(name))
-            .map_err(|e| Error::config(format!("cannot read the profile `{}`", suggest::clip(name))).because(e))?;
-        return Ok(Profile { name: name.to_owned(), text });
+        let text = read_text(Path::new(name)).map_err(|e| {
+            Error::config(format!("cannot read the profile `{}`", suggest::clip(name))).because(e)
+        })?;
+        return Ok(Profile {
+            name: name.to_owned(),
+            text,
+        });
     }
-    let known: Vec<&str> = names().into_iter().chain(ALIASES.iter().map(|(alias, _)| *alias)).collect();
-    Err(Error::config(format!("unknown profile `{}`", suggest::clip(name)))
-        .hint(suggest::hint(name, "profiles", known))
-        .hint("a profile of your own is given by its path: `--profile ./mine.yaml`"))
+    let known: Vec<&str> = names()
+        .into_iter()
+        .chain(ALIASES.iter().map(|(alias, _)| *alias))
+        .collect();
+    Err(
+        Error::config(format!("unknown profile `{}`", suggest::clip(name)))
+            .hint(suggest::hint(name, "profiles", known))
+            .hint("a profile of your own is given by its path: `--profile ./mine.yaml`"),
+    )
 }
 
 /// Fills a profile in. `installed` are the runtimes found on this machine; `working_directory` is an
@@ -83,43 +103,51 @@ pub fn find(name: &str) -> Result<Profile> {
 pub fn fill(profile: &Profile, installed: &[&str], working_directory: &Path) -> Filled {
     let best = PREFERENCE.into_iter().find(|name| installed.contains(name));
     let chosen = best.unwrap_or(FALLBACK);
-    let own = parse(&profile.name, &profile.text).roster.runtimes.unwrap_or_default();
+    let own = parse(&profile.name, &profile.text)
+        .roster
+        .runtimes
+        .unwrap_or_default();
     let mut open = false;
     let mut replaced: Vec<&'static str> = Vec::new();
     let mut absent: Vec<&'static str> = Vec::new();
     let mut runtimes: Vec<String> = Vec::new();
 
     // A line `runtime: NAME` of an agent or of `defaults`; comments begin with `#` and do not match.
-    let text = match Regex::new(r#"(?m)^([ \t]*(?:-[ \t]+)?runtime:[ \t]*)["']?([A-Za-z0-9_@-]+)["']?"#) {
-        Err(_) => profile.text.clone(),
-        Ok(line) => line
-            .replace_all(&profile.text, |found: &Captures<'_>| {
-                let name = &found[2];
-                let known = builtin::names().iter().copied().find(|n| *n == name);
-                let name = match known {
-                    _ if name == RUNTIME_MARK => {
-                        open = true;
-                        chosen.to_owned()
-                    }
-                    Some(known) if PREFERENCE.contains(&known) && !installed.contains(&known) && !own.contains_key(known) => {
-                        replaced.push(known);
-                        chosen.to_owned()
-                    }
-                    Some(known) => {
-                        let server = builtin::get(known).is_some_and(|s| s.node.is_some());
-                        if server && !installed.contains(&known) && !own.contains_key(known) {
-                            absent.push(known);
+    let text =
+        match Regex::new(r#"(?m)^([ \t]*(?:-[ \t]+)?runtime:[ \t]*)["']?([A-Za-z0-9_@-]+)["']?"#) {
+            Err(_) => profile.text.clone(),
+            Ok(line) => line
+                .replace_all(&profile.text, |found: &Captures<'_>| {
+                    let name = &found[2];
+                    let known = builtin::names().iter().copied().find(|n| *n == name);
+                    let name = match known {
+                        _ if name == RUNTIME_MARK => {
+                            open = true;
+                            chosen.to_owned()
                         }
-                        known.to_owned()
-                    }
-                    None => name.to_owned(),
-                };
-                let line = format!("{}{name}", &found[1]);
-                runtimes.push(name);
-                line
-            })
-            .into_owned(),
-    };
+                        Some(known)
+                            if PREFERENCE.contains(&known)
+                                && !installed.contains(&known)
+                                && !own.contains_key(known) =>
+                        {
+                            replaced.push(known);
+                            chosen.to_owned()
+                        }
+                        Some(known) => {
+                            let server = builtin::get(known).is_some_and(|s| s.node.is_some());
+                            if server && !installed.contains(&known) && !own.contains_key(known) {
+                                absent.push(known);
+                            }
+                            known.to_owned()
+                        }
+                        None => name.to_owned(),
+                    };
+                    let line = format!("{}{name}", &found[1]);
+                    runtimes.push(name);
+                    line
+                })
+                .into_owned(),
+        };
     // Last, so that nothing inside the path is taken for a mark.
     let directory = yaml_quoted(&working_directory.to_string_lossy());
     let text = text.replace(&format!("\"{DIRECTORY_MARK}\""), &directory);
@@ -150,16 +178,28 @@ pub fn fill(profile: &Profile, installed: &[&str], working_directory: &Path) -> 
         }
     }
     for name in &absent {
-        notes.push(format!("runtime `{name}` is not installed, and its agents cannot start without it: {}", install(name)));
+        notes.push(format!(
+            "runtime `{name}` is not installed, and its agents cannot start without it: {}",
+            install(name)
+        ));
     }
     if working_directory.to_str().is_none() {
-        notes.push("the working directory's name is not UTF-8: choose another one in the roster".to_owned());
+        notes.push(
+            "the working directory's name is not UTF-8: choose another one in the roster"
+                .to_owned(),
+        );
     }
-    Filled { text, notes, runtimes }
+    Filled {
+        text,
+        notes,
+        runtimes,
+    }
 }
 
 fn install(runtime: &str) -> &'static str {
-    builtin::get(runtime).and_then(|spec| spec.install.as_deref()).unwrap_or("see its own documentation")
+    builtin::get(runtime)
+        .and_then(|spec| spec.install.as_deref())
+        .unwrap_or("see its own documentation")
 }
 
 /// A text as a double-quoted YAML scalar on one line.
@@ -169,7 +209,12 @@ fn yaml_quoted(text: &str) -> String {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             // Everything YAML might take for a line break, a mark of byte order, or not printable.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
+            c if c.is_control()
+                || matches!(
+                    c,
+                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                ) =>
+            {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{:04X}", u32::from(c));
             }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::resolve::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
+use super::overrides::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
 use super::schema;
 
 /// Sections in the order of reading: heading, and the definition in the schema.
@@ -40,7 +40,11 @@ pub fn reference_markdown() -> String {
         "In that last file, `{RUNTIME_VAR}`, `{WORKDIR_VAR}` and `{COMMAND_VAR}` override the roster.\n"
     );
     for (heading, definition) in SECTIONS {
-        let part = if definition.is_empty() { Some(&schema) } else { schema["$defs"].get(definition) };
+        let part = if definition.is_empty() {
+            Some(&schema)
+        } else {
+            schema["$defs"].get(definition)
+        };
         if let Some(part) = part {
             section(&mut out, heading, part, &schema);
         }
@@ -57,17 +61,31 @@ fn section(out: &mut String, heading: &str, part: &Value, schema: &Value) {
     }
     let empty = Map::new();
     let keys = part["properties"].as_object().unwrap_or(&empty);
-    let required: Vec<&str> = part["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = part["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     out.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
     for (key, about) in keys {
         let default = match &about["default"] {
             Value::Null if required.contains(&key.as_str()) => "required".to_owned(),
             Value::Null => String::new(),
+            Value::String(text) if text.is_empty() => String::new(),
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         };
-        let meaning = about["description"].as_str().unwrap_or_default().replace("\n\n", " ");
-        let _ = writeln!(out, "| `{key}` | {} | {default} | {} |", kind(about, schema), cell(&meaning));
+        let meaning = about["description"]
+            .as_str()
+            .unwrap_or_default()
+            .replace("\n\n", " ");
+        let _ = writeln!(
+            out,
+            "| `{key}` | {} | {default} | {} |",
+            kind(about, schema),
+            cell(&meaning)
+        );
     }
     out.push('\n');
 }
@@ -82,10 +100,15 @@ fn kind(about: &Value, schema: &Value) -> String {
         let name = reference.rsplit('/').next().unwrap_or_default();
         return match SECTIONS.iter().find(|(_, definition)| *definition == name) {
             Some((heading, _)) => {
-                let anchor: String = heading.to_lowercase().replace(' ', "-").replace([',', ':', '.'], "");
+                let anchor: String = heading
+                    .to_lowercase()
+                    .replace(' ', "-")
+                    .replace([',', ':', '.'], "");
                 format!("[mapping](#{anchor})")
             }
-            None if name == "Defaults" => "[keys of an agent but `name`](#agents-and-defaults)".to_owned(),
+            None if name == "Defaults" => {
+                "[keys of an agent but `name`](#agents-and-defaults)".to_owned()
+            }
             None => kind(&schema["$defs"][name], schema),
         };
     }
@@ -98,7 +121,10 @@ fn kind(about: &Value, schema: &Value) -> String {
     }
     for key in ["anyOf", "oneOf"] {
         if let Some(choices) = about[key].as_array() {
-            let words = choices.iter().filter(|c| c["type"] != "null").map(|c| kind(c, schema));
+            let words = choices
+                .iter()
+                .filter(|c| c["type"] != "null")
+                .map(|c| kind(c, schema));
             return join(words.collect());
         }
     }
@@ -111,9 +137,19 @@ fn kind(about: &Value, schema: &Value) -> String {
         Some("integer") => "whole number".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("array") => format!("list of {}", kind(&about["items"], schema)),
-        Some("object") => match (&about["additionalProperties"], about["properties"].as_object()) {
-            (Value::Object(_), _) => format!("names, each with: {}", kind(&about["additionalProperties"], schema)),
-            (_, Some(keys)) => join(keys.iter().map(|(k, v)| format!("`{k}:` {}", kind(v, schema))).collect()),
+        Some("object") => match (
+            &about["additionalProperties"],
+            about["properties"].as_object(),
+        ) {
+            (Value::Object(_), _) => format!(
+                "names, each with: {}",
+                kind(&about["additionalProperties"], schema)
+            ),
+            (_, Some(keys)) => join(
+                keys.iter()
+                    .map(|(k, v)| format!("`{k}:` {}", kind(v, schema)))
+                    .collect(),
+            ),
             _ => "mapping".to_owned(),
         },
         _ => String::new(),

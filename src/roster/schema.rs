@@ -30,12 +30,18 @@ pub(super) fn value() -> Value {
 fn tidy(value: &mut Value, link: &Regex) {
     match value {
         Value::Object(map) => {
+            // "Nothing" is what a key without a default has; saying so helps nobody.
+            map.retain(|key, value| key != "default" || !value.is_null());
             for (key, value) in map {
                 match value {
                     Value::String(text) if key == "description" => {
-                        let paragraphs: Vec<String> =
-                            text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-                        *text = link.replace_all(&paragraphs.join("\n\n"), "`$1`").into_owned();
+                        let paragraphs: Vec<String> = text
+                            .split("\n\n")
+                            .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+                            .collect();
+                        *text = link
+                            .replace_all(&paragraphs.join("\n\n"), "`$1`")
+                            .into_owned();
                     }
                     other => tidy(other, link),
                 }

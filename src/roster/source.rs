@@ -22,12 +22,22 @@ pub struct Span {
 pub struct Source {
     name: String,
     text: String,
+    /// Where each line begins, so that a place is found at once in a text of many errors.
+    lines: Vec<usize>,
 }
 
 impl Source {
     /// A text under the name shown to the user.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        let text = text.into();
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            name: name.into(),
+            text,
+            lines,
+        }
     }
     /// The name shown to the user.
     pub fn name(&self) -> &str {
@@ -38,13 +48,23 @@ impl Source {
         &self.text
     }
 
+    /// A line, from 1, without its end.
+    pub fn line(&self, number: usize) -> Option<&str> {
+        let start = *self.lines.get(number.checked_sub(1)?)?;
+        let rest = self.text.get(start..)?;
+        if rest.is_empty() {
+            return None;
+        }
+        rest.lines().next()
+    }
+
     /// The place, then the line it is in with a caret below, ready for [`crate::error::Error::at`].
     pub fn place(&self, span: Span) -> String {
         if span.line == 0 {
             return self.name.clone();
         }
         let mut out = format!("{}:{}:{}", self.name, span.line, span.column.max(1));
-        let Some(line) = self.text.lines().nth(span.line - 1) else {
+        let Some(line) = self.line(span.line) else {
             return out;
         };
         // Control characters would move the cursor of the reader's terminal.
@@ -87,13 +107,20 @@ mod tests {
     use super::*;
 
     fn span(line: usize, column: usize, width: usize) -> Span {
-        Span { line, column, width }
+        Span {
+            line,
+            column,
+            width,
+        }
     }
 
     #[test]
     fn shows_the_line_and_a_caret() {
         let s = Source::new("r.yaml", "a: 1\nb: wörld\n");
-        assert_eq!(s.place(span(2, 4, 5)), "r.yaml:2:4\n  |\n2 | b: wörld\n  |    ^^^^^");
+        assert_eq!(
+            s.place(span(2, 4, 5)),
+            "r.yaml:2:4\n  |\n2 | b: wörld\n  |    ^^^^^"
+        );
         assert_eq!(s.place(span(1, 1, 0)), "r.yaml:1:1\n  |\n1 | a: 1\n  | ^");
     }
 
@@ -108,10 +135,16 @@ mod tests {
 
     #[test]
     fn long_lines_are_cut_and_controls_shown_harmless() {
-        let s = Source::new("r", format!("{}\u{1b}[31mX{}", "a".repeat(200), "b".repeat(200)));
+        let s = Source::new(
+            "r",
+            format!("{}\u{1b}[31mX{}", "a".repeat(200), "b".repeat(200)),
+        );
         let shown = s.place(span(1, 201, 1));
         let lines: Vec<&str> = shown.lines().collect();
-        assert!(lines[2].starts_with("1 | …aaa") && lines[2].ends_with("bbb…"), "{shown}");
+        assert!(
+            lines[2].starts_with("1 | …aaa") && lines[2].ends_with("bbb…"),
+            "{shown}"
+        );
         assert!(!shown.contains('\u{1b}'));
         let caret = lines[3].chars().position(|c| c == '^');
         assert_eq!(caret, lines[2].chars().position(|c| c == '\u{fffd}'));

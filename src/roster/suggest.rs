@@ -11,16 +11,36 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).clamp(1, 3);
+    let rank = |candidate: &str| {
+        let lower = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&word, &lower);
+        let alike = word
+            .chars()
+            .zip(lower.chars())
+            .take_while(|(a, b)| a == b)
+            .count();
+        // A slip, an abbreviation (`she`), or a word of the same stem (`workdir`), in this order.
+        if distance <= limit {
+            Some(distance)
+        } else if (word.len() >= 3 && lower.starts_with(&word)) || alike >= 4 {
+            Some(100 - alike.min(50))
+        } else {
+            None
+        }
+    };
     candidates
         .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&word, &c.to_lowercase()), c))
-        .filter(|(distance, c)| *distance <= limit || (word.len() >= 3 && c.starts_with(word.as_str())))
-        .min_by_key(|(distance, _)| *distance)
+        .filter_map(|c| Some((rank(c)?, c)))
+        .min_by_key(|(rank, _)| *rank)
         .map(|(_, c)| c)
 }
 
 /// `did you mean …?`, and which names there are.
-pub fn hint<'a>(word: &str, kind: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn hint<'a>(
+    word: &str,
+    kind: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     let mut all: Vec<&str> = candidates.clone().into_iter().collect();
     all.sort_unstable();
     let known = format!("known {kind}: {}", all.join(", "));
@@ -47,7 +67,13 @@ pub fn clip(text: &str) -> String {
     let mut out: String = text
         .chars()
         .take(CLIP)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
         .collect();
     if text.chars().nth(CLIP).is_some() {
         out.push('…');
@@ -77,11 +103,33 @@ mod tests {
     }
 
     #[test]
+    fn words_of_one_stem() {
+        let keys = [
+            "env",
+            "restart",
+            "restart_delay",
+            "working_directory",
+            "resume",
+        ];
+        for (word, want) in [
+            ("workdir", Some("working_directory")),
+            ("restart_pause", Some("restart_delay")),
+            ("environment", None),
+            ("res", Some("restart")),
+        ] {
+            assert_eq!(nearest(word, keys), want, "{word}");
+        }
+    }
+
+    #[test]
     fn words() {
         assert_eq!(one_of(&["a"]), "`a`");
         assert_eq!(one_of(&["a", "b", "c"]), "`a`, `b` or `c`");
         assert_eq!(clip("a\nb\u{1b}"), "a\\nb\\u{1b}");
         assert_eq!(clip(&"x".repeat(99)).chars().count(), 61);
-        assert_eq!(hint("claud", "runtimes", ["pi", "claude"]), "did you mean `claude`? known runtimes: claude, pi");
+        assert_eq!(
+            hint("claud", "runtimes", ["pi", "claude"]),
+            "did you mean `claude`? known runtimes: claude, pi"
+        );
     }
 }

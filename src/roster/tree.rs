@@ -9,15 +9,17 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::source::{Source, Span};
+use super::suggest;
+use super::syntax::{SyntaxError, syntax_error, too_big, too_many};
 
 /// Largest text accepted. A roster of 1,000 agents with everything written out is about 300 kB.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Deepest nesting; the schema needs six levels.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// Most values, those that aliases repeat included: ten times what a large roster needs.
-const MAX_NODES: usize = 100_000;
+pub(super) const MAX_NODES: usize = 100_000;
 
 /// A value and its place.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,8 +28,8 @@ pub struct Node {
     pub span: Span,
     /// What stands there.
     pub value: Value,
-    /// An entry was taken out because it was wrong: absent keys are no further error.
-    pub damaged: bool,
+    /// Keys of entries that were taken out because they were wrong.
+    pub removed: Vec<String>,
 }
 
 /// What a node holds.
@@ -72,16 +74,31 @@ impl Node {
     /// The value under a key; the last one where the key is there twice.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Value::Map(entries) => entries.iter().rev().find(|(k, _)| k.text == key).map(|(_, v)| v),
+            Value::Map(entries) => entries
+                .iter()
+                .rev()
+                .find(|(k, _)| k.text == key)
+                .map(|(_, v)| v),
             _ => None,
         }
     }
     /// The place of a key.
     pub fn key_span(&self, key: &str) -> Option<Span> {
         match &self.value {
-            Value::Map(entries) => entries.iter().rev().find(|(k, _)| k.text == key).map(|(k, _)| k.span),
+            Value::Map(entries) => entries
+                .iter()
+                .rev()
+                .find(|(k, _)| k.text == key)
+                .map(|(k, _)| k.span),
             _ => None,
         }
+    }
+    /// Whether a key is missing only because it, or what looks like a slip of it, was taken out: that
+    /// it is missing is then no further error.
+    pub fn lost(&self, key: &str) -> bool {
+        self.removed
+            .iter()
+            .any(|r| r == key || suggest::nearest(r, [key]).is_some())
     }
     /// The items of a list; none of anything else.
     pub fn items(&self) -> &[Node] {
@@ -97,17 +114,6 @@ impl Node {
             _ => None,
         }
     }
-}
-
-/// Why a text is no YAML that mosaic reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do, where that is known.
-    pub hint: Option<String>,
-    /// Where.
-    pub span: Span,
 }
 
 /// Reads one YAML document.
@@ -126,7 +132,11 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
         return Err(SyntaxError {
             message: "a NUL byte: this is not a text file".to_owned(),
             hint: None,
-            span: Span { line: before.matches('\n').count() + 1, column, width: 1 },
+            span: Span {
+                line: before.matches('\n').count() + 1,
+                column,
+                width: 1,
+            },
         });
     }
     let options = serde_saphyr::options! {
@@ -153,68 +163,10 @@ pub fn parse(source: &Source) -> Result<Node, SyntaxError> {
     let raw: Spanned<Raw> =
         serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax_error(&e))?;
     let mut left = MAX_NODES;
-    convert(raw, text, &mut left).ok_or_else(|| SyntaxError {
-        message: format!("the text holds more than {MAX_NODES} values once its aliases are followed"),
-        hint: Some("write the agents out, or use fewer aliases (`*name`)".to_owned()),
-        span: Span::default(),
-    })
+    convert(raw, text, &mut left).ok_or_else(too_many)
 }
 
-/// The refusal of a text of more than [`MAX_BYTES`].
-pub fn too_big(bytes: usize) -> SyntaxError {
-    SyntaxError {
-        message: format!("the file has {bytes} bytes, more than the {MAX_BYTES} that a roster may have"),
-        hint: Some("is this the right file?".to_owned()),
-        span: Span::default(),
-    }
-}
-
-fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
-    use serde_saphyr::Error as E;
-    let error = error.without_snippet();
-    let aliases = Some("write the agents out, or use fewer aliases (`*name`)".to_owned());
-    let (message, hint) = match error {
-        E::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. } => {
-            (format!("nested deeper than {MAX_DEPTH} levels"), None)
-        }
-        E::Budget { .. } => ("more values, anchors or aliases than a roster may have".to_owned(), aliases),
-        E::AliasReplayLimitExceeded { .. }
-        | E::AliasExpansionLimitExceeded { .. }
-        | E::AliasReplayStackDepthExceeded { .. }
-        | E::AliasReplayCounterOverflow { .. } => {
-            (format!("aliases repeat more than {MAX_NODES} values"), aliases)
-        }
-        E::RecursiveReferencesRequireWeakTypes { .. } => {
-            ("an alias that contains itself".to_owned(), None)
-        }
-        E::UnknownAnchor { .. } => (
-            "an alias of an anchor that is not defined".to_owned(),
-            Some("text that starts with `*` or `&` needs quotes".to_owned()),
-        ),
-        E::MultipleDocuments { .. } => (
-            "a second document begins here".to_owned(),
-            Some("remove the line `---`: a roster is one document".to_owned()),
-        ),
-        E::Eof { .. } => ("the file is empty".to_owned(), None),
-        E::ExternalMessage { msg, .. } => {
-            let hint = if msg.contains("tab") {
-                "YAML is indented with spaces, not tabs"
-            } else {
-                "check the indentation, and quotes around text that holds `: ` or ` #`"
-            };
-            (format!("not valid YAML: {msg}"), Some(hint.to_owned()))
-        }
-        other => (format!("not valid YAML: {}", one_line(&other.render())), None),
-    };
-    let span = error.location().map(|l| span_of(&l)).unwrap_or_default();
-    SyntaxError { message, hint, span }
-}
-
-fn one_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn span_of(location: &Location) -> Span {
+pub(super) fn span_of(location: &Location) -> Span {
     let number = |n: u64| usize::try_from(n).unwrap_or(0);
     Span {
         line: number(location.line()),
@@ -267,7 +219,9 @@ impl<'de> Deserialize<'de> for Raw {
                 Ok(Raw::Scalar(Scalar::Unsigned(v)))
             }
             fn visit_i64<E>(self, v: i64) -> Result<Raw, E> {
-                Ok(Raw::Scalar(u64::try_from(v).map_or(Scalar::Signed(v), Scalar::Unsigned)))
+                Ok(Raw::Scalar(
+                    u64::try_from(v).map_or(Scalar::Signed(v), Scalar::Unsigned),
+                ))
             }
             fn visit_f64<E>(self, v: f64) -> Result<Raw, E> {
                 Ok(Raw::Scalar(Scalar::Float(v)))
@@ -321,12 +275,22 @@ fn convert(raw: Spanned<Raw>, text: &str, left: &mut usize) -> Option<Node> {
                     Some(_) => slice(&key.defined, text).unwrap_or_default().to_owned(),
                     None => "{…}".to_owned(),
                 };
-                out.push((Key { span: span_of(&key.referenced), text: name }, convert(value, text, left)?));
+                out.push((
+                    Key {
+                        span: span_of(&key.referenced),
+                        text: name,
+                    },
+                    convert(value, text, left)?,
+                ));
             }
             Value::Map(out)
         }
     };
-    Some(Node { span, value, damaged: false })
+    Some(Node {
+        span,
+        value,
+        removed: Vec::new(),
+    })
 }
 
 fn slice<'t>(location: &Location, text: &'t str) -> Option<&'t str> {

@@ -34,7 +34,9 @@ pub struct Paths(pub Vec<String>);
 
 /// Splits `1.5G` into whole part, tenths, and unit.
 fn number_and_unit(text: &str) -> Option<(u64, u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
     if whole.is_empty() || tenths.len() != 1 {
@@ -54,7 +56,9 @@ fn bytes(text: &str) -> Option<u64> {
         "T" | "t" => 1 << 40,
         _ => return None,
     };
-    let total = whole.checked_mul(factor)?.checked_add(tenths * factor / 10)?;
+    let total = whole
+        .checked_mul(factor)?
+        .checked_add(tenths * factor / 10)?;
     (total > 0).then_some(total)
 }
 
@@ -67,7 +71,9 @@ fn delay(text: &str) -> Option<u64> {
         "h" => 3_600_000,
         _ => return None,
     };
-    let total = whole.checked_mul(factor)?.checked_add(tenths * factor / 10)?;
+    let total = whole
+        .checked_mul(factor)?
+        .checked_add(tenths * factor / 10)?;
     (total <= MAX_DELAY_MS).then_some(total)
 }
 
@@ -99,9 +105,18 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(Bytes, "a size such as `512M`, `2G` or a number of bytes", bytes, |v: u64| (v > 0).then_some(v));
+read_from_text!(
+    Bytes,
+    "a size such as `512M`, `2G` or a number of bytes",
+    bytes,
+    |v: u64| (v > 0).then_some(v)
+);
 read_from_text!(Percent, "a share of one processor such as `150%`", percent);
-read_from_text!(Delay, "a time such as `500ms`, `2s` or `1m`, at most a day", delay);
+read_from_text!(
+    Delay,
+    "a time such as `500ms`, `2s` or `1m`, at most a day",
+    delay
+);
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -179,6 +194,15 @@ schema!(Paths, { "anyOf": [
     { "type": "string" },
     { "type": "array", "items": { "type": "string" } },
 ] });
+
+/// Variables by name. Numbers and booleans are taken as they are written.
+pub(super) fn variables(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::overrides::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR};
 use super::parse::Parsed;
-use super::resolve::{COMMAND_VAR, RUNTIME_VAR, WORKDIR_VAR, Warning};
+use super::resolve::Warning;
 use super::source::Span;
 use crate::fleet::{Agent, Fleet, Resume};
 
@@ -12,7 +13,12 @@ use crate::fleet::{Agent, Fleet, Resume};
 pub(super) fn of_fleet(parsed: &Parsed, fleet: &Fleet) -> Vec<Warning> {
     let mut out = Vec::new();
     if fleet.agents.is_empty() {
-        out.push(warning(parsed, parsed.span(&["agents"]), "the roster has no agents".to_owned(), "add one under `agents:`"));
+        out.push(warning(
+            parsed,
+            parsed.span(&["agents"]),
+            "the roster has no agents".to_owned(),
+            "add one under `agents:`",
+        ));
     }
     for (index, agent) in fleet.agents.iter().enumerate() {
         of_agent(parsed, index, agent, &mut out);
@@ -22,7 +28,11 @@ pub(super) fn of_fleet(parsed: &Parsed, fleet: &Fleet) -> Vec<Warning> {
 }
 
 fn warning(parsed: &Parsed, span: Span, message: String, hint: &str) -> Warning {
-    Warning { message, location: vec![parsed.source.place(span)], hints: vec![hint.to_owned()] }
+    Warning {
+        message,
+        location: vec![parsed.source.place(span)],
+        hints: vec![hint.to_owned()],
+    }
 }
 
 fn of_agent(parsed: &Parsed, index: usize, agent: &Agent, out: &mut Vec<Warning>) {
@@ -33,7 +43,11 @@ fn of_agent(parsed: &Parsed, index: usize, agent: &Agent, out: &mut Vec<Warning>
         out.push(warning(
             parsed,
             parsed.agent_span(index, &["limits", "memory_max"]),
-            format!("`memory_max` of agent `{name}` is {}, but `{runtime}` needs {} even when idle", mib(max), mib(min)),
+            format!(
+                "`memory_max` of agent `{name}` is {}, but `{runtime}` needs {} even when idle",
+                mib(max),
+                mib(min)
+            ),
             "below that the agent is killed and restarted again and again",
         ));
     }
@@ -64,12 +78,20 @@ fn shared_directories(parsed: &Parsed, fleet: &Fleet, out: &mut Vec<Warning>) {
     for (index, agent) in fleet.agents.iter().enumerate() {
         let mixes = agent.spec.conversation.is_none() && agent.spec.reset.is_some();
         if agent.enabled && agent.resume == Resume::Last && mixes {
-            groups.entry((&agent.runtime, &agent.working_directory)).or_default().push(index);
+            groups
+                .entry((&agent.runtime, &agent.working_directory))
+                .or_default()
+                .push(index);
         }
     }
     for ((runtime, directory), members) in groups {
-        let [_, second, ..] = members.as_slice() else { continue };
-        let names: Vec<String> = members.iter().map(|i| format!("`{}`", fleet.agents[*i].name)).collect();
+        let [_, second, ..] = members.as_slice() else {
+            continue;
+        };
+        let names: Vec<String> = members
+            .iter()
+            .map(|i| format!("`{}`", fleet.agents[*i].name))
+            .collect();
         out.push(warning(
             parsed,
             parsed.agent_span(*second, &["working_directory"]),

@@ -72,17 +72,33 @@ mod tests {
             (r#""\"\\\$\`\n""#, vec![r#""\$`\n"#]),
             (r"a\ b '\' \'", vec!["a b", r"\", "'"]),
             ("a\\\nb", vec!["ab"]),
-            ("$HOME ~ * ; | # >x", vec!["$HOME", "~", "*", ";", "|", "#", ">x"]),
+            (
+                "$HOME ~ * ; | # >x",
+                vec!["$HOME", "~", "*", ";", "|", "#", ">x"],
+            ),
             ("ünï 'çö dé'", vec!["ünï", "çö dé"]),
         ] {
-            assert_eq!(split(line), Ok(want.into_iter().map(str::to_owned).collect()), "{line:?}");
+            assert_eq!(
+                split(line),
+                Ok(want.into_iter().map(str::to_owned).collect()),
+                "{line:?}"
+            );
         }
     }
 
     #[test]
     fn unbalanced_quotes_are_named() {
-        assert_eq!(split("a 'b"), Err("the quote ' at character 3 is not closed".to_owned()));
-        assert_eq!(split("a \"b'\\\""), Err("the quote \" at character 3 is not closed".to_owned()));
-        assert_eq!(split("a\\"), Err("a backslash at the end escapes nothing".to_owned()));
+        assert_eq!(
+            split("a 'b"),
+            Err("the quote ' at character 3 is not closed".to_owned())
+        );
+        assert_eq!(
+            split("a \"b'\\\""),
+            Err("the quote \" at character 3 is not closed".to_owned())
+        );
+        assert_eq!(
+            split("a\\"),
+            Err("a backslash at the end escapes nothing".to_owned())
+        );
     }
 }

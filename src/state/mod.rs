@@ -9,3 +9,5 @@ pub struct Evidence { pub source: String, pub what: String, pub since: Option<ji
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Observation { pub state: State, pub evidence: Evidence }
 pub fn observe(_: &Install, _: &Launch, _: &[Pane], _: bool) -> Observation { Observation{ state: State::Unknown, evidence: Evidence{source:"none".into(), what: String::new(), since: None}} }
+impl Evidence { pub fn unit(w: impl Into<String>)->Self{Evidence{source:"unit".into(),what:w.into(),since:None}} }
+impl std::fmt::Display for Evidence { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{}: {}", self.source, self.what) } }

@@ -1,7 +1,6 @@
 //! Checks of the live fleet. They only look.
 
 use super::{Journal, Seen};
-use crate::cli::installed_agents;
 use crate::converge::Convergence;
 use crate::error::Result;
 use crate::fleet::Fleet;
@@ -59,7 +58,7 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
     let looked = Services::connect(install).and_then(|s| Ok((s.details()?, tmux.panes()?)));
     match looked {
         Ok((units, panes)) => {
-            for agent in installed_agents(&install.paths) {
+            for agent in crate::launch::installed(&install.paths) {
                 let enabled = fleet.agents.iter().any(|a| a.name.as_str() == agent && a.enabled);
                 journal.check(format!("agent {agent} runs in its own unit, on its own pane"), || {
                     Ok(agent_in_place(install, &agent, enabled, &units, &panes))
@@ -73,7 +72,7 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
     if install.mode == Mode::Systemd {
         journal.check("limits are in force", || limits(install));
         journal.check("the fleet outlives the login (linger)", || {
-            Ok(match crate::cli::without_linger() {
+            Ok(match crate::host::linger::missing_for() {
                 None => Seen::pass("linger is on"),
                 Some(user) => Seen::warn(format!("linger is off: `loginctl enable-linger {user}`")),
             })

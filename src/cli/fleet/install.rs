@@ -38,24 +38,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 
 /// Says what to type when the fleet would end with the last login.
 pub fn linger(context: &Context<'_>) {
-    if let Some(user) = without_linger() {
+    if let Some(user) = crate::host::linger::missing_for() {
         context.ui.warn("without linger the fleet stops about ten seconds after you log out, and does not start at boot");
         context.ui.hint(format!("turn it on once: `loginctl enable-linger {user}` (may need sudo)"));
     }
-}
-
-/// The user's name when linger is off; `None` when it is on. It is a file, so that no bus is needed.
-pub fn without_linger() -> Option<String> {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().or_else(user_name)?;
-    (!std::path::Path::new("/var/lib/systemd/linger").join(&user).exists()).then_some(user)
-}
-
-fn user_name() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    })
 }

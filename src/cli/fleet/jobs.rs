@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use crate::apply::run_jobs;
-use crate::cli::context::{Selection, installed_agents};
+use crate::cli::context::Selection;
 use crate::cli::{Context, answer};
 use crate::error::{Error, Result};
 use crate::host::files;
 use crate::host::manager::Verb;
 use crate::install::Install;
-use crate::launch::Launch;
+use crate::launch::{Launch, installed as installed_agents};
 use crate::services::Services;
 use crate::state;
 use crate::ui::{Tone, cell, toned};

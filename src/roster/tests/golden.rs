@@ -1,0 +1,48 @@
+//! Generated files are fresh. `MOSAIC_UPDATE=1` rewrites them.
+
+use std::fs;
+
+use crate::roster::{reference::reference_markdown, schema::schema};
+
+#[allow(clippy::disallowed_methods)] // A switch for whoever runs the tests.
+fn fresh(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("MOSAIC_UPDATE").is_some_and(|v| v == "1") {
+        fs::write(&path, text).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == text,
+        "`{name}` is stale: run the tests with MOSAIC_UPDATE=1"
+    );
+}
+
+#[test]
+fn the_schema() {
+    fresh("schema/roster.schema.json", &schema());
+}
+
+#[test]
+fn the_reference() {
+    fresh("docs/roster.md", &reference_markdown());
+}
+
+#[test]
+fn the_schema_knows_what_the_reader_requires() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    let required = |s: &serde_json::Value| s["required"].to_string();
+    assert_eq!(required(&schema), r#"["version","agents"]"#);
+    assert_eq!(required(&schema["$defs"]["Agent"]), r#"["name"]"#);
+    assert_eq!(required(&schema["$defs"]["Defaults"]), "null");
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["$defs"]["Runtime"]["additionalProperties"], false);
+    assert!(schema["$defs"]["Runtime"]["properties"]["like"].is_object());
+    for part in ["Agent", "Defaults", "Runtime", "Tmux", "Limits"] {
+        for (key, about) in schema["$defs"][part]["properties"].as_object().unwrap() {
+            assert!(
+                about["description"].is_string(),
+                "{part}.{key} has no description"
+            );
+        }
+    }
+}
