@@ -44,7 +44,12 @@ impl Report {
 
 /// Executes the actions in order. `stop` is asked between steps: when true, the rest is left out
 /// (running again does it). The caller holds the apply lock.
-pub fn apply(plan: &Plan, desired: &Desired, services: &Services<'_>, stop: &dyn Fn() -> bool) -> Report {
+pub fn apply(
+    plan: &Plan,
+    desired: &Desired,
+    services: &Services<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Report {
     let mut run = Run {
         desired,
         services,
@@ -84,9 +89,11 @@ fn job_verb(what: &What) -> Option<Verb> {
 
 fn agent_of(what: &What) -> Option<&str> {
     match what {
-        What::Stop { agent } | What::Start { agent } | What::Restart { agent } | What::Close { agent } | What::Deferred { agent } => {
-            Some(agent)
-        }
+        What::Stop { agent }
+        | What::Start { agent }
+        | What::Restart { agent }
+        | What::Close { agent }
+        | What::Deferred { agent } => Some(agent),
         _ => None,
     }
 }
@@ -116,10 +123,17 @@ impl Run<'_> {
         let result = match &action.what {
             What::Blocked { hint, .. } => Err(Error::no(action.reason.clone()).because(hint)),
             What::Deferred { .. } => Ok("deferred".to_owned()),
-            What::Close { agent } => install.tmux().kill_session(agent).map(|()| "closed".into()).map_err(Into::into),
+            What::Close { agent } => install
+                .tmux()
+                .kill_session(agent)
+                .map(|()| "closed".into())
+                .map_err(Into::into),
             What::Write { path } => self.write(path),
             What::Remove { path } => files::remove(path).map(|_| {
-                if let Some(dir) = path.parent().filter(|d| d.extension().is_some_and(|e| e == "d")) {
+                if let Some(dir) = path
+                    .parent()
+                    .filter(|d| d.extension().is_some_and(|e| e == "d"))
+                {
                     files::remove_dir_if_empty(dir);
                 }
                 "removed".to_owned()
@@ -128,9 +142,16 @@ impl Run<'_> {
             What::Unlink { path } => files::remove(path).map(|_| "removed".to_owned()),
             What::Reload => self.reload(),
             What::StartServer => self.services.start_server().map(|()| "running".to_owned()),
-            What::Stop { .. } | What::Start { .. } | What::Restart { .. } => Err(Error::bug("a job outside its batch")),
+            What::Stop { .. } | What::Start { .. } | What::Restart { .. } => {
+                Err(Error::bug("a job outside its batch"))
+            }
         };
-        if result.is_err() && matches!(action.what, What::Write { .. } | What::Link { .. } | What::Reload) {
+        if result.is_err()
+            && matches!(
+                action.what,
+                What::Write { .. } | What::Link { .. } | What::Reload
+            )
+        {
             self.writes_failed = true;
         }
         self.done(action, result);
@@ -180,11 +201,18 @@ impl Run<'_> {
         if self.writes_failed && verb != Verb::Stop {
             // Starting from half-written files would start something nobody asked for.
             for action in actions {
-                self.done(action, Err(Error::no("not tried: a file could not be written")));
+                self.done(
+                    action,
+                    Err(Error::no("not tried: a file could not be written")),
+                );
             }
             return;
         }
-        let agents: Vec<String> = actions.iter().filter_map(|a| agent_of(&a.what)).map(str::to_owned).collect();
+        let agents: Vec<String> = actions
+            .iter()
+            .filter_map(|a| agent_of(&a.what))
+            .map(str::to_owned)
+            .collect();
         let result = run_jobs(self.services, verb, &agents);
         for action in actions {
             let agent = agent_of(&action.what).unwrap_or_default();
@@ -205,7 +233,11 @@ impl Run<'_> {
 ///
 /// # Errors
 /// The manager does not answer. Failures of single agents are in the list.
-pub fn run_jobs(services: &Services<'_>, verb: Verb, agents: &[String]) -> Result<Vec<(String, Result<String>)>> {
+pub fn run_jobs(
+    services: &Services<'_>,
+    verb: Verb,
+    agents: &[String],
+) -> Result<Vec<(String, Result<String>)>> {
     let install = services.install();
     for agent in agents {
         let mark = install.paths.stopped_mark(agent);
@@ -247,16 +279,29 @@ fn judge(
     let active = unit.map_or("inactive", |u| u.active.as_str());
     match verb {
         Verb::Stop if matches!(active, "inactive" | "failed") => Ok("stopped".to_owned()),
-        Verb::Stop => Err(Error::no(format!("`{agent}` does not stop")).because(format!("job {result}, unit {active}"))),
+        Verb::Stop => Err(Error::no(format!("`{agent}` does not stop"))
+            .because(format!("job {result}, unit {active}"))),
         _ if result == "done" && active == "active" => Ok("running".to_owned()),
         _ => {
-            let last = record::events(&install.paths, Some(agent)).into_iter().rev().find_map(|e| match e.what {
-                Event::Refused { why } => Some(why),
-                Event::Exited { how, status, result } => Some(
-                    crate::terminal::stopped::Ending { result, code: how, status }.describe(),
-                ),
-                _ => None,
-            });
+            let last = record::events(&install.paths, Some(agent))
+                .into_iter()
+                .rev()
+                .find_map(|e| match e.what {
+                    Event::Refused { why } => Some(why),
+                    Event::Exited {
+                        how,
+                        status,
+                        result,
+                    } => Some(
+                        crate::terminal::stopped::Ending {
+                            result,
+                            code: how,
+                            status,
+                        }
+                        .describe(),
+                    ),
+                    _ => None,
+                });
             let mut e = Error::no(format!("`{agent}` does not run"));
             if let Some(last) = last {
                 e = e.because(last);

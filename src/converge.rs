@@ -76,7 +76,11 @@ impl<'a> Convergence<'a> {
     /// # Errors
     /// Kind `Busy` when another process keeps it.
     pub fn lock(&self) -> Result<lock::Lock> {
-        lock::exclusive(&self.install.paths.apply_lock(), "the fleet's plan", LOCK_WAIT)
+        lock::exclusive(
+            &self.install.paths.apply_lock(),
+            "the fleet's plan",
+            LOCK_WAIT,
+        )
     }
 
     /// Looks at the machine.
@@ -86,9 +90,13 @@ impl<'a> Convergence<'a> {
     pub fn observe(&self) -> Result<Inventory> {
         let files: BTreeSet<PathBuf> = self.desired.files.keys().cloned().collect();
         let agents: BTreeSet<String> = self.desired.agents.keys().cloned().collect();
-        inventory::observe(self.install, &files, &agents, &self.services, &|agent, panes| {
-            occupied(self.install, agent, panes)
-        })
+        inventory::observe(
+            self.install,
+            &files,
+            &agents,
+            &self.services,
+            &|agent, panes| occupied(self.install, agent, panes),
+        )
     }
 
     /// Plans.
@@ -98,7 +106,13 @@ impl<'a> Convergence<'a> {
     pub fn plan(&self, options: Options) -> Result<Plan> {
         let found = self.observe()?;
         let old = |agent: &str| Launch::load(&self.install.paths.launch(agent)).ok();
-        Ok(plan::decide(self.install, &self.desired, &found, &old, options))
+        Ok(plan::decide(
+            self.install,
+            &self.desired,
+            &found,
+            &old,
+            options,
+        ))
     }
 
     /// Executes a plan that was just made, under the lock.
@@ -114,8 +128,10 @@ impl<'a> Convergence<'a> {
         let _lock = self.lock()?;
         let now = self.plan(stored.options)?;
         if now.fingerprint != stored.fingerprint {
-            return Err(Error::busy("the plan is stale: roster or machine have changed since it was made")
-                .hint("make a new one: `mosaic fleet plan --out FILE`"));
+            return Err(Error::busy(
+                "the plan is stale: roster or machine have changed since it was made",
+            )
+            .hint("make a new one: `mosaic fleet plan --out FILE`"));
         }
         Ok(self.apply(stored, stop))
     }

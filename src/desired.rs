@@ -63,7 +63,11 @@ pub fn launch(install: &Install, agent: &Agent, lookup: &dyn Lookup) -> Launch {
     for word in &mut agent.command {
         *word = word.replace("{mosaic}", &install.mosaic.to_string_lossy());
     }
-    let path = agent.env.get("PATH").cloned().unwrap_or_else(|| install.path.clone());
+    let path = agent
+        .env
+        .get("PATH")
+        .cloned()
+        .unwrap_or_else(|| install.path.clone());
     let program = agent
         .command
         .first()
@@ -90,16 +94,19 @@ pub fn render(install: &Install, fleet: &Fleet, lookup: &dyn Lookup) -> Desired 
         unit: false,
     };
     let paths = &install.paths;
-    desired.files.insert(paths.install(), state_file(files::to_json(install)));
+    desired
+        .files
+        .insert(paths.install(), state_file(files::to_json(install)));
     desired.files.insert(
         paths.tmux_conf(),
         state_file(crate::terminal::holder::conf(install, HISTORY)),
     );
     for agent in &fleet.agents {
         let launch = launch(install, agent, lookup);
-        desired
-            .files
-            .insert(paths.launch(agent.name.as_str()), state_file(files::to_json(&launch)));
+        desired.files.insert(
+            paths.launch(agent.name.as_str()),
+            state_file(files::to_json(&launch)),
+        );
         desired.agents.insert(
             agent.name.to_string(),
             DesiredAgent {
@@ -123,15 +130,22 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
         unit: true,
     };
     for file in unit::templates(install) {
-        desired.files.insert(dir.join(&file.path), unit_file(file.text));
+        desired
+            .files
+            .insert(dir.join(&file.path), unit_file(file.text));
     }
     let wants = dir.join(format!("{}.wants", install.target_unit()));
     let mut want = |unit: String, file: String| {
-        desired.links.insert(wants.join(unit), PathBuf::from("..").join(file));
+        desired
+            .links
+            .insert(wants.join(unit), PathBuf::from("..").join(file));
     };
     want(install.holder_unit(), install.holder_unit());
     for agent in fleet.agents.iter().filter(|a| a.enabled) {
-        want(install.agent_unit(agent.name.as_str()), install.agent_template());
+        want(
+            install.agent_unit(agent.name.as_str()),
+            install.agent_template(),
+        );
     }
     if install.starts_at_boot() {
         desired.links.insert(
@@ -141,6 +155,8 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
     }
     for agent in &fleet.agents {
         let dropin = unit::agent_dropin(install, agent);
-        desired.files.insert(dir.join(&dropin.path), unit_file(dropin.text));
+        desired
+            .files
+            .insert(dir.join(&dropin.path), unit_file(dropin.text));
     }
 }

@@ -39,7 +39,12 @@ fn ok(subject: &str, seen: impl Into<String>) -> Finding {
     finding(subject, Level::Ok, seen, "")
 }
 
-fn finding(subject: &str, level: Level, seen: impl Into<String>, fix: impl Into<String>) -> Finding {
+fn finding(
+    subject: &str,
+    level: Level,
+    seen: impl Into<String>,
+    fix: impl Into<String>,
+) -> Finding {
     Finding {
         subject: subject.to_owned(),
         level,
@@ -49,20 +54,32 @@ fn finding(subject: &str, level: Level, seen: impl Into<String>, fix: impl Into<
 }
 
 /// Examines everything. `fleet` is the roster, or why it cannot be read.
-pub fn examine(paths: &Paths, install: Option<&Install>, fleet: Result<&Fleet, &str>) -> Vec<Finding> {
+pub fn examine(
+    paths: &Paths,
+    install: Option<&Install>,
+    fleet: Result<&Fleet, &str>,
+) -> Vec<Finding> {
     let mut found = vec![tmux_program()];
     let systemd = install.is_none_or(|i| i.mode == Mode::Systemd);
     found.extend(manager(systemd));
     found.push(runtime_dir());
     match fleet {
         Ok(fleet) => {
-            found.push(ok("roster", format!("{}: {} agents", paths.roster.display(), fleet.agents.len())));
+            found.push(ok(
+                "roster",
+                format!("{}: {} agents", paths.roster.display(), fleet.agents.len()),
+            ));
             programs(fleet, install, &mut found);
         }
         Err(why) => found.push(finding("roster", Level::Fail, why, "mosaic fleet validate")),
     }
     match install {
-        None => found.push(finding("installation", Level::Warn, "not installed", "mosaic fleet up")),
+        None => found.push(finding(
+            "installation",
+            Level::Warn,
+            "not installed",
+            "mosaic fleet up",
+        )),
         Some(install) => installation(install, &mut found),
     }
     found.push(state_dir(paths));
@@ -71,10 +88,20 @@ pub fn examine(paths: &Paths, install: Option<&Install>, fleet: Result<&Fleet, &
 
 fn tmux_program() -> Finding {
     match which::which("tmux") {
-        Err(_) => finding("tmux", Level::Fail, "not on PATH", "install tmux 3.2 or newer, e.g. `apt install tmux`"),
+        Err(_) => finding(
+            "tmux",
+            Level::Fail,
+            "not on PATH",
+            "install tmux 3.2 or newer, e.g. `apt install tmux`",
+        ),
         Ok(path) => match tmux::check_version(&path) {
             Ok(version) => ok("tmux", format!("{version} at {}", path.display())),
-            Err(e) => finding("tmux", Level::Fail, e.to_string(), "install tmux 3.2 or newer"),
+            Err(e) => finding(
+                "tmux",
+                Level::Fail,
+                e.to_string(),
+                "install tmux 3.2 or newer",
+            ),
         },
     }
 }
@@ -89,7 +116,10 @@ fn manager(needed: bool) -> Vec<Finding> {
         }
     };
     let version = manager.version().unwrap_or_default();
-    let mut found = vec![ok("service manager", format!("systemd {version} over {}", manager.transport()))];
+    let mut found = vec![ok(
+        "service manager",
+        format!("systemd {version} over {}", manager.transport()),
+    )];
     if manager.transport() != "D-Bus" {
         found.push(finding(
             "session bus",
@@ -113,16 +143,31 @@ fn manager(needed: bool) -> Vec<Finding> {
 fn runtime_dir() -> Finding {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(dir) if Path::new(&dir).is_dir() => ok("XDG_RUNTIME_DIR", dir.to_string_lossy()),
-        Some(dir) => finding("XDG_RUNTIME_DIR", Level::Warn, format!("{} does not exist", dir.to_string_lossy()), "log in with a user session"),
-        None => finding("XDG_RUNTIME_DIR", Level::Warn, "not set: this is no login session", "log in with a user session"),
+        Some(dir) => finding(
+            "XDG_RUNTIME_DIR",
+            Level::Warn,
+            format!("{} does not exist", dir.to_string_lossy()),
+            "log in with a user session",
+        ),
+        None => finding(
+            "XDG_RUNTIME_DIR",
+            Level::Warn,
+            "not set: this is no login session",
+            "log in with a user session",
+        ),
     }
 }
 
 fn programs(fleet: &Fleet, install: Option<&Install>, found: &mut Vec<Finding>) {
-    let path = install.map_or_else(|| std::env::var("PATH").unwrap_or_default(), |i| i.path.clone());
+    let path = install.map_or_else(
+        || std::env::var("PATH").unwrap_or_default(),
+        |i| i.path.clone(),
+    );
     let mut seen = std::collections::BTreeSet::new();
     for agent in fleet.agents.iter().filter(|a| a.enabled) {
-        let Some(program) = agent.command.first().filter(|p| !p.contains("{mosaic}")) else { continue };
+        let Some(program) = agent.command.first().filter(|p| !p.contains("{mosaic}")) else {
+            continue;
+        };
         if !seen.insert((agent.runtime.clone(), program.clone())) {
             continue;
         }
@@ -152,39 +197,68 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
         finding(
             "mosaic program",
             Level::Fail,
-            format!("the units call `{}`, which is gone", install.mosaic.display()),
+            format!(
+                "the units call `{}`, which is gone",
+                install.mosaic.display()
+            ),
             "mosaic fleet install-systemd",
         )
     });
     let tmux = install.tmux();
     found.push(match tmux.server_pid() {
-        Ok(pid) => ok("tmux server", format!("pid {pid} on {}", install.socket.display())),
+        Ok(pid) => ok(
+            "tmux server",
+            format!("pid {pid} on {}", install.socket.display()),
+        ),
         Err(tmux::TmuxError::NoServer(_)) => match deaf_server(install) {
             Some(pid) => finding(
                 "tmux server",
                 Level::Fail,
-                format!("process {pid} runs, but its socket `{}` is gone", install.socket.display()),
+                format!(
+                    "process {pid} runs, but its socket `{}` is gone",
+                    install.socket.display()
+                ),
                 format!("kill -USR1 {pid}"),
             ),
-            None => finding("tmux server", Level::Warn, "not running", "mosaic fleet start"),
+            None => finding(
+                "tmux server",
+                Level::Warn,
+                "not running",
+                "mosaic fleet start",
+            ),
         },
-        Err(e) => finding("tmux server", Level::Fail, e.to_string(), "mosaic fleet stop; mosaic fleet start"),
+        Err(e) => finding(
+            "tmux server",
+            Level::Fail,
+            e.to_string(),
+            "mosaic fleet stop; mosaic fleet start",
+        ),
     });
 }
 
 /// The fleet's own server, when it lives and its socket file was deleted.
 pub fn deaf_server(install: &Install) -> Option<i32> {
     let socket = install.socket.to_string_lossy().into_owned();
-    crate::host::procfs::own_processes().into_iter().find(|pid| {
-        crate::host::procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
-            && crate::host::procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
-    })
+    crate::host::procfs::own_processes()
+        .into_iter()
+        .find(|pid| {
+            crate::host::procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
+                && crate::host::procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
+        })
 }
 
 fn state_dir(paths: &Paths) -> Finding {
     let probe = paths.state.join(".doctor");
     match files::write_atomic(&probe, b"", files::PRIVATE).and_then(|()| files::remove(&probe)) {
-        Ok(_) => ok("state directory", format!("{} is writable", paths.state.display())),
-        Err(e) => finding("state directory", Level::Fail, e.to_string(), "free disk space, or mend the permissions"),
+        Ok(_) => ok(
+            "state directory",
+            format!("{} is writable", paths.state.display()),
+        ),
+        Err(e) => finding(
+            "state directory",
+            Level::Fail,
+            e.to_string(),
+            "free disk space, or mend the permissions",
+        ),
     }
 }

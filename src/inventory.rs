@@ -43,7 +43,10 @@ pub struct FoundAgent {
 impl FoundAgent {
     /// Running, or on its way.
     pub fn up(&self) -> bool {
-        matches!(self.unit.active.as_str(), "active" | "activating" | "reloading")
+        matches!(
+            self.unit.active.as_str(),
+            "active" | "activating" | "reloading"
+        )
     }
 }
 
@@ -136,8 +139,15 @@ pub fn observe(
     }
     for name in names {
         let unit_name = install.agent_unit(&name);
-        let unit = units.iter().find(|u| u.name == unit_name).cloned().unwrap_or_default();
-        let run = Run::load(&install.paths, &name).ok().flatten().filter(Run::alive);
+        let unit = units
+            .iter()
+            .find(|u| u.name == unit_name)
+            .cloned()
+            .unwrap_or_default();
+        let run = Run::load(&install.paths, &name)
+            .ok()
+            .flatten()
+            .filter(Run::alive);
         let pane = crate::terminal::pane::find(&panes, &name);
         let agent = FoundAgent {
             digest: run.map(|r| r.digest),
@@ -199,14 +209,27 @@ fn leftovers(install: &Install, found: &mut Inventory, names: &mut BTreeSet<Stri
         return Ok(());
     }
     for dir in list(&install.paths.units) {
-        let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(agent) = name.strip_suffix(".d").and_then(|n| install.agent_of_unit(n)) {
+        let name = dir
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if let Some(agent) = name
+            .strip_suffix(".d")
+            .and_then(|n| install.agent_of_unit(n))
+        {
             names.insert(agent.to_owned());
             look_at(&dir.join("50-roster.conf"), &mut found.files)?;
         }
     }
-    let wants = install.paths.units.join(format!("{}.wants", install.target_unit()));
-    let boot = install.paths.units.join("default.target.wants").join(install.target_unit());
+    let wants = install
+        .paths
+        .units
+        .join(format!("{}.wants", install.target_unit()));
+    let boot = install
+        .paths
+        .units
+        .join("default.target.wants")
+        .join(install.target_unit());
     for path in list(&wants).into_iter().chain([boot]) {
         if let Ok(target) = std::fs::read_link(&path) {
             found.links.insert(path, target);

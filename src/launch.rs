@@ -59,7 +59,8 @@ impl Launch {
     /// Kind `Config` when it is missing, damaged, or from a newer mosaic.
     pub fn load(path: &Path) -> Result<Self> {
         let launch = files::read_json::<Launch>(path)?.ok_or_else(|| {
-            Error::config(format!("no launch file `{}`", path.display())).hint("run `mosaic fleet apply`")
+            Error::config(format!("no launch file `{}`", path.display()))
+                .hint("run `mosaic fleet apply`")
         })?;
         if launch.version > VERSION {
             return Err(Error::config(format!(

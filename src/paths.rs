@@ -71,7 +71,9 @@ impl Paths {
     }
     /// What is recorded of an agent's conversation.
     pub fn conversation(&self, agent: &str) -> PathBuf {
-        self.state.join("conversations").join(format!("{agent}.json"))
+        self.state
+            .join("conversations")
+            .join(format!("{agent}.json"))
     }
     /// Directory of an agent's own: conversation files, settings, transcripts mosaic keeps for it.
     pub fn agent_dir(&self, agent: &str) -> PathBuf {
@@ -117,8 +119,13 @@ pub fn tmux_socket(name: &str, tmpdir: Option<&Path>, uid: u32) -> Result<PathBu
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("/tmp"));
     // tmux resolves links in the base directory before it builds the path.
-    let base = std::fs::canonicalize(base)
-        .map_err(|e| Error::config(format!("the tmux directory `{}` does not exist", base.display())).because(e))?;
+    let base = std::fs::canonicalize(base).map_err(|e| {
+        Error::config(format!(
+            "the tmux directory `{}` does not exist",
+            base.display()
+        ))
+        .because(e)
+    })?;
     let path = base.join(format!("tmux-{uid}")).join(name);
     // sun_path holds 108 bytes with the final NUL (unix(7)).
     if path.as_os_str().len() > 107 {
@@ -126,7 +133,9 @@ pub fn tmux_socket(name: &str, tmpdir: Option<&Path>, uid: u32) -> Result<PathBu
             "the socket path `{}` is longer than the 107 bytes a socket address holds",
             path.display()
         ))
-        .hint("set TMUX_TMPDIR to a shorter directory and run `mosaic fleet install-systemd` again"));
+        .hint(
+            "set TMUX_TMPDIR to a shorter directory and run `mosaic fleet install-systemd` again",
+        ));
     }
     Ok(path)
 }

@@ -75,12 +75,16 @@ pub fn path(paths: &Paths, agent: &str) -> PathBuf {
 /// # Errors
 /// The file exists and cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Report>> {
-    Ok(files::read_optional(path)?.map(|text| parse(&text)).unwrap_or_default())
+    Ok(files::read_optional(path)?
+        .map(|text| parse(&text))
+        .unwrap_or_default())
 }
 
 /// Parses report lines.
 pub fn parse(text: &str) -> Vec<Report> {
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    text.lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .collect()
 }
 
 /// The reports at the end of the file: enough for the present state, whatever its size.
@@ -102,7 +106,8 @@ pub fn tail(path: &Path) -> Result<Vec<Report>> {
     let read_tail = file
         .seek(std::io::SeekFrom::Start(length - TAIL))
         .and_then(|_| file.read_to_end(&mut bytes));
-    read_tail.map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
+    read_tail
+        .map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(parse(text.split_once('\n').map_or("", |(_, rest)| rest)))
 }
@@ -116,7 +121,11 @@ pub fn append(path: &Path, what: What) -> Result<()> {
         time: jiff::Timestamp::now(),
         what,
     };
-    files::append_line(path, &serde_json::to_string(&report).unwrap_or_default(), u64::MAX)
+    files::append_line(
+        path,
+        &serde_json::to_string(&report).unwrap_or_default(),
+        u64::MAX,
+    )
 }
 
 /// Cuts a large report file back; called before the agent starts, when nobody writes.
@@ -184,11 +193,16 @@ pub fn claude_settings(mosaic: &Path) -> String {
         "command": format!("{program} internal report-claude"),
         "timeout": 10
     }] }]);
-    let hooks: serde_json::Map<String, serde_json::Value> =
-        ["SessionStart", "UserPromptSubmit", "Stop", "PermissionRequest", "PostToolUse"]
-            .into_iter()
-            .map(|event| (event.to_owned(), hook.clone()))
-            .collect();
+    let hooks: serde_json::Map<String, serde_json::Value> = [
+        "SessionStart",
+        "UserPromptSubmit",
+        "Stop",
+        "PermissionRequest",
+        "PostToolUse",
+    ]
+    .into_iter()
+    .map(|event| (event.to_owned(), hook.clone()))
+    .collect();
     files::to_json(&serde_json::json!({ "hooks": hooks }))
 }
 
@@ -206,20 +220,33 @@ mod tests {
 
     #[test]
     fn claude_hooks_become_reports() {
-        let start = from_claude_hook(r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#);
+        let start = from_claude_hook(
+            r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#,
+        );
         assert_eq!(
             start,
-            Some(What::Session { id: Some("u".into()), file: Some("/t.jsonl".into()), reason: "clear".into() })
+            Some(What::Session {
+                id: Some("u".into()),
+                file: Some("/t.jsonl".into()),
+                reason: "clear".into()
+            })
         );
         assert_eq!(
             from_claude_hook(r#"{"hook_event_name":"UserPromptSubmit","prompt":"hi"}"#),
             Some(What::Prompt { text: "hi".into() })
         );
-        assert_eq!(from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#), None);
+        assert_eq!(
+            from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#),
+            None
+        );
         assert_eq!(from_claude_hook("not json"), None);
         assert_eq!(
-            from_claude_hook(r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#),
-            Some(What::Waiting { question: "Bash rm x".into() })
+            from_claude_hook(
+                r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#
+            ),
+            Some(What::Waiting {
+                question: "Bash rm x".into()
+            })
         );
     }
 

@@ -59,7 +59,10 @@ impl<'a> Services<'a> {
 
     fn list(&self, detail: Detail) -> Result<Vec<Unit>> {
         match &self.manager {
-            Some(manager) => manager.units(&[&self.install.agent_pattern(), &self.install.holder_unit()], detail),
+            Some(manager) => manager.units(
+                &[&self.install.agent_pattern(), &self.install.holder_unit()],
+                detail,
+            ),
             None => supervised::list(self.install),
         }
     }
@@ -96,9 +99,14 @@ impl<'a> Services<'a> {
                 let jobs = manager.jobs(Verb::Start, std::slice::from_ref(&unit), JOBS_TIMEOUT)?;
                 match jobs.first() {
                     Some(job) if job.result == "done" => Ok(()),
-                    job => Err(crate::error::Error::unavailable("the tmux server did not start")
-                        .because(format!("{unit}: {}", job.map_or("no job", |j| j.result.as_str())))
-                        .hint(format!("see `systemctl --user status {unit}`"))),
+                    job => Err(
+                        crate::error::Error::unavailable("the tmux server did not start")
+                            .because(format!(
+                                "{unit}: {}",
+                                job.map_or("no job", |j| j.result.as_str())
+                            ))
+                            .hint(format!("see `systemctl --user status {unit}`")),
+                    ),
                 }
             }
             None => supervised::start_server(self.install),

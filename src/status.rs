@@ -109,8 +109,18 @@ pub fn collect(install: &Install) -> Result<Status> {
     for name in crate::launch::installed(&install.paths) {
         let launch = Launch::load(&install.paths.launch(&name))?;
         let unit_name = install.agent_unit(&name);
-        let unit = units.iter().find(|u| u.name == unit_name).cloned().unwrap_or_default();
-        agents.push(agent(install, &launch, unit, &panes, exits.get(&name).cloned()));
+        let unit = units
+            .iter()
+            .find(|u| u.name == unit_name)
+            .cloned()
+            .unwrap_or_default();
+        agents.push(agent(
+            install,
+            &launch,
+            unit,
+            &panes,
+            exits.get(&name).cloned(),
+        ));
     }
     Ok(Status {
         version: VERSION,
@@ -130,7 +140,11 @@ fn last_exits(install: &Install) -> std::collections::BTreeMap<String, String> {
     let mut last = std::collections::BTreeMap::new();
     for event in record::events(&install.paths, None) {
         match event.what {
-            record::What::Exited { how, status, result } => {
+            record::What::Exited {
+                how,
+                status,
+                result,
+            } => {
                 let ending = Ending {
                     result,
                     code: how,
@@ -147,7 +161,13 @@ fn last_exits(install: &Install) -> std::collections::BTreeMap<String, String> {
     last
 }
 
-fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane], last_exit: Option<String>) -> AgentStatus {
+fn agent(
+    install: &Install,
+    launch: &Launch,
+    unit: Unit,
+    panes: &[Pane],
+    last_exit: Option<String>,
+) -> AgentStatus {
     let a = &launch.agent;
     let name = a.name.as_str();
     let pane = match find(panes, name) {
@@ -184,8 +204,16 @@ fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane], last_ex
         runtime: a.runtime.clone(),
         enabled: a.enabled,
         persistent_persona: a.persistent_persona,
-        active: if unit.active.is_empty() { "inactive".into() } else { unit.active.clone() },
-        sub: if unit.sub.is_empty() { "dead".into() } else { unit.sub.clone() },
+        active: if unit.active.is_empty() {
+            "inactive".into()
+        } else {
+            unit.active.clone()
+        },
+        sub: if unit.sub.is_empty() {
+            "dead".into()
+        } else {
+            unit.sub.clone()
+        },
         state,
         evidence,
         since: jiff::Timestamp::from_microsecond(unit.since_usec.try_into().unwrap_or(0))

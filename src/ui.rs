@@ -108,7 +108,11 @@ impl Ui {
             return;
         }
         let mut out = anstream::stdout().lock();
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .is_err()
+        {
             self.closed.set(true);
         }
     }
@@ -198,7 +202,12 @@ fn render_table(headings: &[&str], rows: &[Vec<TableCell>]) -> String {
             let style = c.tone.style();
             out.push_str(&format!("{style}{}{style:#}", c.text));
             if i + 1 < row.len() {
-                let pad = widths.get(i).copied().unwrap_or(0).saturating_sub(width(&c.text)) + 2;
+                let pad = widths
+                    .get(i)
+                    .copied()
+                    .unwrap_or(0)
+                    .saturating_sub(width(&c.text))
+                    + 2;
                 out.push_str(&" ".repeat(pad));
             }
         }
@@ -213,7 +222,11 @@ fn render_error(error: &Error) -> String {
     let mut out = format!("{red}error{red:#}: {}\n", error.message);
     for place in &error.location {
         for (i, line) in place.lines().enumerate() {
-            let lead = if i == 0 && !line.trim_start().starts_with("-->") { "  --> " } else { "" };
+            let lead = if i == 0 && !line.trim_start().starts_with("-->") {
+                "  --> "
+            } else {
+                ""
+            };
             out.push_str(&format!("{lead}{line}\n"));
         }
     }
@@ -269,20 +282,38 @@ mod tests {
 
     #[test]
     fn spans_and_sizes() {
-        assert_eq!([span(-3), span(8), span(725), span(7260), span(273_600)], ["0s", "8s", "12m 5s", "2h 1m", "3d 4h"]);
-        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(15 << 20), bytes(3 << 30)], ["0B", "1023B", "1.5K", "15M", "3.0G"]);
+        assert_eq!(
+            [span(-3), span(8), span(725), span(7260), span(273_600)],
+            ["0s", "8s", "12m 5s", "2h 1m", "3d 4h"]
+        );
+        assert_eq!(
+            [
+                bytes(0),
+                bytes(1023),
+                bytes(1536),
+                bytes(15 << 20),
+                bytes(3 << 30)
+            ],
+            ["0B", "1023B", "1.5K", "15M", "3.0G"]
+        );
     }
 
     #[test]
     fn tables_align_and_do_not_trail() {
-        let text = render_table(&["A", "B"], &[vec![cell("long"), cell("x")], vec![cell("é"), cell("y")]]);
+        let text = render_table(
+            &["A", "B"],
+            &[vec![cell("long"), cell("x")], vec![cell("é"), cell("y")]],
+        );
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(plain, "A     B\nlong  x\né     y\n");
     }
 
     #[test]
     fn an_error_has_place_cause_and_hint() {
-        let e = Error::config("unknown runtime `claud`").at("roster.yaml:3:4\n 3 | x").because("b").hint("c");
+        let e = Error::config("unknown runtime `claud`")
+            .at("roster.yaml:3:4\n 3 | x")
+            .because("b")
+            .hint("c");
         let plain = anstream::adapter::strip_str(&render_error(&e)).to_string();
         assert_eq!(
             plain,

@@ -40,8 +40,12 @@ pub struct ManArgs {
 /// Writes a page for every verb.
 pub fn man(ui: &Ui, args: &ManArgs) -> Result<ExitCode> {
     files::make_private_dir(&args.directory)?;
-    clap_mangen::generate_to(super::command(), &args.directory)
-        .map_err(|e| Error::io(format!("cannot write man pages to `{}`", args.directory.display()), e))?;
+    clap_mangen::generate_to(super::command(), &args.directory).map_err(|e| {
+        Error::io(
+            format!("cannot write man pages to `{}`", args.directory.display()),
+            e,
+        )
+    })?;
     ui.status(format!("wrote man pages to {}", args.directory.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -60,7 +60,7 @@ impl<'a> Context<'a> {
     pub fn roster(&self) -> Result<Fleet> {
         let loaded = roster::load(&self.paths.roster, &self.paths.home)?;
         for warning in &loaded.warnings {
-            self.ui.warn(warning.to_string());
+            self.ui.warn(&warning.message);
         }
         Ok(loaded.fleet)
     }
@@ -193,13 +193,18 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
 /// The socket's path, as tmux itself would choose it in this environment.
 fn socket(fleet: &Fleet) -> Result<PathBuf> {
     let tmpdir = std::env::var_os("TMUX_TMPDIR").map(PathBuf::from);
-    paths::tmux_socket(&fleet.socket_name, tmpdir.as_deref(), rustix::process::getuid().as_raw())
+    paths::tmux_socket(
+        &fleet.socket_name,
+        tmpdir.as_deref(),
+        rustix::process::getuid().as_raw(),
+    )
 }
 
 fn finds_all(fleet: &Fleet, path: &str) -> bool {
     fleet.agents.iter().filter(|a| a.enabled).all(|a| {
         a.command.first().is_none_or(|program| {
-            program.contains("{mosaic}") || process::find_program(program, path, &a.working_directory).is_some()
+            program.contains("{mosaic}")
+                || process::find_program(program, path, &a.working_directory).is_some()
         })
     })
 }
@@ -207,7 +212,8 @@ fn finds_all(fleet: &Fleet, path: &str) -> bool {
 /// The path units call mosaic by: the name on PATH where that is this program, since a package
 /// manager may move what it points to; else the file itself.
 fn own_program() -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(|e| Error::io("cannot find mosaic's own program", e))?;
+    let own =
+        std::env::current_exe().map_err(|e| Error::io("cannot find mosaic's own program", e))?;
     if let Ok(found) = which::which("mosaic")
         && let (Ok(a), Ok(b)) = (found.canonicalize(), own.canonicalize())
         && a == b

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::demo;
 use crate::delivery::ready;
+use crate::demo;
 use crate::error::{Error, Result};
 use crate::install::Install;
 use crate::launch::Launch;
@@ -67,7 +67,8 @@ pub enum Verb {
 pub fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Pane { banner } => {
-            placeholder::run(banner.as_deref()).map_err(|e| Error::io("cannot hold the pane", e))?;
+            placeholder::run(banner.as_deref())
+                .map_err(|e| Error::io("cannot hold the pane", e))?;
         }
         Verb::Holder { state } => match holder::become_server(&state)? {},
         Verb::HolderReady { state } => holder::ready(&state)?,
@@ -95,7 +96,9 @@ fn started(state: &std::path::Path, agent: &str) -> Result<()> {
     let timeout = std::time::Duration::from_millis(launch.agent.ready_timeout_ms);
     let seen = ready::wait_ready(&install, &launch, timeout)?;
     let what = if seen.ready() {
-        What::Ready { after_ms: seen.after_ms }
+        What::Ready {
+            after_ms: seen.after_ms,
+        }
     } else {
         What::NotReady {
             seen: seen.describe(),
@@ -113,7 +116,9 @@ fn report_claude() -> Result<()> {
     };
     // A prompt may be long, but not without bound.
     let mut input = String::new();
-    let _ = std::io::stdin().take(16 * 1024 * 1024).read_to_string(&mut input);
+    let _ = std::io::stdin()
+        .take(16 * 1024 * 1024)
+        .read_to_string(&mut input);
     if let Some(what) = report::from_claude_hook(&input)
         && let Err(e) = report::append(&path, what)
     {

@@ -20,7 +20,12 @@ pub use context::Context;
 
 /// Runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux server
 #[derive(Debug, Parser)]
-#[command(name = "mosaic", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "mosaic",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -31,7 +36,13 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Roster file [default: $XDG_CONFIG_HOME/mosaic/fleet/roster.yaml]
-    #[arg(long, global = true, value_name = "FILE", env = "MOSAIC_CONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MOSAIC_CONFIG",
+        hide_env_values = true
+    )]
     config: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
@@ -109,9 +120,12 @@ fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
 
 /// `fleet x` and `agent x` mean `mosaic fleet x` and `mosaic agent x` when the program is called so.
 fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
-    let name = args
-        .first()
-        .map(|a| std::path::Path::new(a).file_name().unwrap_or_default().to_owned());
+    let name = args.first().map(|a| {
+        std::path::Path::new(a)
+            .file_name()
+            .unwrap_or_default()
+            .to_owned()
+    });
     if let Some(name) = name.filter(|n| n == "fleet" || n == "agent") {
         args.insert(1, name);
     }
@@ -160,8 +174,16 @@ mod tests {
 
     #[test]
     fn the_links_are_the_same_binary() {
-        let e = |v: &[&str]| expand_alias(v.iter().map(OsString::from).collect()).into_iter().map(|s| s.to_string_lossy().into_owned()).collect::<Vec<_>>();
-        assert_eq!(e(&["/usr/bin/fleet", "plan"]), ["/usr/bin/fleet", "fleet", "plan"]);
+        let e = |v: &[&str]| {
+            expand_alias(v.iter().map(OsString::from).collect())
+                .into_iter()
+                .map(|s| s.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            e(&["/usr/bin/fleet", "plan"]),
+            ["/usr/bin/fleet", "fleet", "plan"]
+        );
         assert_eq!(e(&["agent", "send"]), ["agent", "agent", "send"]);
         assert_eq!(e(&["mosaic", "fleet"]), ["mosaic", "fleet"]);
     }

@@ -4,7 +4,10 @@
 /// is needed to ask.
 pub fn missing_for() -> Option<String> {
     let user = user_name().or_else(|| std::env::var("USER").ok())?;
-    (!std::path::Path::new("/var/lib/systemd/linger").join(&user).exists()).then_some(user)
+    (!std::path::Path::new("/var/lib/systemd/linger")
+        .join(&user)
+        .exists())
+    .then_some(user)
 }
 
 fn user_name() -> Option<String> {

@@ -60,11 +60,19 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 ///
 /// # Errors
 /// It could not be started, or did not end in time. An exit status other than zero is no error here.
-pub fn run(mut command: Command, input: Option<&[u8]>, timeout: Duration) -> Result<Output, RunError> {
+pub fn run(
+    mut command: Command,
+    input: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<Output, RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + timeout;
     command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| RunError::Start {
@@ -74,10 +82,12 @@ pub fn run(mut command: Command, input: Option<&[u8]>, timeout: Duration) -> Res
     let result = converse(&mut child, input, deadline);
     match result {
         Ok(Some((stdout, stderr))) => {
-            if let Some(status) = wait_until(&mut child, deadline).map_err(|error| RunError::Pipe {
-                program: program.clone(),
-                error,
-            })? {
+            if let Some(status) =
+                wait_until(&mut child, deadline).map_err(|error| RunError::Pipe {
+                    program: program.clone(),
+                    error,
+                })?
+            {
                 return Ok(Output {
                     status,
                     stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -142,7 +152,11 @@ fn converse(
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
-        let mut ready = fds.iter().map(|f| !f.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        let mut ready = fds
+            .iter()
+            .map(|f| !f.revents().is_empty())
+            .collect::<Vec<_>>()
+            .into_iter();
         let out_ready = stdout.is_some() && ready.next() == Some(true);
         let err_ready = stderr.is_some() && ready.next() == Some(true);
         let in_ready = stdin.is_some() && ready.next() == Some(true);
@@ -224,7 +238,12 @@ mod tests {
     #[test]
     fn large_text_goes_both_ways_without_deadlock() {
         let text = vec![b'x'; 3_000_000];
-        let out = run(sh("cat; echo done >&2"), Some(&text), Duration::from_secs(20)).unwrap();
+        let out = run(
+            sh("cat; echo done >&2"),
+            Some(&text),
+            Duration::from_secs(20),
+        )
+        .unwrap();
         assert_eq!(out.stdout.len(), text.len());
         assert_eq!(out.stderr, "done");
         assert!(out.status.success());
@@ -247,7 +266,12 @@ mod tests {
 
     #[test]
     fn a_missing_program_says_so() {
-        let e = run(command("/nonexistent/program"), None, Duration::from_secs(1)).unwrap_err();
+        let e = run(
+            command("/nonexistent/program"),
+            None,
+            Duration::from_secs(1),
+        )
+        .unwrap_err();
         assert!(e.to_string().contains("/nonexistent/program"), "{e}");
     }
 }

@@ -41,7 +41,10 @@ pub fn stat(pid: i32) -> Option<Stat> {
 /// The device number that /proc uses for a terminal's path, e.g. `/dev/pts/3`.
 pub fn tty_number(path: &str) -> Option<u32> {
     let meta = rustix::fs::stat(path).ok()?;
-    let (major, minor) = (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev));
+    let (major, minor) = (
+        rustix::fs::major(meta.st_rdev),
+        rustix::fs::minor(meta.st_rdev),
+    );
     // proc(5): minor in bits 31–20 and 7–0, major in 15–8.
     Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
@@ -52,7 +55,10 @@ pub fn descendants(root: i32) -> Vec<i32> {
     let mut parents = Vec::new();
     if let Ok(dir) = std::fs::read_dir("/proc") {
         for entry in dir.flatten() {
-            if let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok())
+            if let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|n| n.parse::<i32>().ok())
                 && let Some(stat) = stat(pid)
                 && stat.state != 'Z'
             {
@@ -64,7 +70,12 @@ pub fn descendants(root: i32) -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| *p == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     found.remove(0);
@@ -103,7 +114,10 @@ pub fn memory_limit(pid: i32) -> Option<u64> {
         text.lines().find_map(|line| {
             let mut f = line.splitn(3, ':');
             let (_, controllers, path) = (f.next()?, f.next()?, f.next()?);
-            controllers.split(',').any(|c| c == key).then(|| path.to_owned())
+            controllers
+                .split(',')
+                .any(|c| c == key)
+                .then(|| path.to_owned())
         })
     };
     let file = match path("memory") {
@@ -149,7 +163,16 @@ mod tests {
             "42 (a) b (c) S 1 42 40 34817 42 4194304 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0",
         )
         .unwrap();
-        assert_eq!((stat.comm.as_str(), stat.ppid, stat.session, stat.tty, stat.start), ("a) b (c", 1, 40, 34817, 987_654));
+        assert_eq!(
+            (
+                stat.comm.as_str(),
+                stat.ppid,
+                stat.session,
+                stat.tty,
+                stat.start
+            ),
+            ("a) b (c", 1, 40, 34817, 987_654)
+        );
         assert_eq!(parse_stat("nonsense"), None);
     }
 
@@ -164,6 +187,9 @@ mod tests {
     fn systemds_own_hierarchy_wins() {
         let hybrid = "12:pids:/x\n1:name=systemd:/user.slice/a.service\n0::/other\n";
         assert_eq!(cgroup_of(hybrid).as_deref(), Some("/user.slice/a.service"));
-        assert_eq!(cgroup_of("0::/user.slice/b.service\n").as_deref(), Some("/user.slice/b.service"));
+        assert_eq!(
+            cgroup_of("0::/user.slice/b.service\n").as_deref(),
+            Some("/user.slice/b.service")
+        );
     }
 }

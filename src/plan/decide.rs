@@ -95,7 +95,12 @@ impl Planner<'_> {
         });
     }
 
-    fn block(&mut self, subject: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) {
+    fn block(
+        &mut self,
+        subject: impl Into<String>,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.push(
             What::Blocked {
                 subject: subject.into(),
@@ -109,8 +114,14 @@ impl Planner<'_> {
         if let Some(pid) = self.found.foreign_server {
             self.block(
                 "tmux server",
-                format!("process {pid} holds `{}` and was not started by mosaic", self.install.socket.display()),
-                format!("end it: `tmux -L {} kill-server`, or choose another socket_name", self.install.socket_name),
+                format!(
+                    "process {pid} holds `{}` and was not started by mosaic",
+                    self.install.socket.display()
+                ),
+                format!(
+                    "end it: `tmux -L {} kill-server`, or choose another socket_name",
+                    self.install.socket_name
+                ),
             );
         }
         if let Some(socket) = &self.found.other_socket {
@@ -133,7 +144,9 @@ impl Planner<'_> {
             match self.found.files.get(path) {
                 None => self.push(What::Write { path: path.clone() }, "missing"),
                 Some(there) if there.digest == files::digest(file.text.as_bytes()) => {}
-                Some(there) if there.ours => self.push(What::Write { path: path.clone() }, "content differs"),
+                Some(there) if there.ours => {
+                    self.push(What::Write { path: path.clone() }, "content differs")
+                }
                 Some(_) => self.block(
                     path.display().to_string(),
                     "a file that mosaic did not write is in the way",
@@ -159,9 +172,21 @@ impl Planner<'_> {
                 Some(there) if there == target => {}
                 Some(there) => {
                     let reason = format!("points to {}", there.display());
-                    self.push(What::Link { path: path.clone(), target: target.clone() }, reason);
+                    self.push(
+                        What::Link {
+                            path: path.clone(),
+                            target: target.clone(),
+                        },
+                        reason,
+                    );
                 }
-                None => self.push(What::Link { path: path.clone(), target: target.clone() }, "not enabled"),
+                None => self.push(
+                    What::Link {
+                        path: path.clone(),
+                        target: target.clone(),
+                    },
+                    "not enabled",
+                ),
             }
         }
         let stale: Vec<_> = self
@@ -180,9 +205,10 @@ impl Planner<'_> {
     fn units_change(&self) -> bool {
         let units = &self.install.paths.units;
         self.actions.iter().any(|a| match &a.what {
-            What::Write { path } | What::Remove { path } | What::Link { path, .. } | What::Unlink { path } => {
-                path.starts_with(units)
-            }
+            What::Write { path }
+            | What::Remove { path }
+            | What::Link { path, .. }
+            | What::Unlink { path } => path.starts_with(units),
             _ => false,
         })
     }
@@ -198,7 +224,10 @@ impl Planner<'_> {
                 let unit = self.install.agent_unit(name);
                 self.actions.retain(|a| match &a.what {
                     What::Remove { path } | What::Unlink { path } => {
-                        *path != own && !path.components().any(|c| c.as_os_str().to_string_lossy().starts_with(&unit))
+                        *path != own
+                            && !path
+                                .components()
+                                .any(|c| c.as_os_str().to_string_lossy().starts_with(&unit))
                     }
                     _ => true,
                 });
@@ -208,21 +237,34 @@ impl Planner<'_> {
                 );
                 return;
             }
-            self.push(What::Stop { agent: agent_name.clone() }, "no longer in the roster");
+            self.push(
+                What::Stop {
+                    agent: agent_name.clone(),
+                },
+                "no longer in the roster",
+            );
         }
         if agent.pane.is_some() {
             self.push(What::Close { agent: agent_name }, "no longer in the roster");
         }
     }
 
-    fn agent(&mut self, name: &str, wanted: &DesiredAgent, agent: &FoundAgent, old: Option<Launch>) {
+    fn agent(
+        &mut self,
+        name: &str,
+        wanted: &DesiredAgent,
+        agent: &FoundAgent,
+        old: Option<Launch>,
+    ) {
         let n = || name.to_owned();
         if !wanted.enabled {
             if agent.up() {
                 match &agent.occupied {
                     Some(why) if !self.options.force => self.push(
                         What::Deferred { agent: n() },
-                        format!("{why}; it is disabled and will be stopped (`--force` stops it now)"),
+                        format!(
+                            "{why}; it is disabled and will be stopped (`--force` stops it now)"
+                        ),
                     ),
                     _ => self.push(What::Stop { agent: n() }, "disabled in the roster"),
                 }
@@ -234,7 +276,10 @@ impl Planner<'_> {
         }
         if agent.foreign {
             if self.options.replace {
-                self.push(What::Close { agent: n() }, "a session of its name that mosaic did not make (`--replace`)");
+                self.push(
+                    What::Close { agent: n() },
+                    "a session of its name that mosaic did not make (`--replace`)",
+                );
             } else {
                 self.block(
                     format!("agent {name}"),
@@ -266,7 +311,10 @@ impl Planner<'_> {
         };
         match &agent.occupied {
             Some(why) if !self.options.force => {
-                self.push(What::Deferred { agent: n() }, format!("{why}; {what} (`--force` restarts it now)"));
+                self.push(
+                    What::Deferred { agent: n() },
+                    format!("{why}; {what} (`--force` restarts it now)"),
+                );
             }
             _ => self.push(What::Restart { agent: n() }, what),
         }
@@ -278,20 +326,34 @@ fn changes(old: &Launch, new: &Launch) -> String {
     let (a, b) = (&old.agent, &new.agent);
     let differs = [
         ("runtime", a.runtime != b.runtime),
-        ("command", a.command != b.command || old.program != new.program),
-        ("working_directory", a.working_directory != b.working_directory),
+        (
+            "command",
+            a.command != b.command || old.program != new.program,
+        ),
+        (
+            "working_directory",
+            a.working_directory != b.working_directory,
+        ),
         ("env", a.env != b.env),
-        ("env_file", a.env_files != b.env_files || old.env_files_digest != new.env_files_digest),
+        (
+            "env_file",
+            a.env_files != b.env_files || old.env_files_digest != new.env_files_digest,
+        ),
         ("limits", a.limits != b.limits),
         ("sandbox", a.sandbox != b.sandbox),
         ("resume", a.resume != b.resume),
         ("PATH", old.path != new.path),
         (
             "the runtime's definition",
-            (&a.spec.conversation, a.spec.reports, &a.spec.node) != (&b.spec.conversation, b.spec.reports, &b.spec.node),
+            (&a.spec.conversation, a.spec.reports, &a.spec.node)
+                != (&b.spec.conversation, b.spec.reports, &b.spec.node),
         ),
     ];
-    let names: Vec<&str> = differs.iter().filter(|(_, d)| *d).map(|(n, _)| *n).collect();
+    let names: Vec<&str> = differs
+        .iter()
+        .filter(|(_, d)| *d)
+        .map(|(n, _)| *n)
+        .collect();
     if names.is_empty() {
         "its launch file changed since it started".to_owned()
     } else {

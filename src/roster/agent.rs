@@ -1,12 +1,14 @@
 //! One agent of a roster, resolved: its own keys over the defaults, its own file over both.
 
-use super::document::{AgentEntry, DEFAULT_CLASS, DEFAULT_RESTART_DELAY_MS, Defaults};
+use super::document::{
+    AgentEntry, DEFAULT_CLASS, DEFAULT_READY_TIMEOUT_MS, DEFAULT_RESTART_DELAY_MS, Defaults,
+};
 use super::overrides::{self, Overrides, RUNTIME_VAR, WORKDIR_VAR};
 use super::parse::Parsed;
 use super::resolve::{Environment, Warning};
 use super::suggest::{self, clip};
 use crate::error::Error;
-use crate::fleet::{Agent, Kickstart, Limits};
+use crate::fleet::{Agent, Kickstart, Limits, StartLimit};
 use crate::names::AgentName;
 use crate::runtime::{RuntimeSpec, builtin};
 
@@ -164,6 +166,10 @@ impl Resolver<'_> {
             restart_delay_ms: entry
                 .restart_delay
                 .map_or(DEFAULT_RESTART_DELAY_MS, |d| d.0),
+            start_limit: start_limit(own, defaults),
+            ready_timeout_ms: entry
+                .ready_timeout
+                .map_or(DEFAULT_READY_TIMEOUT_MS, |d| d.0),
             resume: entry.resume.unwrap_or_default(),
             spec,
         })
@@ -254,6 +260,22 @@ fn known_runtimes(parsed: &Parsed, slip: Option<&str>) -> String {
     match slip {
         Some(name) => suggest::hint(name, "runtimes", names),
         None => format!("known runtimes: {}", names.join(", ")),
+    }
+}
+
+/// The agent's keys over those of `defaults`, one by one.
+fn start_limit(own: &AgentEntry, defaults: &Defaults) -> StartLimit {
+    let (own, under) = (
+        own.start_limit.clone().unwrap_or_default(),
+        defaults.start_limit.clone().unwrap_or_default(),
+    );
+    let usual = StartLimit::default();
+    StartLimit {
+        burst: own.burst.or(under.burst).map_or(usual.burst, |n| n.get()),
+        interval_ms: own
+            .interval
+            .or(under.interval)
+            .map_or(usual.interval_ms, |d| d.0),
     }
 }
 

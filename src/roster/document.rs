@@ -2,6 +2,7 @@
 //! the editor's help and `docs/roster.md` are made from this file's comments.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -90,6 +91,23 @@ pub struct LimitKeys {
     #[schemars(range(min = 1))]
     pub tasks_max: Option<u32>,
 }
+
+/// When a crash loop ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "StartLimit")]
+pub struct StartLimitKeys {
+    /// Starts within the interval.
+    #[schemars(range(min = 1), extend("default" = 5))]
+    pub burst: Option<NonZeroU32>,
+    /// The interval.
+    #[schemars(extend("default" = "5m"))]
+    pub interval: Option<Delay>,
+}
+
+/// How long a start waits for the prompt where the roster says nothing: the slowest agent measured
+/// stands there after nine seconds on an idle machine.
+pub const DEFAULT_READY_TIMEOUT_MS: u64 = 20_000;
 
 /// Defines the keys once, for `defaults:` and for an agent. (Serde's `flatten` would lose the places
 /// of errors.)
@@ -180,6 +198,13 @@ agent_keys! {
     /// Pause before it comes back: `500ms`, `1s`, `2m`.
     #[schemars(extend("default" = "1s"))]
     restart_delay: Delay,
+    /// When a crash loop ends: after `burst` starts within `interval` the agent counts as failed and
+    /// stays down until it is started by hand.
+    start_limit: StartLimitKeys,
+    /// How long a start waits for the agent to stand at its prompt before it goes on without: `20s`;
+    /// `0s` for not at all.
+    #[schemars(extend("default" = "20s"))]
+    ready_timeout: Delay,
     /// What a restarted agent goes on with: its own `last` conversation, or `none`.
     #[schemars(extend("default" = "last"))]
     resume: Resume,

@@ -61,13 +61,33 @@ mod tests {
 
     #[test]
     fn later_layers_win_and_the_managers_variables_go() {
-        let inherited = [("TMUX", "x"), ("HOME", "/h"), ("A", "inherited"), ("PATH", "/bin"), ("NOTIFY_SOCKET", "n")]
-            .map(|(k, v)| (OsString::from(k), OsString::from(v)));
-        let roster = BTreeMap::from([("A".to_owned(), "roster".to_owned()), ("B".to_owned(), "roster".to_owned())]);
-        let env = build(inherited, "/p", &roster, &[("B".into(), "file".into())], &[("MOSAIC_AGENT", "c".into())]);
+        let inherited = [
+            ("TMUX", "x"),
+            ("HOME", "/h"),
+            ("A", "inherited"),
+            ("PATH", "/bin"),
+            ("NOTIFY_SOCKET", "n"),
+        ]
+        .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        let roster = BTreeMap::from([
+            ("A".to_owned(), "roster".to_owned()),
+            ("B".to_owned(), "roster".to_owned()),
+        ]);
+        let env = build(
+            inherited,
+            "/p",
+            &roster,
+            &[("B".into(), "file".into())],
+            &[("MOSAIC_AGENT", "c".into())],
+        );
         let got: Vec<(String, String)> = env
             .into_iter()
-            .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+            .map(|(k, v)| {
+                (
+                    k.to_string_lossy().into_owned(),
+                    v.to_string_lossy().into_owned(),
+                )
+            })
             .collect();
         let want = [
             ("A", "roster"),

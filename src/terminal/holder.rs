@@ -58,7 +58,10 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
             let meta = std::fs::symlink_metadata(dir)
                 .map_err(|e| Error::io(format!("cannot look at `{}`", dir.display()), e))?;
-            if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() || meta.mode() & 0o077 != 0 {
+            if !meta.is_dir()
+                || meta.uid() != rustix::process::getuid().as_raw()
+                || meta.mode() & 0o077 != 0
+            {
                 return Err(Error::config(format!(
                     "the tmux directory `{}` is not a directory that only you can enter",
                     dir.display()
@@ -67,7 +70,10 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
             }
             Ok(())
         }
-        Err(e) => Err(Error::io(format!("cannot make the tmux directory `{}`", dir.display()), e)),
+        Err(e) => Err(Error::io(
+            format!("cannot make the tmux directory `{}`", dir.display()),
+            e,
+        )),
     }
 }
 
@@ -82,7 +88,9 @@ pub fn ready(state: &Path) -> Result<()> {
     let panes = loop {
         match tmux.panes() {
             Ok(panes) => break panes,
-            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
             Err(e) => return Err(e.into()),
         }
     };
@@ -109,7 +117,8 @@ pub fn holder_command(install: &Install) -> Vec<String> {
         install.mosaic.to_string_lossy().into_owned(),
         "internal".into(),
         "pane".into(),
-        "mosaic: this session holds the fleet's tmux server; agents have sessions of their own".into(),
+        "mosaic: this session holds the fleet's tmux server; agents have sessions of their own"
+            .into(),
     ]
 }
 
@@ -125,7 +134,9 @@ pub fn conf(install: &Install, history: u32) -> String {
                 c => vec![c],
             })
             .collect();
-        text.push_str(&format!("set-hook -g session-closed {{ run-shell -b \"{escaped}\" }}\n"));
+        text.push_str(&format!(
+            "set-hook -g session-closed {{ run-shell -b \"{escaped}\" }}\n"
+        ));
     }
     text
 }
@@ -162,9 +173,18 @@ pub fn orphans(state: &Path) -> Result<()> {
     let manager = Manager::connect()?;
     let panes = install.tmux().panes().unwrap_or_default();
     for unit in manager.agents(&install)? {
-        let Some(agent) = install.agent_of_unit(&unit.name) else { continue };
-        if unit.active == "active" && unit.main_pid > 0 && !on_a_pane_of(agent, unit.main_pid, &panes) {
-            tracing::warn!(agent, pid = unit.main_pid, "lives on without a pane: restarting it");
+        let Some(agent) = install.agent_of_unit(&unit.name) else {
+            continue;
+        };
+        if unit.active == "active"
+            && unit.main_pid > 0
+            && !on_a_pane_of(agent, unit.main_pid, &panes)
+        {
+            tracing::warn!(
+                agent,
+                pid = unit.main_pid,
+                "lives on without a pane: restarting it"
+            );
             manager.restart_no_wait(&unit.name)?;
         }
     }

@@ -68,7 +68,10 @@ pub fn stopped(state: &Path, agent: &str, ending: &Ending) -> Result<()> {
         && let Ok(file) = tty::open(Path::new(&pane.tty))
     {
         let now = jiff::Zoned::now().strftime("%H:%M:%S");
-        let line = format!("\r\n\x1b[2m── {agent} ended at {now}: {} ──\x1b[0m\r\n", ending.describe());
+        let line = format!(
+            "\r\n\x1b[2m── {agent} ended at {now}: {} ──\x1b[0m\r\n",
+            ending.describe()
+        );
         let _ = tty::write_all(&file, tty::LEAVE);
         let _ = tty::write_all(&file, line.as_bytes());
     }

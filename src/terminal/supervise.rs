@@ -1,1 +1,3 @@
-pub fn supervise(_: &std::path::Path, _: &str) -> crate::error::Result<std::process::ExitCode> { Err(crate::error::Error::bug("x")) }
+pub fn supervise(_: &std::path::Path, _: &str) -> crate::error::Result<std::process::ExitCode> {
+    Err(crate::error::Error::bug("x"))
+}

@@ -9,10 +9,16 @@ use crate::install::Install;
 
 /// Renders `PREFIX-agent@NAME.service.d/50-roster.conf`.
 pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
-    let mut t = String::from("# Written by mosaic from the roster; changes are overwritten by `mosaic fleet apply`.\n");
+    let mut t = String::from(
+        "# Written by mosaic from the roster; changes are overwritten by `mosaic fleet apply`.\n",
+    );
     // Durations are written in milliseconds: one unit, no rounding.
     let _ = writeln!(t, "[Unit]");
-    let _ = writeln!(t, "StartLimitIntervalSec={}ms", agent.start_limit.interval_ms);
+    let _ = writeln!(
+        t,
+        "StartLimitIntervalSec={}ms",
+        agent.start_limit.interval_ms
+    );
     let _ = writeln!(t, "StartLimitBurst={}", agent.start_limit.burst);
     let _ = writeln!(t, "\n[Service]");
     let restart = match agent.restart {
@@ -56,7 +62,9 @@ UMask=0077
         Sandbox::Off => String::new(),
         Sandbox::Basic => BASIC.to_owned(),
         Sandbox::Strict => {
-            let mut t = format!("{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectKernelTunables=yes\nProtectControlGroups=yes\n");
+            let mut t = format!(
+                "{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectKernelTunables=yes\nProtectControlGroups=yes\n"
+            );
             let own = install.paths.agent_dir(agent.name.as_str());
             let writable = [
                 agent.working_directory.as_path(),
@@ -71,7 +79,10 @@ UMask=0077
                 .collect();
             let _ = writeln!(t, "ReadWritePaths={}", list.join(" "));
             // The agents' own records of conversations and credentials live here.
-            let _ = writeln!(t, "ReadWritePaths=-%h/.claude -%h/.claude.json -%h/.codex -%h/.pi -%h/.gemini -%h/.local/share/opencode -%h/.local/share/goose -%h/.config/goose -%h/.cache -/tmp -/var/tmp");
+            let _ = writeln!(
+                t,
+                "ReadWritePaths=-%h/.claude -%h/.claude.json -%h/.codex -%h/.pi -%h/.gemini -%h/.local/share/opencode -%h/.local/share/goose -%h/.config/goose -%h/.cache -/tmp -/var/tmp"
+            );
             t
         }
     }

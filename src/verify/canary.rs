@@ -80,7 +80,8 @@ impl Canary {
             socket_name: "canary".to_owned(),
             socket: dir.join("tmux/s"),
             // Of this mosaic, not of the one that installed the live fleet.
-            mosaic: std::env::current_exe().map_err(|e| Error::io("cannot find mosaic's own program", e))?,
+            mosaic: std::env::current_exe()
+                .map_err(|e| Error::io("cannot find mosaic's own program", e))?,
             ..live.clone()
         };
         Ok(Self { install, dir })
@@ -132,16 +133,28 @@ impl Canary {
             return;
         }
         let wait = |what: &str, done: &dyn Fn() -> Result<bool>| wait_for(what, interrupt, done);
-        journal.check("a message is submitted and stands in the transcript", || self.send());
+        journal.check(
+            "a message is submitted and stands in the transcript",
+            || self.send(),
+        );
         journal.check("a target matches exactly", || self.exact(&wait));
-        journal.check("a restart leaves server and siblings alone", || self.restart());
-        journal.check("a killed agent comes back on its pane, with its conversation", || self.crash(&wait));
+        journal.check("a restart leaves server and siblings alone", || {
+            self.restart()
+        });
+        journal.check(
+            "a killed agent comes back on its pane, with its conversation",
+            || self.crash(&wait),
+        );
         journal.check("a reset empties the context", || self.reset());
         if self.install.mode == Mode::Systemd {
-            journal.check("a killed tmux server comes back with all agents", || self.server_crash(&wait));
+            journal.check("a killed tmux server comes back with all agents", || {
+                self.server_crash(&wait)
+            });
         } else {
             journal.check("a killed tmux server comes back with all agents", || {
-                Ok(Seen::skip("without systemd nobody restarts the tmux server"))
+                Ok(Seen::skip(
+                    "without systemd nobody restarts the tmux server",
+                ))
             });
         }
     }
@@ -168,7 +181,11 @@ impl Canary {
             if again.in_sync() {
                 format!("{} actions, then an empty plan", plan.actions.len())
             } else {
-                format!("after {} actions the plan still has {}", plan.actions.len(), again.actions.len())
+                format!(
+                    "after {} actions the plan still has {}",
+                    plan.actions.len(),
+                    again.actions.len()
+                )
             },
         ))
     }
@@ -182,7 +199,10 @@ impl Canary {
     fn facts(&self, agent: &str) -> Result<Facts> {
         let (units, panes, server) = self.look()?;
         let name = self.install.agent_unit(agent);
-        let unit = units.into_iter().find(|u| u.name == name).unwrap_or_default();
+        let unit = units
+            .into_iter()
+            .find(|u| u.name == name)
+            .unwrap_or_default();
         let pane = panes.iter().find(|p| p.agent == agent);
         let in_place = unit.active == "active"
             && unit.main_pid > 0
@@ -227,7 +247,14 @@ impl Canary {
         let stands = wait_quietly(|| self.transcript(LONG).contains(&text));
         Ok(Seen::when(
             stands,
-            format!("{receipt}; {}", if stands { "in the transcript" } else { "not in the transcript" }),
+            format!(
+                "{receipt}; {}",
+                if stands {
+                    "in the transcript"
+                } else {
+                    "not in the transcript"
+                }
+            ),
         ))
     }
 
@@ -236,17 +263,36 @@ impl Canary {
         let services = Services::connect(&self.install)?;
         services.jobs(Verb::Stop, &[SHORT.to_owned()])?;
         self.install.tmux().kill_session(SHORT)?;
-        wait("the session to close", &|| Ok(!self.install.tmux().panes()?.iter().any(|p| p.session == SHORT)))?;
+        wait("the session to close", &|| {
+            Ok(!self
+                .install
+                .tmux()
+                .panes()?
+                .iter()
+                .any(|p| p.session == SHORT))
+        })?;
         let text = format!("not for you {}", uuid::Uuid::new_v4().simple());
         let receipt = self.deliver(SHORT, &text)?;
         let strayed = self.transcript(LONG).contains(&text)
-            || self.install.tmux().panes()?.iter().filter(|p| p.agent == LONG).any(|p| {
-                self.install.tmux().screen(&p.id).is_ok_and(|s| s.contains(&text))
-            });
+            || self
+                .install
+                .tmux()
+                .panes()?
+                .iter()
+                .filter(|p| p.agent == LONG)
+                .any(|p| {
+                    self.install
+                        .tmux()
+                        .screen(&p.id)
+                        .is_ok_and(|s| s.contains(&text))
+                });
         services.jobs(Verb::Start, &[SHORT.to_owned()])?;
         Ok(Seen::when(
             !receipt.submitted() && !strayed,
-            format!("`{SHORT}` down: {receipt}; `{LONG}` {}", if strayed { "GOT IT" } else { "saw nothing" }),
+            format!(
+                "`{SHORT}` down: {receipt}; `{LONG}` {}",
+                if strayed { "GOT IT" } else { "saw nothing" }
+            ),
         ))
     }
 
@@ -272,7 +318,8 @@ impl Canary {
     fn crash(&self, wait: &Wait<'_>) -> Result<Seen> {
         let before = self.facts(LONG)?;
         let sibling = self.facts(SHORT)?;
-        let conversation = crate::terminal::run::current_conversation(&self.install.paths, LONG)?.map(|c| c.id);
+        let conversation =
+            crate::terminal::run::current_conversation(&self.install.paths, LONG)?.map(|c| c.id);
         let begun = Instant::now();
         kill(before.pid)?;
         wait("the agent to come back", &|| {
@@ -280,9 +327,14 @@ impl Canary {
             Ok(now.in_place && now.pid != before.pid)
         })?;
         let after = self.facts(LONG)?;
-        let same = crate::terminal::run::current_conversation(&self.install.paths, LONG)?.map(|c| c.id) == conversation;
+        let same = crate::terminal::run::current_conversation(&self.install.paths, LONG)?
+            .map(|c| c.id)
+            == conversation;
         Ok(Seen::when(
-            after.pane == before.pane && after.restarts > before.restarts && self.facts(SHORT)? == sibling && same,
+            after.pane == before.pane
+                && after.restarts > before.restarts
+                && self.facts(SHORT)? == sibling
+                && same,
             format!(
                 "kill -9 {}: back as {} on pane {} after {} ms, restarts {} -> {}, conversation {}",
                 before.pid,
@@ -329,7 +381,8 @@ impl Canary {
 
     fn remove(&self) -> Result<()> {
         remove(&self.install)?;
-        std::fs::remove_dir_all(&self.dir).map_err(|e| Error::io(format!("cannot remove `{}`", self.dir.display()), e))
+        std::fs::remove_dir_all(&self.dir)
+            .map_err(|e| Error::io(format!("cannot remove `{}`", self.dir.display()), e))
     }
 }
 
@@ -423,7 +476,10 @@ fn remove_units(dir: &Path, prefix: &str) -> Result<()> {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         // `mosaic-verify-12` must not take the files of `mosaic-verify-123` along.
-        if !name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')) {
+        if !name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('-'))
+        {
             continue;
         }
         let result = if path.is_dir() {
@@ -443,7 +499,10 @@ fn remove_leftovers(live: &Install) {
     let base = base_dir(live);
     for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = name.strip_prefix(PREFIX).and_then(|p| p.parse::<i32>().ok()) else {
+        let Some(pid) = name
+            .strip_prefix(PREFIX)
+            .and_then(|p| p.parse::<i32>().ok())
+        else {
             continue;
         };
         if procfs::cmdline(pid).is_some_and(|w| w.iter().any(|w| w == "verify" || w == "up")) {

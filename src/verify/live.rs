@@ -18,7 +18,12 @@ use crate::terminal::holder::on_a_pane_of;
 /// question is asked with `-N`, so that it never starts one.
 pub fn default_server(install: &Install) -> Option<(i32, Vec<String>)> {
     let tmpdir = std::env::var_os("TMUX_TMPDIR").map(std::path::PathBuf::from);
-    let socket = paths::tmux_socket("default", tmpdir.as_deref(), rustix::process::getuid().as_raw()).ok()?;
+    let socket = paths::tmux_socket(
+        "default",
+        tmpdir.as_deref(),
+        rustix::process::getuid().as_raw(),
+    )
+    .ok()?;
     let tmux = Tmux {
         program: install.tmux.clone(),
         socket,
@@ -36,7 +41,11 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
     if install.mode == Mode::Systemd {
         let reached = journal.check("service manager answers", || {
             let manager = Manager::connect()?;
-            Ok(Seen::pass(format!("systemd {} over {}", manager.version()?, manager.transport())))
+            Ok(Seen::pass(format!(
+                "systemd {} over {}",
+                manager.version()?,
+                manager.transport()
+            )))
         });
         if !reached {
             return;
@@ -44,7 +53,10 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
     }
     let up = journal.check("tmux server answers", || {
         let pid = tmux.server_pid()?;
-        Ok(Seen::pass(format!("pid {pid} on {}", install.socket.display())))
+        Ok(Seen::pass(format!(
+            "pid {pid} on {}",
+            install.socket.display()
+        )))
     });
     if !up {
         return;
@@ -54,15 +66,21 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
         Mode::Supervisor => "the tmux server is the fleet's own",
     };
     journal.check(name, || owns_server(install));
-    journal.check("no stray tmux server on the socket's name", || stray_servers(install, &tmux));
+    journal.check("no stray tmux server on the socket's name", || {
+        stray_servers(install, &tmux)
+    });
     let looked = Services::connect(install).and_then(|s| Ok((s.details()?, tmux.panes()?)));
     match looked {
         Ok((units, panes)) => {
             for agent in crate::launch::installed(&install.paths) {
-                let enabled = fleet.agents.iter().any(|a| a.name.as_str() == agent && a.enabled);
-                journal.check(format!("agent {agent} runs in its own unit, on its own pane"), || {
-                    Ok(agent_in_place(install, &agent, enabled, &units, &panes))
-                });
+                let enabled = fleet
+                    .agents
+                    .iter()
+                    .any(|a| a.name.as_str() == agent && a.enabled);
+                journal.check(
+                    format!("agent {agent} runs in its own unit, on its own pane"),
+                    || Ok(agent_in_place(install, &agent, enabled, &units, &panes)),
+                );
             }
         }
         Err(e) => {
@@ -85,7 +103,9 @@ fn owns_server(install: &Install) -> Result<Seen> {
     let services = Services::connect(install)?;
     Ok(match services.foreign_server()? {
         None => Seen::pass("the process on the socket is the fleet's server"),
-        Some(pid) => Seen::fail(format!("process {pid} holds the socket and is not the fleet's server")),
+        Some(pid) => Seen::fail(format!(
+            "process {pid} holds the socket and is not the fleet's server"
+        )),
     })
 }
 
@@ -96,9 +116,16 @@ fn stray_servers(install: &Install, tmux: &Tmux) -> Result<Seen> {
     let socket = install.socket.to_string_lossy().into_owned();
     let mut strays = Vec::new();
     for pid in procfs::own_processes() {
-        let Some(words) = procfs::cmdline(pid) else { continue };
+        let Some(words) = procfs::cmdline(pid) else {
+            continue;
+        };
         let is_server = procfs::stat(pid).is_some_and(|s| s.comm == "tmux: server");
-        if is_server && pid != own && words.iter().any(|w| *w == socket || *w == install.socket_name) {
+        if is_server
+            && pid != own
+            && words
+                .iter()
+                .any(|w| *w == socket || *w == install.socket_name)
+        {
             strays.push(pid.to_string());
         }
     }
@@ -109,12 +136,21 @@ fn stray_servers(install: &Install, tmux: &Tmux) -> Result<Seen> {
     })
 }
 
-fn agent_in_place(install: &Install, agent: &str, enabled: bool, units: &[Unit], panes: &[Pane]) -> Seen {
+fn agent_in_place(
+    install: &Install,
+    agent: &str,
+    enabled: bool,
+    units: &[Unit],
+    panes: &[Pane],
+) -> Seen {
     let unit_name = install.agent_unit(agent);
     let unit = units.iter().find(|u| u.name == unit_name);
     let active = unit.map_or("inactive", |u| u.active.as_str());
     if !enabled {
-        return Seen::when(active != "active", format!("not in the roster or disabled, {active}"));
+        return Seen::when(
+            active != "active",
+            format!("not in the roster or disabled, {active}"),
+        );
     }
     if install.paths.stopped_mark(agent).exists() && active != "active" {
         return Seen::skip("stopped by hand");
@@ -126,7 +162,9 @@ fn agent_in_place(install: &Install, agent: &str, enabled: bool, units: &[Unit],
     if install.mode == Mode::Systemd {
         match procfs::cgroup(pid) {
             Some(group) if group.rsplit('/').next() == Some(&unit_name) => {}
-            Some(group) => return Seen::fail(format!("main process {pid} is in control group {group}")),
+            Some(group) => {
+                return Seen::fail(format!("main process {pid} is in control group {group}"));
+            }
             None => return Seen::fail(format!("main process {pid} is gone")),
         }
     }
@@ -137,7 +175,10 @@ fn agent_in_place(install: &Install, agent: &str, enabled: bool, units: &[Unit],
     if recorded.is_none_or(|r| r.pid != pid) {
         return Seen::fail(format!("main process {pid} did not record its start"));
     }
-    let pane = panes.iter().find(|p| p.agent == agent).map_or("?", |p| p.id.as_str());
+    let pane = panes
+        .iter()
+        .find(|p| p.agent == agent)
+        .map_or("?", |p| p.id.as_str());
     Seen::pass(format!("pid {pid} in {unit_name}, pane {pane}"))
 }
 
@@ -146,16 +187,26 @@ fn limits(install: &Install) -> Result<Seen> {
     let services = Services::connect(install)?;
     let mut seen = 0;
     for unit in services.agents()? {
-        let Some(agent) = install.agent_of_unit(&unit.name) else { continue };
-        let Ok(launch) = crate::launch::Launch::load(&install.paths.launch(agent)) else { continue };
-        let Some(wanted) = launch.agent.limits.memory_max else { continue };
+        let Some(agent) = install.agent_of_unit(&unit.name) else {
+            continue;
+        };
+        let Ok(launch) = crate::launch::Launch::load(&install.paths.launch(agent)) else {
+            continue;
+        };
+        let Some(wanted) = launch.agent.limits.memory_max else {
+            continue;
+        };
         if unit.main_pid == 0 {
             continue;
         }
         match procfs::memory_limit(unit.main_pid) {
             // The kernel counts in pages.
             Some(limit) if limit.abs_diff(wanted) < 65_536 => seen += 1,
-            Some(limit) => return Ok(Seen::fail(format!("{agent}: memory_max is {wanted}, the kernel enforces {limit}"))),
+            Some(limit) => {
+                return Ok(Seen::fail(format!(
+                    "{agent}: memory_max is {wanted}, the kernel enforces {limit}"
+                )));
+            }
             None => {
                 return Ok(Seen::warn(format!(
                     "{agent}: memory_max is not enforced: the memory controller is not delegated to this user's manager"
@@ -177,12 +228,21 @@ fn drift(install: &Install, fleet: &Fleet) -> Result<Seen> {
         force: false,
         replace: false,
     })?;
-    let deferred = plan.actions.iter().filter(|a| matches!(a.what, What::Deferred { .. })).count();
+    let deferred = plan
+        .actions
+        .iter()
+        .filter(|a| matches!(a.what, What::Deferred { .. }))
+        .count();
     Ok(if plan.in_sync() {
         Seen::pass("plan is empty")
     } else if deferred == plan.actions.len() {
-        Seen::warn(format!("{deferred} agents wait for a change until they are idle"))
+        Seen::warn(format!(
+            "{deferred} agents wait for a change until they are idle"
+        ))
     } else {
-        Seen::fail(format!("{} actions pending: `mosaic fleet plan` shows them", plan.actions.len()))
+        Seen::fail(format!(
+            "{} actions pending: `mosaic fleet plan` shows them",
+            plan.actions.len()
+        ))
     })
 }

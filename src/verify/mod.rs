@@ -122,7 +122,13 @@ pub struct Parts {
 ///
 /// # Errors
 /// The process cannot listen for signals.
-pub fn verify(install: &Install, fleet: &Fleet, parts: Parts, interrupt: &Interrupt, tell: &dyn Fn(&Check)) -> Result<Report> {
+pub fn verify(
+    install: &Install,
+    fleet: &Fleet,
+    parts: Parts,
+    interrupt: &Interrupt,
+    tell: &dyn Fn(&Check),
+) -> Result<Report> {
     let mut journal = Journal {
         group: "live",
         checks: Vec::new(),
@@ -142,7 +148,11 @@ pub fn verify(install: &Install, fleet: &Fleet, parts: Parts, interrupt: &Interr
         let after = live::default_server(install);
         Ok(match (&before, &after) {
             (None, None) => Seen::pass("no default server, before and after"),
-            (Some(a), Some(b)) if a == b => Seen::pass(format!("pid {}, {} sessions, before and after", a.0, a.1.len())),
+            (Some(a), Some(b)) if a == b => Seen::pass(format!(
+                "pid {}, {} sessions, before and after",
+                a.0,
+                a.1.len()
+            )),
             (a, b) => Seen::fail(format!("before {a:?}, after {b:?}")),
         })
     });

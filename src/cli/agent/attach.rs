@@ -26,7 +26,10 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = context.install()?;
     context.launch(&args.agent)?;
     if !std::io::stdin().is_terminal() {
-        return Err(Error::usage("attach needs a terminal").hint(format!("`mosaic agent tail {}` prints the screen", args.agent)));
+        return Err(Error::usage("attach needs a terminal").hint(format!(
+            "`mosaic agent tail {}` prints the screen",
+            args.agent
+        )));
     }
     let tmux = install.tmux();
     let panes = tmux.panes()?;
@@ -34,7 +37,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         Found::Ours(pane) => pane.session.clone(),
         Found::Foreign => return Err(foreign(&install, args.agent.as_str())),
         Found::Missing => {
-            return Err(Error::no(format!("`{}` has no pane", args.agent)).hint(format!("start it: `mosaic fleet start {}`", args.agent)));
+            return Err(Error::no(format!("`{}` has no pane", args.agent))
+                .hint(format!("start it: `mosaic fleet start {}`", args.agent)));
         }
     };
     // Inside another tmux a nested client is what was asked for: the servers are different.

@@ -49,8 +49,17 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             ]
         })
         .collect();
-    context
-        .ui
-        .table(&["AGENT", "CLASS", "RUNTIME", "ENABLED", "PERSONA", "MODEL", "WORKING DIRECTORY"], &rows);
+    context.ui.table(
+        &[
+            "AGENT",
+            "CLASS",
+            "RUNTIME",
+            "ENABLED",
+            "PERSONA",
+            "MODEL",
+            "WORKING DIRECTORY",
+        ],
+        &rows,
+    );
     Ok(ExitCode::SUCCESS)
 }

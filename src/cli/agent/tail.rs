@@ -40,13 +40,18 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         Found::Ours(pane) => pane.id.clone(),
         Found::Foreign => return Err(foreign(&install, args.agent.as_str())),
         Found::Missing => {
-            return Err(Error::no(format!("`{}` has no pane", args.agent)).hint(format!("start it: `mosaic fleet start {}`", args.agent)));
+            return Err(Error::no(format!("`{}` has no pane", args.agent))
+                .hint(format!("start it: `mosaic fleet start {}`", args.agent)));
         }
     };
     let look = || -> Result<Vec<String>> {
         let lines = u32::try_from(args.lines).unwrap_or(u32::MAX).max(1);
         let text = tmux.history(&pane, lines, args.styled)?;
-        let mut rows: Vec<String> = text.trim_end().lines().map(|l| l.trim_end().to_owned()).collect();
+        let mut rows: Vec<String> = text
+            .trim_end()
+            .lines()
+            .map(|l| l.trim_end().to_owned())
+            .collect();
         let skip = rows.len().saturating_sub(args.lines);
         rows.drain(..skip);
         Ok(rows)

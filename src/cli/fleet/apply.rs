@@ -30,19 +30,26 @@ pub struct Args {
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let fleet = context.roster()?;
     let old = Install::load(&context.paths.state)?.ok_or_else(|| {
-        Error::config("the fleet is not installed").hint("run `mosaic fleet up`, or `mosaic fleet install-systemd`")
+        Error::config("the fleet is not installed")
+            .hint("run `mosaic fleet up`, or `mosaic fleet install-systemd`")
     })?;
     let install = context.resolve_install(&fleet, old.mode, false)?;
     let convergence = Convergence::new(&install, &fleet)?;
     let interrupt = Interrupt::listen()?;
     let (report, deferred) = match &args.plan {
         Some(path) => {
-            let stored: Plan = files::read_json(path)?.ok_or_else(|| Error::config(format!("no plan `{}`", path.display())))?;
+            let stored: Plan = files::read_json(path)?
+                .ok_or_else(|| Error::config(format!("no plan `{}`", path.display())))?;
             if stored.version > plan::VERSION {
-                return Err(Error::config("the plan was made by a newer mosaic").hint("upgrade mosaic"));
+                return Err(
+                    Error::config("the plan was made by a newer mosaic").hint("upgrade mosaic")
+                );
             }
             let deferred = deferred(&stored);
-            (convergence.apply_stored(&stored, &|| interrupt.is_set())?, deferred)
+            (
+                convergence.apply_stored(&stored, &|| interrupt.is_set())?,
+                deferred,
+            )
         }
         None => {
             let _lock = convergence.lock()?;
@@ -58,20 +65,31 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     finish(context, &report)?;
     if deferred > 0 {
-        context.ui.hint("deferred agents take the change at their next restart; `--force` does it now");
+        context
+            .ui
+            .hint("deferred agents take the change at their next restart; `--force` does it now");
     }
     Ok(answer(report.ok()))
 }
 
 fn deferred(plan: &Plan) -> usize {
-    plan.actions.iter().filter(|a| matches!(a.what, What::Deferred { .. })).count()
+    plan.actions
+        .iter()
+        .filter(|a| matches!(a.what, What::Deferred { .. }))
+        .count()
 }
 
 /// Converges without a table of files: what `up`, `install-systemd` and `start` do.
 ///
 /// # Errors
 /// The manager does not answer; another process applies.
-pub fn converge(context: &Context<'_>, install: &Install, fleet: &crate::fleet::Fleet, allow: Allow, scope: Scope) -> Result<Report> {
+pub fn converge(
+    context: &Context<'_>,
+    install: &Install,
+    fleet: &crate::fleet::Fleet,
+    allow: Allow,
+    scope: Scope,
+) -> Result<Report> {
     let convergence = Convergence::new(install, fleet)?;
     let interrupt = Interrupt::listen()?;
     let _lock = convergence.lock()?;
@@ -85,10 +103,15 @@ pub fn converge(context: &Context<'_>, install: &Install, fleet: &crate::fleet::
 /// Warns of what was left out.
 fn finish(context: &Context<'_>, report: &Report) -> Result<()> {
     if report.interrupted {
-        return Err(Error::busy("interrupted: the rest of the plan was not begun").hint("run the same command again"));
+        return Err(
+            Error::busy("interrupted: the rest of the plan was not begun")
+                .hint("run the same command again"),
+        );
     }
     if !report.ok() {
-        context.ui.hint("`mosaic fleet events` and `mosaic fleet doctor` say more");
+        context
+            .ui
+            .hint("`mosaic fleet events` and `mosaic fleet doctor` say more");
     }
     Ok(())
 }
@@ -127,14 +150,18 @@ pub fn print(context: &Context<'_>, report: &Report) {
 pub fn choose_mode(context: &Context<'_>, no_systemd: bool) -> Result<Mode> {
     let old = Install::load(&context.paths.state)?.map(|i| i.mode);
     match (old, no_systemd) {
-        (Some(Mode::Systemd), true) => Err(Error::config("the fleet is installed as systemd units")
-            .hint("run `mosaic fleet uninstall` first, or leave `--no-systemd` out")),
+        (Some(Mode::Systemd), true) => {
+            Err(Error::config("the fleet is installed as systemd units")
+                .hint("run `mosaic fleet uninstall` first, or leave `--no-systemd` out"))
+        }
         (_, true) => Ok(Mode::Supervisor),
         (Some(mode), false) => Ok(mode),
         (None, false) => match crate::host::manager::Manager::connect() {
             Ok(_) => Ok(Mode::Systemd),
             Err(e) => {
-                context.ui.warn(format!("no systemd user manager ({e}): running without it"));
+                context
+                    .ui
+                    .warn(format!("no systemd user manager ({e}): running without it"));
                 context.ui.warn("lost without it: limits, sandbox, start at boot, and a restart of the tmux server");
                 Ok(Mode::Supervisor)
             }

@@ -20,8 +20,16 @@ pub struct Args {
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = Install::load(&context.paths.state)?;
     let fleet = context.roster();
-    let why = fleet.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let found = examine(&context.paths, install.as_ref(), fleet.as_ref().map_err(|_| why.as_str()));
+    let why = fleet
+        .as_ref()
+        .err()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let found = examine(
+        &context.paths,
+        install.as_ref(),
+        fleet.as_ref().map_err(|_| why.as_str()),
+    );
     if args.json {
         context.ui.json(&found);
     } else {
@@ -33,10 +41,17 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
                     Level::Warn => ("warn", Tone::Attention),
                     Level::Fail => ("FAIL", Tone::Bad),
                 };
-                vec![toned(word, tone), cell(&f.subject), cell(&f.seen), cell(&f.fix)]
+                vec![
+                    toned(word, tone),
+                    cell(&f.subject),
+                    cell(&f.seen),
+                    cell(&f.fix),
+                ]
             })
             .collect();
-        context.ui.table(&["", "SUBJECT", "SEEN", "WHAT TO TYPE"], &rows);
+        context
+            .ui
+            .table(&["", "SUBJECT", "SEEN", "WHAT TO TYPE"], &rows);
     }
     Ok(answer(found.iter().all(|f| f.level != Level::Fail)))
 }

@@ -39,7 +39,11 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let rows: Vec<_> = events
         .iter()
         .map(|e| {
-            let time = e.time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let time = e
+                .time
+                .to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string();
             vec![cell(time), cell(&e.agent), cell(describe(e))]
         })
         .collect();
@@ -51,11 +55,22 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 pub fn describe(event: &Event) -> String {
     match &event.what {
         What::Started { pid, pane, resumed } => {
-            format!("started, pid {pid}, pane {pane}{}", if *resumed { ", conversation resumed" } else { "" })
+            format!(
+                "started, pid {pid}, pane {pane}{}",
+                if *resumed {
+                    ", conversation resumed"
+                } else {
+                    ""
+                }
+            )
         }
         What::Ready { after_ms } => format!("ready after {after_ms} ms"),
         What::NotReady { seen } => format!("not seen at its prompt: {seen}"),
-        What::Exited { how, status, result } => Ending {
+        What::Exited {
+            how,
+            status,
+            result,
+        } => Ending {
             result: result.clone(),
             code: how.clone(),
             status: status.clone(),

@@ -50,13 +50,20 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 /// It does not exist.
 pub fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
     let path = given.unwrap_or(Path::new("."));
-    let absolute = path
-        .canonicalize()
-        .map_err(|e| Error::config(format!("the working directory `{}` does not exist", path.display())).because(e))?;
+    let absolute = path.canonicalize().map_err(|e| {
+        Error::config(format!(
+            "the working directory `{}` does not exist",
+            path.display()
+        ))
+        .because(e)
+    })?;
     if absolute.is_dir() {
         Ok(absolute)
     } else {
-        Err(Error::config(format!("`{}` is not a directory", path.display())))
+        Err(Error::config(format!(
+            "`{}` is not a directory",
+            path.display()
+        )))
     }
 }
 
@@ -66,7 +73,10 @@ pub fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
 /// Unknown profile.
 pub fn fill(context: &Context<'_>, name: &str, directory: &Path) -> Result<String> {
     let profile = profile::find(name)?;
-    let mut found: Vec<&str> = CANDIDATES.into_iter().filter(|r| which::which(r).is_ok()).collect();
+    let mut found: Vec<&str> = CANDIDATES
+        .into_iter()
+        .filter(|r| which::which(r).is_ok())
+        .collect();
     if which::which("goosed").is_ok() {
         found.push("goosed");
     }
@@ -97,9 +107,14 @@ pub fn write(context: &Context<'_>, text: &str, force: bool) -> Result<()> {
             backup = path.with_extension(format!("yaml.{stamp}-{n}.bak"));
         }
         files::write_atomic(&backup, old.as_bytes(), files::PRIVATE)?;
-        context.ui.status(format!("kept the old roster as {}", backup.display()));
+        context
+            .ui
+            .status(format!("kept the old roster as {}", backup.display()));
     }
-    let beside = path.parent().unwrap_or(Path::new("/")).join("roster.schema.json");
+    let beside = path
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .join("roster.schema.json");
     files::write_atomic(&beside, schema::schema().as_bytes(), files::PUBLIC)?;
     files::write_atomic(path, text.as_bytes(), files::PRIVATE)?;
     context.ui.status(format!("wrote {}", path.display()));

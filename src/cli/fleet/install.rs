@@ -25,7 +25,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         && old.mode == Mode::Supervisor
     {
         crate::terminal::supervised::stop_all(&old)?;
-        context.ui.status("stopped the agents that ran without systemd");
+        context
+            .ui
+            .status("stopped the agents that ran without systemd");
     }
     let install = context.resolve_install(&fleet, Mode::Systemd, true)?;
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::Files)?;
@@ -40,6 +42,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 pub fn linger(context: &Context<'_>) {
     if let Some(user) = crate::host::linger::missing_for() {
         context.ui.warn("without linger the fleet stops about ten seconds after you log out, and does not start at boot");
-        context.ui.hint(format!("turn it on once: `loginctl enable-linger {user}` (may need sudo)"));
+        context.ui.hint(format!(
+            "turn it on once: `loginctl enable-linger {user}` (may need sudo)"
+        ));
     }
 }

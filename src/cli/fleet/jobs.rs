@@ -99,8 +99,12 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
                 .filter(|s| matches!(s, state::State::Working | state::State::Waiting));
             if let Some(state) = busy {
                 spared = true;
-                context.ui.warn(format!("`{agent}` is {state} and was not restarted"));
-                context.ui.hint(format!("`mosaic fleet restart {agent} --force` restarts it all the same"));
+                context
+                    .ui
+                    .warn(format!("`{agent}` is {state} and was not restarted"));
+                context.ui.hint(format!(
+                    "`mosaic fleet restart {agent} --force` restarts it all the same"
+                ));
             }
             busy.is_none()
         });
@@ -125,12 +129,19 @@ fn enabled(install: &Install) -> Result<Vec<String>> {
         }
     }
     if agents.is_empty() {
-        return Err(Error::config("no agent is installed and enabled").hint("run `mosaic fleet apply`"));
+        return Err(
+            Error::config("no agent is installed and enabled").hint("run `mosaic fleet apply`")
+        );
     }
     Ok(agents)
 }
 
-fn refuse_foreign(install: &Install, services: &Services<'_>, agents: &[String], replace: bool) -> Result<()> {
+fn refuse_foreign(
+    install: &Install,
+    services: &Services<'_>,
+    agents: &[String],
+    replace: bool,
+) -> Result<()> {
     if let Some(pid) = services.foreign_server()? {
         return Err(crate::terminal::holder::foreign_server(install, pid));
     }
@@ -149,9 +160,18 @@ fn refuse_foreign(install: &Install, services: &Services<'_>, agents: &[String],
 }
 
 /// Runs the jobs under the lock and prints one line each.
-fn drive(context: &Context<'_>, services: &Services<'_>, verb: Verb, agents: &[String]) -> Result<ExitCode> {
+fn drive(
+    context: &Context<'_>,
+    services: &Services<'_>,
+    verb: Verb,
+    agents: &[String],
+) -> Result<ExitCode> {
     let install = services.install();
-    let _lock = crate::host::lock::exclusive(&install.paths.apply_lock(), "the fleet's plan", crate::converge::LOCK_WAIT)?;
+    let _lock = crate::host::lock::exclusive(
+        &install.paths.apply_lock(),
+        "the fleet's plan",
+        crate::converge::LOCK_WAIT,
+    )?;
     let results = run_jobs(services, verb, agents)?;
     let rows: Vec<_> = results
         .iter()

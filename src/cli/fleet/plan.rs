@@ -55,7 +55,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let plan = convergence.plan(args.allow.options(Scope::All))?;
     if let Some(path) = &args.out {
         files::write_atomic(path, files::to_json(&plan).as_bytes(), files::PRIVATE)?;
-        context.ui.status(format!("plan written to {}", path.display()));
+        context
+            .ui
+            .status(format!("plan written to {}", path.display()));
     }
     if args.json {
         context.ui.json(&plan);

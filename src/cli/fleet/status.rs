@@ -51,7 +51,21 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
         .collect();
     let rows: Vec<_> = agents.iter().map(|a| row(a)).collect();
     context.ui.table(
-        &["AGENT", "CLASS", "RUNTIME", "UNIT", "STATE", "SINCE", "RESTARTS", "LAST EXIT", "MEMORY", "PID", "PANE", "VIEWERS", "EVIDENCE"],
+        &[
+            "AGENT",
+            "CLASS",
+            "RUNTIME",
+            "UNIT",
+            "STATE",
+            "SINCE",
+            "RESTARTS",
+            "LAST EXIT",
+            "MEMORY",
+            "PID",
+            "PANE",
+            "VIEWERS",
+            "EVIDENCE",
+        ],
         &rows,
     );
     if only.is_none() {

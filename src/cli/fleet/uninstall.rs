@@ -27,7 +27,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = context.install()?;
     if !args.yes {
         if !context.ui.interactive() {
-            return Err(Error::usage("uninstall stops every agent").hint("say `--yes` to do it without being asked"));
+            return Err(Error::usage("uninstall stops every agent")
+                .hint("say `--yes` to do it without being asked"));
         }
         if !context.ui.confirm("stop every agent and remove the units?") {
             return Err(Error::no("not confirmed: nothing was done"));
@@ -48,22 +49,44 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         force: true,
         replace: false,
     })?;
-    let (stops, rest): (Vec<_>, Vec<_>) = plan
-        .actions
-        .iter()
-        .cloned()
-        .partition(|a| matches!(a.what, crate::plan::What::Stop { .. } | crate::plan::What::Close { .. }));
-    let part = |actions| crate::plan::Plan { actions, ..plan.clone() };
-    let mut report = apply::apply(&part(stops), &convergence.desired, convergence.services(), &|| false);
+    let (stops, rest): (Vec<_>, Vec<_>) = plan.actions.iter().cloned().partition(|a| {
+        matches!(
+            a.what,
+            crate::plan::What::Stop { .. } | crate::plan::What::Close { .. }
+        )
+    });
+    let part = |actions| crate::plan::Plan {
+        actions,
+        ..plan.clone()
+    };
+    let mut report = apply::apply(
+        &part(stops),
+        &convergence.desired,
+        convergence.services(),
+        &|| false,
+    );
     convergence.services().stop_server()?;
-    report.outcomes.extend(apply::apply(&part(rest), &convergence.desired, convergence.services(), &|| false).outcomes);
+    report.outcomes.extend(
+        apply::apply(
+            &part(rest),
+            &convergence.desired,
+            convergence.services(),
+            &|| false,
+        )
+        .outcomes,
+    );
     for unit in crate::unit::templates(&install) {
         let path = install.paths.units.join(&unit.path);
         if files::read_optional(&path)?.is_some_and(|t| t.starts_with(crate::desired::MARK)) {
             files::remove(&path)?;
         }
     }
-    files::remove_dir_if_empty(&install.paths.units.join(format!("{}.wants", install.target_unit())));
+    files::remove_dir_if_empty(
+        &install
+            .paths
+            .units
+            .join(format!("{}.wants", install.target_unit())),
+    );
     if let Some(manager) = convergence.services().manager() {
         manager.reload()?;
     }
@@ -75,13 +98,20 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         if args.purge {
             for dir in [&install.paths.runtime, &install.paths.state] {
                 if dir.exists() {
-                    std::fs::remove_dir_all(dir).map_err(|e| Error::io(format!("cannot remove `{}`", dir.display()), e))?;
+                    std::fs::remove_dir_all(dir)
+                        .map_err(|e| Error::io(format!("cannot remove `{}`", dir.display()), e))?;
                 }
             }
         } else {
-            context.ui.status(format!("conversations and the event log stay in {} (`--purge` removes them)", install.paths.state.display()));
+            context.ui.status(format!(
+                "conversations and the event log stay in {} (`--purge` removes them)",
+                install.paths.state.display()
+            ));
         }
-        context.ui.status(format!("the roster stays: {}", context.paths.roster.display()));
+        context.ui.status(format!(
+            "the roster stays: {}",
+            context.paths.roster.display()
+        ));
     }
     Ok(answer(report.ok()))
 }

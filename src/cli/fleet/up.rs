@@ -32,7 +32,9 @@ pub struct Args {
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if context.paths.roster.exists() {
-        context.ui.status(format!("roster: {}", context.paths.roster.display()));
+        context
+            .ui
+            .status(format!("roster: {}", context.paths.roster.display()));
     } else {
         let directory = init::working_directory(args.working_directory.as_deref())?;
         let text = init::fill(context, &args.profile, &directory)?;
@@ -57,8 +59,14 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     context.ui.line("");
     let proven = verify::prove(context, &install, &fleet, false)?;
     if proven && let Some(first) = fleet.agents.iter().find(|a| a.enabled) {
-        context.ui.hint(format!("talk to it: `mosaic agent send {} -m 'hello'`", first.name));
-        context.ui.hint(format!("watch it: `mosaic agent attach {}` (leave with C-b d)", first.name));
+        context.ui.hint(format!(
+            "talk to it: `mosaic agent send {} -m 'hello'`",
+            first.name
+        ));
+        context.ui.hint(format!(
+            "watch it: `mosaic agent attach {}` (leave with C-b d)",
+            first.name
+        ));
     }
     Ok(answer(proven))
 }

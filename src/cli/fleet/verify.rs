@@ -56,7 +56,13 @@ pub fn prove(context: &Context<'_>, install: &Install, fleet: &Fleet, quiet: boo
     make(context, install, fleet, parts, quiet).map(|r| r.ok)
 }
 
-fn make(context: &Context<'_>, install: &Install, fleet: &Fleet, parts: Parts, quiet: bool) -> Result<Report> {
+fn make(
+    context: &Context<'_>,
+    install: &Install,
+    fleet: &Fleet,
+    parts: Parts,
+    quiet: bool,
+) -> Result<Report> {
     let interrupt = Interrupt::listen()?;
     let report = verify::verify(install, fleet, parts, &interrupt, &|check| {
         if !quiet {
@@ -67,7 +73,11 @@ fn make(context: &Context<'_>, install: &Install, fleet: &Fleet, parts: Parts, q
         let count = |o| report.checks.iter().filter(|c| c.outcome == o).count();
         context.ui.line(format!(
             "{}: {} passed, {} failed, {} to look at, {} skipped",
-            if report.ok { "verified" } else { "NOT verified" },
+            if report.ok {
+                "verified"
+            } else {
+                "NOT verified"
+            },
             count(Outcome::Pass),
             count(Outcome::Fail),
             count(Outcome::Warn),
@@ -85,7 +95,10 @@ fn line(check: &Check) -> String {
         Outcome::Skip => ("skip", Tone::Faint),
     };
     let style = tone.style();
-    format!("{style}{word}{style:#}  {}: {} ({} ms)", check.name, check.seen, check.elapsed_ms)
+    format!(
+        "{style}{word}{style:#}  {}: {} ({} ms)",
+        check.name, check.seen, check.elapsed_ms
+    )
 }
 
 /// The report in the form CI systems read.
@@ -107,7 +120,9 @@ fn junit(report: &Report) -> String {
         let inner = match check.outcome {
             Outcome::Fail => format!("<failure message=\"{}\"/>", escape(&check.seen)),
             Outcome::Skip => format!("<skipped message=\"{}\"/>", escape(&check.seen)),
-            Outcome::Pass | Outcome::Warn => format!("<system-out>{}</system-out>", escape(&check.seen)),
+            Outcome::Pass | Outcome::Warn => {
+                format!("<system-out>{}</system-out>", escape(&check.seen))
+            }
         };
         let seconds = check.elapsed_ms / 1000;
         let rest = check.elapsed_ms % 1000;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fleet::{
-    Kickstart, KickstartOn, Limits, Permissions, Persona, Restart, Resume, Sandbox,
+    Kickstart, KickstartOn, Limits, Permissions, Persona, Restart, Resume, Sandbox, StartLimit,
 };
 use crate::runtime::builtin;
 
@@ -47,6 +47,11 @@ fn the_least_roster() {
             sandbox: Sandbox::Off,
             restart: Restart::Always,
             restart_delay_ms: 1000,
+            start_limit: StartLimit {
+                burst: 5,
+                interval_ms: 300_000
+            },
+            ready_timeout_ms: 20_000,
             resume: Resume::Last,
         }
     );
