@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn this_process_is_found() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(stat(own).unwrap().state, 'R');
+        assert!(stat(own).unwrap().start > 0);
         assert!(descendants(stat(own).unwrap().ppid).contains(&own));
     }
 

@@ -198,7 +198,12 @@ impl Bus {
             )
             .await
             .map_err(|e| explain("cannot listen for jobs", &e))?;
-            self.call("Subscribe", &()).await?;
+            match self.call("Subscribe", &()).await {
+                Ok(_) => {}
+                // From an earlier batch over this connection.
+                Err(e) if e.to_string().contains("already subscribed") => {}
+                Err(e) => return Err(e),
+            }
             let queued = join_all(units.iter().map(|unit| async move {
                 let reply = self.call(method, &(unit.as_str(), "replace")).await?;
                 reply
