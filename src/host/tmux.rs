@@ -397,7 +397,11 @@ impl Tmux {
         c.arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
         c.args(["new-session", "-d", "-s", session, "-c", "/", "--"]);
         c.args(command);
-        c.env_remove("TMUX").env_remove("TMUX_PANE");
+        // Every session inherits the server's environment. A server started from within an agent
+        // must not pass that agent's marks on, nor its service manager's socket.
+        for name in ["TMUX", "TMUX_PANE", "NOTIFY_SOCKET", "MOSAIC_AGENT", "MOSAIC_STATE", "MOSAIC_REPORTS"] {
+            c.env_remove(name);
+        }
         let out = process::run(c, None, TIMEOUT)?;
         if out.status.success() {
             Ok(())
