@@ -106,8 +106,9 @@ pub fn decide(rule: &Rule, history: &mut History, ended: &Ended, now: Duration) 
     history.starts.retain(|start| next.saturating_sub(*start) < rule.interval);
     let limited = rule.burst > 0 && !rule.interval.is_zero();
     if limited && history.starts.len() >= rule.burst as usize {
+        let plural = if rule.burst == 1 { "" } else { "s" };
         return Verdict::Failed {
-            why: format!("{} starts in {} s", history.starts.len(), rule.interval.as_secs_f64()),
+            why: format!("{} start{plural} in {} s", rule.burst, rule.interval.as_secs_f64()),
             limit: true,
         };
     }
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(play(&five, &[S(86_400); 40]).1, None);
         // The pause counts: with it, the oldest start is out of the interval when the next is due.
         assert_eq!(play(&rule(Restart::Always, S(10), 2, S(15)), &[S(0); 4]).1, None);
-        assert_eq!(play(&rule(Restart::Always, MS(10), 1, MS(1500)), &[S(0)]).1, Some("1 starts in 1.5 s".into()));
+        assert_eq!(play(&rule(Restart::Always, MS(10), 1, MS(1500)), &[S(0)]).1, Some("1 start in 1.5 s".into()));
     }
 
     #[test]
