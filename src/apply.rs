@@ -119,15 +119,10 @@ impl Run<'_> {
     }
 
     fn step(&mut self, action: &Action) {
-        let install = self.services.install();
         let result = match &action.what {
             What::Blocked { hint, .. } => Err(Error::no(action.reason.clone()).because(hint)),
             What::Deferred { .. } => Ok("deferred".to_owned()),
-            What::Close { agent } => install
-                .tmux()
-                .kill_session(agent)
-                .map(|()| "closed".into())
-                .map_err(Into::into),
+            What::Close { agent } => self.services.close(agent).map(|()| "closed".into()),
             What::Write { path } => self.write(path),
             What::Remove { path } => files::remove(path).map(|_| {
                 if let Some(dir) = path

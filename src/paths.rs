@@ -103,6 +103,14 @@ impl Paths {
     pub fn pane_lock(&self, agent: &str) -> PathBuf {
         self.runtime.join("locks").join(format!("{agent}.lock"))
     }
+    /// Where supervisors say what they do, one record each.
+    pub fn supervisors(&self) -> PathBuf {
+        self.runtime.join("super")
+    }
+    /// Record of an agent's supervisor.
+    pub fn supervisor(&self, agent: &str) -> PathBuf {
+        self.supervisors().join(format!("{agent}.json"))
+    }
     /// Mark that keeps a stopped agent down where there is no service manager.
     pub fn stopped_mark(&self, agent: &str) -> PathBuf {
         self.runtime.join("stopped").join(agent)

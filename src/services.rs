@@ -63,7 +63,7 @@ impl<'a> Services<'a> {
                 &[&self.install.agent_pattern(), &self.install.holder_unit()],
                 detail,
             ),
-            None => supervised::list(self.install),
+            None => Ok(supervised::list(self.install)),
         }
     }
 
@@ -126,6 +126,18 @@ impl<'a> Services<'a> {
         }
     }
 
+    /// Closes an agent's session, or one of its name that somebody else made; what keeps the agent
+    /// ends with it. No error when there is none.
+    ///
+    /// # Errors
+    /// tmux hangs.
+    pub fn close(&self, agent: &str) -> Result<()> {
+        if self.manager.is_none() {
+            supervised::remove(self.install, agent)?;
+        }
+        Ok(self.install.tmux().kill_session(agent)?)
+    }
+
     /// Starts, stops or restarts agents, all at once, and waits for the end of each. The jobs bear
     /// the agents' names.
     ///
@@ -136,11 +148,18 @@ impl<'a> Services<'a> {
             return Ok(Vec::new());
         }
         let Some(manager) = &self.manager else {
-            return match verb {
-                Verb::Start => supervised::start(self.install, agents, JOBS_TIMEOUT),
-                Verb::Stop => supervised::stop(self.install, agents, JOBS_TIMEOUT),
-                Verb::Restart => supervised::restart(self.install, agents, JOBS_TIMEOUT),
-            };
+            let names: Vec<&str> = agents.iter().map(String::as_str).collect();
+            let done = supervised::jobs(self.install, verb, &names, JOBS_TIMEOUT)?;
+            return Ok(done
+                .into_iter()
+                .map(|one| Job {
+                    unit: one.agent,
+                    result: match one.error {
+                        Some(e) => e.to_string(),
+                        None => one.job.result,
+                    },
+                })
+                .collect());
         };
         let units: Vec<String> = agents.iter().map(|a| self.install.agent_unit(a)).collect();
         if verb != Verb::Stop {

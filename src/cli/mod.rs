@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ui::{Color, Ui};
 
 pub use context::Context;
@@ -156,11 +156,6 @@ fn answer_no() -> ExitCode {
 /// Exit status of a yes-or-no answer.
 fn answer(yes: bool) -> ExitCode {
     if yes { ExitCode::SUCCESS } else { answer_no() }
-}
-
-/// The error for a verb that needs names and got none.
-fn no_agents() -> Error {
-    Error::usage("no agent named").hint("name agents, or use `--class CLASS` or `--all`")
 }
 
 #[cfg(test)]

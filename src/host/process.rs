@@ -210,6 +210,36 @@ fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<Ex
     Ok(None)
 }
 
+/// Sends a signal to the process of this number that began at `start` (clock ticks, proc(5)), and to
+/// no other one that may have got the number since. False when it is gone.
+///
+/// # Errors
+/// The process is another user's.
+pub fn signal(pid: i32, start: u64, signal: rustix::process::Signal) -> std::io::Result<bool> {
+    use rustix::io::Errno;
+    let Some(number) = rustix::process::Pid::from_raw(pid) else {
+        return Ok(false);
+    };
+    // The descriptor is opened before the look: what it refers to cannot change afterwards.
+    let sent = match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
+        Ok(fd) if super::procfs::is_same(pid, start) => {
+            rustix::process::pidfd_send_signal(&fd, signal)
+        }
+        // Linux before 5.3, or a sandbox that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM | Errno::MFILE | Errno::NFILE)
+            if super::procfs::is_same(pid, start) =>
+        {
+            rustix::process::kill_process(number, signal)
+        }
+        _ => return Ok(false),
+    };
+    match sent {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// A poll timeout.
 pub fn timespec(d: Duration) -> rustix::time::Timespec {
     rustix::time::Timespec {
@@ -262,6 +292,18 @@ mod tests {
         let text = vec![b'x'; 1_000_000];
         let out = run(sh("exit 7"), Some(&text), Duration::from_secs(20)).unwrap();
         assert_eq!(out.status.code(), Some(7));
+    }
+
+    #[test]
+    fn a_signal_reaches_only_the_process_that_is_meant() {
+        let mut child = sh("exec sleep 60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let start = crate::host::procfs::stat(pid).unwrap().start;
+        assert!(!signal(pid, start + 1, rustix::process::Signal::KILL).unwrap());
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(signal(pid, start, rustix::process::Signal::KILL).unwrap());
+        child.wait().unwrap();
+        assert!(!signal(pid, start, rustix::process::Signal::KILL).unwrap());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Stat {
     pub tty: u32,
     /// Start time in clock ticks since boot: with the pid, it names a process for good.
     pub start: u64,
+    /// Resident memory in pages, shared ones included.
+    pub resident: u64,
 }
 
 /// Parses a stat line. The name stands in parentheses and may itself hold any character.
@@ -30,6 +32,7 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
         // Printed as a signed number by old kernels.
         tty: u32::try_from(rest.get(4)?.parse::<i64>().ok()? & 0xffff_ffff).ok()?,
         start: rest.get(19)?.parse().ok()?,
+        resident: rest.get(21).and_then(|r| r.parse().ok()).unwrap_or(0),
     })
 }
 
@@ -49,37 +52,47 @@ pub fn tty_number(path: &str) -> Option<u32> {
     Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
-/// All processes below one, children first listed before their own children. Empty where /proc
-/// cannot be read.
-pub fn descendants(root: i32) -> Vec<i32> {
-    let mut parents = Vec::new();
-    if let Ok(dir) = std::fs::read_dir("/proc") {
-        for entry in dir.flatten() {
-            if let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|n| n.parse::<i32>().ok())
-                && let Some(stat) = stat(pid)
-                && stat.state != 'Z'
-            {
-                parents.push((pid, stat.ppid));
-            }
-        }
-    }
+/// Every process that can be seen, with its facts. Empty where /proc cannot be read.
+pub fn all() -> Vec<(i32, Stat)> {
+    let Ok(dir) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    dir.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect()
+}
+
+/// Of a list of processes those below one, parents listed before their children. Zombies are left
+/// out, but not what is below them: a process whose first thread has ended looks like one.
+pub fn below(all: &[(i32, Stat)], root: i32) -> Vec<(i32, &Stat)> {
     let mut found = vec![root];
+    let mut below = Vec::new();
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, p)| *p == parent)
-                .map(|(pid, _)| *pid),
-        );
+        for (pid, stat) in all.iter().filter(|(_, s)| s.ppid == parent) {
+            found.push(*pid);
+            if stat.state != 'Z' {
+                below.push((*pid, stat));
+            }
+        }
         next += 1;
     }
-    found.remove(0);
-    found
+    below
+}
+
+/// All processes below one, parents listed before their children. Empty where /proc cannot be read.
+pub fn descendants(root: i32) -> Vec<i32> {
+    below(&all(), root)
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// Whether a process lives and is the one that began at `start`.
+pub fn is_same(pid: i32, start: u64) -> bool {
+    stat(pid).is_some_and(|s| s.start == start && s.state != 'Z')
 }
 
 /// Processes of this user.
@@ -174,6 +187,27 @@ mod tests {
             ("a) b (c", 1, 40, 34817, 987_654)
         );
         assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn what_is_below_a_zombie_is_found_and_the_zombie_is_not() {
+        let process = |pid: i32, ppid: i32, state: char| {
+            (
+                pid,
+                parse_stat(&format!(
+                    "{pid} (x) {state} {ppid} 1 1 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0"
+                ))
+                .unwrap(),
+            )
+        };
+        let all = [
+            process(5, 4, 'S'),
+            process(4, 2, 'Z'),
+            process(2, 1, 'S'),
+            process(3, 9, 'S'),
+        ];
+        let pids: Vec<i32> = below(&all, 1).iter().map(|(pid, _)| *pid).collect();
+        assert_eq!(pids, [2, 5]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const SEP: char = '\u{241f}';
 /// Longest time for one call. Calls take milliseconds; a stopped server must not hang mosaic.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Hooks that tell of a closed session and of a closed pane.
+pub const CLOSING_HOOKS: [&str; 2] = ["session-closed", "pane-exited"];
+
 /// A tmux server's address.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -282,12 +285,27 @@ impl Tmux {
         }
     }
 
-    /// Ends the server with everything in it. No error when it is not there.
+    /// Ends the server with everything in it, without the hooks that would run for each session. No
+    /// error when it is not there.
     ///
     /// # Errors
     /// The server hangs.
     pub fn kill_server(&self) -> Result<(), TmuxError> {
-        match self.call(&["kill-server"], None) {
+        let [session, pane] = CLOSING_HOOKS;
+        match self.call(
+            &[
+                "set-hook",
+                "-gu",
+                session,
+                ";",
+                "set-hook",
+                "-gu",
+                pane,
+                ";",
+                "kill-server",
+            ],
+            None,
+        ) {
             Ok(_) | Err(TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -461,7 +479,18 @@ impl Tmux {
         c.arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
         c.args(["new-session", "-d", "-s", session, "-c", "/", "--"]);
         c.args(command);
-        c.env_remove("TMUX").env_remove("TMUX_PANE");
+        // Every session inherits the server's environment. A server started from within an agent
+        // must not pass that agent's marks on, nor its service manager's socket.
+        for name in [
+            "TMUX",
+            "TMUX_PANE",
+            "NOTIFY_SOCKET",
+            "MOSAIC_AGENT",
+            "MOSAIC_STATE",
+            "MOSAIC_REPORTS",
+        ] {
+            c.env_remove(name);
+        }
         let out = process::run(c, None, TIMEOUT)?;
         if out.status.success() {
             Ok(())

@@ -15,6 +15,9 @@ use crate::install::{Install, Mode};
 
 /// How long an agent gets to end by itself after its pane closed. Those that end take milliseconds.
 const GRACE: Duration = Duration::from_millis(1500);
+/// How long the look for leftovers of killed supervisors waits for further ones. Agents need no
+/// grace there: one whose supervisor lives is not looked at.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the server may take until it answers.
 const READY_WAIT: Duration = Duration::from_secs(10);
 
@@ -125,17 +128,24 @@ pub fn holder_command(install: &Install) -> Vec<String> {
 /// The tmux.conf with the hook that looks for orphans whenever a session closes.
 pub fn conf(install: &Install, history: u32) -> String {
     let mut text = tmux::conf(history);
-    if install.mode == Mode::Systemd {
-        // tmux's own quotes end at `"`, `\` and `$`.
-        let escaped: String = orphans_command(install)
-            .chars()
-            .flat_map(|c| match c {
-                '"' | '\\' | '$' => vec!['\\', c],
-                c => vec![c],
-            })
-            .collect();
+    // tmux's own quotes end at `"`, `\` and `$`.
+    let escaped: String = orphans_command(install)
+        .chars()
+        .flat_map(|c| match c {
+            '"' | '\\' | '$' => vec!['\\', c],
+            c => vec![c],
+        })
+        .collect();
+    // A person may have opened panes beside the agent's, so that the session stays: without a service
+    // manager the end of each pane counts.
+    let hooks = if install.mode == Mode::Supervisor {
+        tmux::CLOSING_HOOKS.as_slice()
+    } else {
+        &tmux::CLOSING_HOOKS[..1]
+    };
+    for hook in hooks {
         text.push_str(&format!(
-            "set-hook -g session-closed {{ run-shell -b \"{escaped}\" }}\n"
+            "set-hook -g {hook} {{ run-shell -b \"{escaped}\" }}\n"
         ));
     }
     text
@@ -156,8 +166,9 @@ fn sh_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Restarts agents that live on although their pane is gone (some never end on a hangup). Runs in
-/// the background after a session closed and after the server came back.
+/// Restarts agents that live on although their pane is gone (some never end on a hangup); without a
+/// service manager, ends what a killed supervisor left behind. Runs in the background after a session
+/// closed and after the server came back.
 ///
 /// # Errors
 /// No manager, or it refuses.
@@ -168,6 +179,12 @@ pub fn orphans(state: &Path) -> Result<()> {
     let Ok(waiting) = lock::exclusive(&lock_path, "the look for orphans", Duration::ZERO) else {
         return Ok(());
     };
+    if install.mode == Mode::Supervisor {
+        std::thread::sleep(GATHER);
+        drop(waiting);
+        super::supervised::end_leftovers(&install, None);
+        return Ok(());
+    }
     std::thread::sleep(GRACE);
     drop(waiting);
     let manager = Manager::connect()?;

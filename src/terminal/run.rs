@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use super::conversation::{self, Situation};
-use super::{environment, pane};
+use super::{environment, pane, supervise};
 use crate::error::{Error, Result};
 use crate::host::{files, process, procfs, tty};
 use crate::install::Install;
@@ -52,6 +52,9 @@ struct Prepared {
 /// Kind `Config` for what a new try cannot mend: no launch file, program or directory missing, a
 /// foreign session. Others may pass: no tmux server, a port in use.
 pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> {
+    if let Terminal::Given { .. } = terminal {
+        die_with_supervisor(agent)?;
+    }
     let install = Install::require(state)?;
     let refuse = |e: Error| {
         record::event(&install.paths, agent, What::Refused { why: e.to_string() });
@@ -78,6 +81,19 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
     let error = exec(prepared);
     // The terminal is ours by now, so the user sees this in the pane.
     Err(Error::config(format!("cannot execute the program of `{agent}`")).because(error))
+}
+
+/// Sees to it that the agent does not outlive a supervisor that was killed: nobody would know of it,
+/// and the next one would start a second agent beside it. The kernel keeps this over the exec, and
+/// forgets it only for programs with privileges of their own (prctl(2)).
+fn die_with_supervisor(agent: &str) -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|e| Error::io(format!("cannot bind `{agent}` to its supervisor"), e))?;
+    let parent = rustix::process::getppid().and_then(|p| procfs::stat(p.as_raw_nonzero().get()));
+    if parent.is_none_or(|p| p.comm != supervise::NAME.to_string_lossy()) {
+        return Err(Error::no(format!("the supervisor of `{agent}` is gone")));
+    }
+    Ok(())
 }
 
 /// Records the start, then tells the service manager.
