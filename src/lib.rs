@@ -1,5 +1,6 @@
 //! mosaic runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux
 //! server, delivers messages into them with proof, and resets them between tasks.
+pub mod delivery;
 pub mod error;
 pub mod fleet;
 pub mod host;
@@ -11,5 +12,6 @@ pub mod record;
 pub mod report;
 pub mod roster;
 pub mod runtime;
+pub mod state;
 pub mod terminal;
 pub mod unit;

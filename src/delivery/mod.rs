@@ -1,0 +1,4 @@
+//! Gets messages into agents, with proof.
+pub mod compose;
+pub mod held;
+pub mod sanitise;
