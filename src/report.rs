@@ -92,24 +92,61 @@ pub fn parse(text: &str) -> Vec<Report> {
 /// # Errors
 /// The file exists and cannot be read.
 pub fn tail(path: &Path) -> Result<Vec<Report>> {
-    use std::io::{Read as _, Seek as _};
     // Holds the last several events even when prompts are long.
     const TAIL: u64 = 64 * 1024;
-    let Ok(mut file) = std::fs::File::open(path) else {
-        return Ok(Vec::new());
-    };
-    let length = file.metadata().map(|m| m.len()).unwrap_or(0);
-    if length <= TAIL {
-        return read(path);
+    Ok(parse(&last_lines(path, TAIL)?.0))
+}
+
+/// The whole lines in the last `bytes` of a file, and whether they are all of it. A missing file is
+/// an empty one.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn last_lines(path: &Path, bytes: u64) -> Result<(String, bool)> {
+    let length = length(path);
+    if length <= bytes {
+        return Ok((files::read_optional(path)?.unwrap_or_default(), true));
     }
-    let mut bytes = Vec::new();
-    let read_tail = file
-        .seek(std::io::SeekFrom::Start(length - TAIL))
-        .and_then(|_| file.read_to_end(&mut bytes));
-    read_tail
+    let text = read_from(path, length - bytes, bytes)?;
+    Ok((
+        text.split_once('\n')
+            .map_or(String::new(), |(_, rest)| rest.to_owned()),
+        false,
+    ))
+}
+
+/// What was added to a file since it was `offset` bytes long, up to a bound. A file that is shorter
+/// than that by now was replaced, and is read from its start.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn lines_since(path: &Path, offset: u64) -> Result<String> {
+    // Many times the longest message that is sent, and never a whole old conversation.
+    const MOST: u64 = 8 * 1024 * 1024;
+    let length = length(path);
+    if length == 0 {
+        return Ok(String::new());
+    }
+    read_from(path, if length < offset { 0 } else { offset }, MOST)
+}
+
+/// Length of a file; 0 for a missing one.
+pub fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.len())
+}
+
+fn read_from(path: &Path, offset: u64, most: u64) -> Result<String> {
+    use std::io::{Read as _, Seek as _};
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(std::io::SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read()
         .map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(parse(text.split_once('\n').map_or("", |(_, rest)| rest)))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Adds a line.
@@ -184,6 +221,42 @@ pub fn from_claude_hook(input: &str) -> Option<What> {
     })
 }
 
+/// Translates a line of the demo agent's transcript. `None` for lines that say nothing here.
+pub fn from_demo_line(line: &str) -> Option<Report> {
+    let v: serde_json::Value = serde_json::from_str(line).ok()?;
+    let text = |key: &str| v.get(key).and_then(|x| x.as_str()).map(str::to_owned);
+    let what = match text("type")?.as_str() {
+        "session" => What::Session {
+            id: text("id"),
+            file: None,
+            reason: text("reason").unwrap_or_default(),
+        },
+        // A queued message is in the agent's hands; its `user` line follows when its turn begins.
+        "user" | "queued" => What::Prompt {
+            text: text("text")?,
+        },
+        "state" => match text("state")?.as_str() {
+            "idle" => What::Idle,
+            "working" => What::Working,
+            "waiting" => What::Waiting {
+                question: text("question").unwrap_or_default(),
+            },
+            _ => return None,
+        },
+        "exit" => What::Ended {
+            reason: v
+                .get("code")
+                .map(|c| format!("exit code {c}"))
+                .unwrap_or_default(),
+        },
+        _ => return None,
+    };
+    Some(Report {
+        time: text("time")?.parse().ok()?,
+        what,
+    })
+}
+
 /// The settings file by which Claude Code reports: hooks only, merged by it with the user's own
 /// settings, which stay untouched.
 pub fn claude_settings(mosaic: &Path) -> String {
@@ -248,6 +321,43 @@ mod tests {
                 question: "Bash rm x".into()
             })
         );
+    }
+
+    #[test]
+    fn the_demo_agents_transcript_is_translated() {
+        let line = |text: &str| {
+            from_demo_line(&format!(r#"{{"time":"2026-01-02T03:04:05.678Z",{text}}}"#))
+                .map(|r| r.what)
+        };
+        assert_eq!(
+            line(r#""type":"session","id":"x","reason":"clear","pid":7"#),
+            Some(What::Session {
+                id: Some("x".into()),
+                file: None,
+                reason: "clear".into()
+            })
+        );
+        assert_eq!(
+            line(r#""type":"user","text":"a\nb","session":"x""#),
+            Some(What::Prompt {
+                text: "a\nb".into()
+            })
+        );
+        assert_eq!(line(r#""type":"state","state":"idle""#), Some(What::Idle));
+        assert_eq!(
+            line(r#""type":"state","state":"waiting","question":"why?""#),
+            Some(What::Waiting {
+                question: "why?".into()
+            })
+        );
+        assert_eq!(line(r#""type":"assistant","text":"x""#), None);
+        assert_eq!(
+            line(r#""type":"exit","code":129,"signal":1"#),
+            Some(What::Ended {
+                reason: "exit code 129".into()
+            })
+        );
+        assert_eq!(from_demo_line("{\"type\":\"us"), None);
     }
 
     #[test]

@@ -95,13 +95,13 @@ fn started(state: &std::path::Path, agent: &str) -> Result<()> {
     }
     let timeout = std::time::Duration::from_millis(launch.agent.ready_timeout_ms);
     let seen = ready::wait_ready(&install, &launch, timeout)?;
-    let what = if seen.ready() {
+    let what = if seen.is_ready() {
         What::Ready {
             after_ms: seen.after_ms,
         }
     } else {
         What::NotReady {
-            seen: seen.describe(),
+            seen: format!("{} ({})", seen.state, seen.evidence),
         }
     };
     record::event(&install.paths, agent, what);

@@ -9,10 +9,14 @@ pub struct Stat {
     pub state: char,
     /// Parent.
     pub ppid: i32,
+    /// Process group.
+    pub group: i32,
     /// Session id.
     pub session: i32,
     /// Device number of the controlling terminal, 0 for none.
     pub tty: u32,
+    /// Process group in the foreground of that terminal, -1 for none.
+    pub foreground: i32,
     /// Start time in clock ticks since boot: with the pid, it names a process for good.
     pub start: u64,
     /// Resident memory in pages, shared ones included.
@@ -28,9 +32,11 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
         comm: text.get(open + 1..close)?.to_owned(),
         state: rest.first()?.chars().next()?,
         ppid: rest.get(1)?.parse().ok()?,
+        group: rest.get(2)?.parse().ok()?,
         session: rest.get(3)?.parse().ok()?,
         // Printed as a signed number by old kernels.
         tty: u32::try_from(rest.get(4)?.parse::<i64>().ok()? & 0xffff_ffff).ok()?,
+        foreground: rest.get(5)?.parse().ok()?,
         start: rest.get(19)?.parse().ok()?,
         resident: rest.get(21).and_then(|r| r.parse().ok()).unwrap_or(0),
     })
@@ -186,6 +192,7 @@ mod tests {
             ),
             ("a) b (c", 1, 40, 34817, 987_654)
         );
+        assert_eq!((stat.group, stat.foreground), (42, 42));
         assert_eq!(parse_stat("nonsense"), None);
     }
 
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn this_process_is_found() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(stat(own).unwrap().start > 0);
+        assert_ne!(stat(own).unwrap().state, 'Z');
         assert!(descendants(stat(own).unwrap().ppid).contains(&own));
     }
 

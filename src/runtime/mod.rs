@@ -90,29 +90,46 @@ pub struct ResetCommands {
     pub new: Option<String>,
 }
 
-/// How to read a screen. Patterns are regular expressions matched against single rows, from which
-/// trailing white space is cut.
+/// How to read a screen and how to type into it. Patterns are regular expressions matched against
+/// single rows, from which trailing white space is cut; they are kept apart from the code so that a
+/// new release of an agent CLI needs new data only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScreenRules {
     /// Where the input box is.
     pub input: InputBox,
-    /// A row below the last output that shows work going on.
+    /// A row that shows work going on; looked for only in the rows right above the box, since old
+    /// output may hold the same words.
     #[serde(default)]
     pub working: Vec<String>,
-    /// Rows of an open dialog. All patterns of one entry must match somewhere in the visible part below the last rule.
+    /// How many rows above the box are looked at for `working`.
+    #[serde(default = "eight")]
+    pub working_within: u16,
+    /// A row of an open dialog; looked for only where no input box is, since dialogs replace it. Any
+    /// one match will do.
     #[serde(default)]
     pub dialog: Vec<String>,
-    /// What a collapsed paste looks like inside the box; group 1 is the number of further lines or of
-    /// characters.
+    /// What a collapsed paste looks like inside the box; group 1, where there is one, is the number
+    /// of further lines.
     #[serde(default)]
     pub collapsed: Vec<String>,
-    /// Milliseconds to wait between the paste and Enter.
+    /// What the terminal's title tells.
+    #[serde(default)]
+    pub title: TitleRules,
+    /// How a message is put into the box.
+    #[serde(default)]
+    pub typing: Typing,
+    /// Milliseconds to wait at least between the last paste and Enter.
     #[serde(default)]
     pub enter_delay_ms: u64,
 }
 
-/// The input box: the rows between two rule rows, the lowest such pair on the screen.
+fn eight() -> u16 {
+    8
+}
+
+/// The input box: the rows between the two lowest rule rows on the screen. A rule spans the pane's
+/// whole width, whatever its pattern says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputBox {
@@ -120,9 +137,67 @@ pub struct InputBox {
     pub top: String,
     /// A rule row below the box.
     pub bottom: String,
-    /// What the first row of the box starts with, without trailing blanks; empty for none.
+    /// The rule above a box of which only the end is shown; group 1 is the number of hidden rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tall: Option<String>,
+    /// A box of which only the end is shown has no rule of its own: all its rows start with `indent`.
+    #[serde(default)]
+    pub tail_only: bool,
+    /// What the first row of the box starts with, exactly (the blank after the mark may be a
+    /// no-break space); empty for none.
     #[serde(default)]
     pub glyph: String,
+    /// What the first row starts with instead while the box takes shell commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// What further rows start with.
+    #[serde(default)]
+    pub indent: String,
+    /// Fewest rows below the lower rule, down to the last one that is not blank.
+    #[serde(default)]
+    pub below_least: u16,
+    /// Most rows below the lower rule. More of them are a popup, or the rules are not the box.
+    #[serde(default = "eight")]
+    pub below_most: u16,
+}
+
+/// What the terminal's title tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TitleRules {
+    /// Titles of an agent that does not work: it stands at its prompt or in a dialog.
+    pub idle: Vec<String>,
+    /// Titles of a working agent.
+    pub working: Vec<String>,
+}
+
+/// How a message is put into the box so that it arrives as it was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Typing {
+    /// Most characters of one paste; 0 pastes the whole message at once. Agent CLIs collapse or wrap
+    /// a long paste, and take the same text in pieces as if it was typed.
+    pub piece_chars: u32,
+    /// Most lines of one paste, for the same reason; 0 for any number.
+    pub piece_lines: u32,
+    /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
+    pub bang: Leading,
+    /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in
+    /// the first word makes it text everywhere.
+    pub slash: Leading,
+}
+
+/// What becomes of a message whose first character could make a command of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Leading {
+    /// The agent takes it as text.
+    Text,
+    /// The agent takes it as text behind a blank.
+    Space,
+    /// It is refused.
+    #[default]
+    Refuse,
 }
 
 /// Where the agent records conversations.

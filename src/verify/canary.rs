@@ -222,11 +222,15 @@ impl Canary {
 
     fn deliver(&self, agent: &str, text: &str) -> Result<delivery::Receipt> {
         let launch = self.launch(agent)?;
-        Ok(delivery::send(
-            &self.install,
-            &launch,
-            &delivery::Message::new(text).without_preamble(),
-        ))
+        let message = delivery::Message {
+            text: text.as_bytes().to_vec(),
+            sender: "verify".to_owned(),
+            host: delivery::host_name(),
+            preamble: false,
+            wait: Duration::from_secs(5),
+            accept_wait: Duration::from_secs(2),
+        };
+        Ok(delivery::send(&self.install, &launch, &message))
     }
 
     fn transcript(&self, agent: &str) -> String {
@@ -241,14 +245,15 @@ impl Canary {
     fn send(&self) -> Result<Seen> {
         let text = format!("canary message {}", uuid::Uuid::new_v4().simple());
         let receipt = self.deliver(LONG, &text)?;
-        if !receipt.submitted() {
-            return Ok(Seen::fail(receipt.to_string()));
+        if !receipt.succeeded() {
+            return Ok(Seen::fail(receipt.line()));
         }
         let stands = wait_quietly(|| self.transcript(LONG).contains(&text));
         Ok(Seen::when(
             stands,
             format!(
-                "{receipt}; {}",
+                "{}; {}",
+                receipt.line(),
                 if stands {
                     "in the transcript"
                 } else {
@@ -288,9 +293,10 @@ impl Canary {
                 });
         services.jobs(Verb::Start, &[SHORT.to_owned()])?;
         Ok(Seen::when(
-            !receipt.submitted() && !strayed,
+            !receipt.succeeded() && !strayed,
             format!(
-                "`{SHORT}` down: {receipt}; `{LONG}` {}",
+                "`{SHORT}` down: {}; `{LONG}` {}",
+                receipt.line(),
                 if strayed { "GOT IT" } else { "saw nothing" }
             ),
         ))
@@ -353,11 +359,11 @@ impl Canary {
         let report = delivery::reset(
             &self.install,
             &launch,
-            delivery::ResetMode::Clear,
-            &delivery::ResetOptions::default(),
+            delivery::Mode::Clear,
+            &delivery::ResetOptions::new(delivery::host_name()),
             &|| Err(Error::bug("the demo agent needs no restart to be reset")),
-        )?;
-        Ok(Seen::when(report.done(), report.to_string()))
+        );
+        Ok(Seen::when(report.reset, report.line()))
     }
 
     fn server_crash(&self, wait: &Wait<'_>) -> Result<Seen> {

@@ -1,0 +1,638 @@
+//! The guarded paste: the only way by which mosaic types into an agent.
+//!
+//! Nothing is typed unless the pane is the agent's own, the agent's process is in the foreground
+//! there, and an empty input box is on the screen. Enter is pressed only while the box is seen to
+//! hold exactly what was put into it. What was typed and cannot be proved stays where it is: a text
+//! is never taken back by keys on a guess.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::host::lock::{self, Lock};
+use crate::host::procfs;
+use crate::host::tmux::{Pane, Tmux, TmuxError};
+use crate::install::Install;
+use crate::launch::Launch;
+use crate::record::Run;
+use crate::report::{self, Report, What};
+use crate::state::observe::ReportFile;
+use crate::state::screen::{self, Rules, Seen};
+use crate::state::{self};
+use crate::terminal::pane as panes;
+
+use super::compose::pieces;
+use super::held::{Held, bare, held};
+
+/// Between two looks at a screen. A look takes some milliseconds itself; agent CLIs draw within 30.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A draft or a dialog must be seen twice this far apart: in the midst of drawing, a screen may show
+/// anything.
+const TWICE: Duration = Duration::from_millis(120);
+
+/// How long a screen that may not be typed into is given to become the same twice.
+const UNSETTLED: Duration = Duration::from_secs(1);
+
+/// How long the process of an agent may be gone: the service manager brings it back after a short
+/// pause.
+const GONE_WAIT: Duration = Duration::from_secs(3);
+
+/// An agent younger than this must show its box twice: one CLI draws a first box, then clears the
+/// screen and draws it again.
+const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+
+/// How long the box may take to show what was pasted. Measured: 30 ms on an idle machine.
+const ECHO_WAIT: Duration = Duration::from_secs(5);
+
+/// How long after Enter the box may still hold the message before Enter counts as swallowed. Agent
+/// CLIs take 100 ms at most on an idle machine; a second Enter would fall on an empty box, where it
+/// does nothing.
+const ENTER_WAIT: Duration = Duration::from_millis(500);
+
+/// How long after the last Enter to wait for a box that is not on the screen at all.
+const SUBMIT_WAIT: Duration = Duration::from_secs(3);
+
+/// Enter is pressed at most this often: one CLI swallows the first one after a paste.
+const ENTERS: u32 = 3;
+
+/// Why nothing was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Text was put into the box and is still there, as far as known.
+    pub typed: bool,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Trying again may help, and nothing was typed.
+    pub retry: bool,
+    /// Rows of the screen that led to it.
+    pub seen: Vec<String>,
+}
+
+impl Stop {
+    fn refused(reason: impl Into<String>) -> Self {
+        Self {
+            typed: false,
+            reason: reason.into(),
+            hint: None,
+            retry: false,
+            seen: Vec::new(),
+        }
+    }
+    fn busy(reason: impl Into<String>) -> Self {
+        Self {
+            retry: true,
+            ..Self::refused(reason)
+        }
+    }
+    fn typed(reason: impl Into<String>) -> Self {
+        Self {
+            typed: true,
+            ..Self::refused(reason)
+        }
+    }
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+    fn seen(self, seen: &Seen) -> Self {
+        Self {
+            seen: seen.dialog.clone().unwrap_or_else(|| seen.foot.clone()),
+            ..self
+        }
+    }
+}
+
+impl From<TmuxError> for Stop {
+    fn from(e: TmuxError) -> Self {
+        let retry = matches!(e, TmuxError::NoServer(_) | TmuxError::Run(_));
+        let error = Error::from(e);
+        Self {
+            retry,
+            hint: error.hints.first().cloned(),
+            ..Self::refused(error.to_string())
+        }
+    }
+}
+
+/// An agent that can be typed into.
+#[derive(Debug)]
+pub struct Target<'a> {
+    install: &'a Install,
+    launch: &'a Launch,
+    agent: &'a str,
+    tmux: Tmux,
+    rules: Rules,
+    /// Where the agent reports what it was told; `None` where nobody knows.
+    pub reports: Option<ReportFile>,
+}
+
+/// The pane, held for one sender until dropped.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Lock,
+}
+
+/// What was seen of a submitted text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Length of the report file right before Enter.
+    pub offset: u64,
+    /// What proves it.
+    pub evidence: String,
+}
+
+/// One look at the agent.
+struct Look {
+    pane: Pane,
+    run: Run,
+    seen: Seen,
+}
+
+impl<'a> Target<'a> {
+    /// Checks that the runtime is one whose screen and reports are known.
+    ///
+    /// # Errors
+    /// The runtime has no rules, or they are broken.
+    pub fn of(install: &'a Install, launch: &'a Launch) -> Result<Self, Stop> {
+        let agent = launch.agent.name.as_str();
+        let spec = &launch.agent.spec;
+        let (Some(data), Some(_)) = (&spec.screen, spec.reports) else {
+            return Err(Stop::refused(format!(
+                "messages to agents of runtime `{}` are not supported yet",
+                launch.agent.runtime
+            ))
+            .hint(format!("type it yourself: `mosaic agent attach {agent}`")));
+        };
+        let rules = Rules::compile(data).map_err(|e| Stop::refused(e.to_string()))?;
+        Ok(Self {
+            install,
+            launch,
+            agent,
+            tmux: install.tmux(),
+            rules,
+            reports: ReportFile::of(install, launch),
+        })
+    }
+
+    /// Takes the pane for this sender alone.
+    ///
+    /// # Errors
+    /// Others hold it all the time.
+    pub fn lock(&self, wait: Duration) -> Result<Hold, Stop> {
+        let path = self.install.paths.pane_lock(self.agent);
+        match lock::exclusive(&path, &format!("the pane of `{}`", self.agent), wait) {
+            Ok(lock) => Ok(Hold { _lock: lock }),
+            Err(e) => Err(Stop {
+                retry: e.kind == crate::error::Kind::Busy,
+                hint: e.hints.first().cloned(),
+                ..Stop::refused(e.to_string())
+            }),
+        }
+    }
+
+    /// Waits until the agent shows an empty input box, and returns its pane, out of copy mode.
+    ///
+    /// # Errors
+    /// A draft, a dialog, a pane that is not the agent's: at once. No box: once `wait` has passed.
+    pub fn ready(&self, _hold: &Hold, wait: Duration) -> Result<Pane, Stop> {
+        let begun = Instant::now();
+        let mut last: Option<Stop> = None;
+        loop {
+            let (stop, patience) = match self.look() {
+                Err((stop, patience)) => (stop, patience.min(wait)),
+                Ok(look) => match self.judge(&look) {
+                    Ok(()) if look.pane.in_mode => {
+                        self.tmux.leave_mode(&look.pane.id)?;
+                        (
+                            Stop::busy(format!(
+                                "the pane of `{}` is in a mode of tmux that does not end",
+                                self.agent
+                            )),
+                            wait,
+                        )
+                    }
+                    Ok(()) => {
+                        let young = jiff::Timestamp::now().duration_since(look.run.started) < YOUNG;
+                        let twice = !young || last.as_ref().is_some_and(|l| l.reason.is_empty());
+                        if twice {
+                            return Ok(look.pane);
+                        }
+                        // Not a reason to stop, but to look again.
+                        (Stop::busy(""), wait.max(TWICE * 2))
+                    }
+                    // Nobody but a person changes these.
+                    Err(stop) if !stop.retry => (stop, Duration::ZERO),
+                    Err(stop) => (stop, wait),
+                },
+            };
+            let repeated = last.as_ref().is_some_and(|l| l.reason == stop.reason);
+            let waited = begun.elapsed();
+            // What changes from look to look does not hold a sender for ever.
+            if waited >= patience && (repeated || waited >= patience + UNSETTLED) {
+                return Err(stop);
+            }
+            last = Some(stop);
+            std::thread::sleep(TWICE);
+        }
+    }
+
+    /// Looks at pane, process and screen. An error comes with how long it is worth waiting.
+    fn look(&self) -> Result<Look, (Stop, Duration)> {
+        let agent = self.agent;
+        let permanent = |stop| (stop, Duration::ZERO);
+        let gone = |what: String| {
+            let hint =
+                format!("see `mosaic agent tail {agent}`, then `mosaic fleet start {agent}`");
+            (Stop::refused(what).hint(hint), GONE_WAIT)
+        };
+        let all = self.tmux.panes().map_err(|e| (Stop::from(e), GONE_WAIT))?;
+        let run = Run::load(&self.install.paths, agent)
+            .map_err(|e| permanent(Stop::refused(e.to_string())))?
+            .ok_or_else(|| gone(format!("`{agent}` is not running")))?;
+        let stat = procfs::stat(run.pid)
+            .filter(|_| run.alive())
+            .ok_or_else(|| {
+                gone(format!(
+                    "`{agent}` is not running: its process {} is gone",
+                    run.pid
+                ))
+            })?;
+        match panes::find(&all, agent) {
+            panes::Found::Foreign => {
+                let e = panes::foreign(self.install, agent);
+                return Err(permanent(Stop {
+                    hint: e.hints.first().cloned(),
+                    ..Stop::refused(e.to_string())
+                }));
+            }
+            panes::Found::Missing => return Err(gone(format!("`{agent}` has no pane"))),
+            panes::Found::Ours(_) => {}
+        }
+        let ours = all
+            .into_iter()
+            .find(|p| p.agent == agent && procfs::tty_number(&p.tty) == Some(stat.tty));
+        let Some(pane) = ours.filter(|p| !p.dead) else {
+            return Err(gone(format!(
+                "process {} of `{agent}` does not sit on its pane: never typed into a shell",
+                run.pid
+            )));
+        };
+        if stat.state == 'T' || stat.foreground != stat.group {
+            let who = procfs::stat(stat.foreground)
+                .map_or_else(String::new, |s| format!(" (`{}` is)", s.comm));
+            return Err(permanent(
+                Stop::refused(format!("`{agent}` is not in the foreground of its pane{who}: never typed into another program"))
+                    .hint(format!("look at it: `mosaic agent attach {agent}`")),
+            ));
+        }
+        let text = self
+            .tmux
+            .screen(&pane.id)
+            .map_err(|e| (Stop::from(e), GONE_WAIT))?;
+        let seen = screen::read(&text, pane.width, &self.rules);
+        Ok(Look { pane, run, seen })
+    }
+
+    /// Whether a screen may be typed into.
+    fn judge(&self, look: &Look) -> Result<(), Stop> {
+        let agent = self.agent;
+        let seen = &look.seen;
+        if seen.dialog.is_some() {
+            return Err(Stop::refused(format!(
+                "a dialog is open in `{agent}`: {}",
+                state::question(seen)
+            ))
+            .hint(format!("answer it: `mosaic agent attach {agent}`"))
+            .seen(seen));
+        }
+        match &seen.input {
+            None => Err(Stop::busy(format!("`{agent}` does not stand at its prompt")).seen(seen)),
+            Some(input) if input.shell => {
+                Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen))
+            }
+            Some(input) if !input.empty => Err(Stop::refused(format!(
+                "a draft stands in the box of `{agent}`: `{}`",
+                excerpt(&input.text)
+            ))
+            .hint("it was left alone; send or clear it there, then run the same command again")
+            .seen(seen)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Puts a text into the empty box and sees it there. Returns what was seen.
+    ///
+    /// # Errors
+    /// `typed` once anything was pasted.
+    pub fn fill(&self, _hold: &Hold, pane: &Pane, text: &str) -> Result<String, Stop> {
+        let typing = &self
+            .launch
+            .agent
+            .spec
+            .screen
+            .as_ref()
+            .map(|s| s.typing.clone())
+            .unwrap_or_default();
+        let columns = usize::from(pane.width).saturating_sub(4).max(1);
+        // The box shows a part of the screen only; each part of the text is looked at while it is there.
+        let budget = usize::from(pane.height / 6).max(2);
+        let mut state = Filling {
+            done: 0,
+            rows: 0,
+            proved: 0,
+            gap: false,
+        };
+        let all = pieces(text, typing);
+        let count = all.len();
+        for (at, piece) in all.into_iter().enumerate() {
+            self.tmux
+                .paste(&pane.id, piece.as_bytes())
+                .map_err(|e| match (state.done, &e) {
+                    // A call that did not end may have been carried out.
+                    (0, TmuxError::Run(_)) => {
+                        Stop::typed(format!("whether the message was typed is not known: {e}"))
+                    }
+                    (0, _) => Stop::from(e),
+                    _ => Stop::typed(format!(
+                        "the paste broke off after {} of {} bytes: {e}",
+                        state.done,
+                        text.len()
+                    )),
+                })?;
+            state.done += piece.len();
+            state.rows += piece.matches('\n').count() + piece.chars().count() / columns;
+            if at + 1 == count || state.rows >= budget {
+                self.wait_held(pane, &text[..state.done], &mut state)?;
+                state.rows = 0;
+            }
+        }
+        Ok(match state.gap {
+            false => "the box held the whole message".to_owned(),
+            true => "the box held the end of the message".to_owned(),
+        })
+    }
+
+    fn wait_held(&self, pane: &Pane, expected: &str, state: &mut Filling) -> Result<(), Stop> {
+        let want = bare(expected).chars().count();
+        if want == 0 {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut dialog_since: Option<Instant> = None;
+        loop {
+            let seen = self
+                .seen(pane)
+                .map_err(|e| Stop::typed(format!("the box cannot be looked at: {e}")))?;
+            match seen.input.as_ref().map(|input| held(input, expected)) {
+                Some(Held::Whole | Held::Collapsed) => {
+                    state.proved = want;
+                    return Ok(());
+                }
+                Some(Held::Tail(shown)) => {
+                    state.gap |= want.saturating_sub(shown) > state.proved;
+                    state.proved = want;
+                    return Ok(());
+                }
+                Some(Held::No) | None => {}
+            }
+            if seen.dialog.is_none() {
+                dialog_since = None;
+            } else if dialog_since.get_or_insert_with(Instant::now).elapsed() > TWICE {
+                return Err(Stop::typed(format!(
+                    "a dialog opened while the message was typed: {}",
+                    state::question(&seen)
+                ))
+                .hint(format!(
+                    "what was typed stays in the box behind it: `mosaic agent attach {}`",
+                    self.agent
+                ))
+                .seen(&seen));
+            }
+            if begun.elapsed() >= ECHO_WAIT {
+                return Err(self.not_held(&seen));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn not_held(&self, seen: &Seen) -> Stop {
+        let shows = match &seen.input {
+            Some(input) if input.empty => "is empty".to_owned(),
+            Some(input) => format!("shows `{}`", excerpt(&input.text)),
+            None => "is not on the screen".to_owned(),
+        };
+        Stop::typed(format!(
+            "Enter was not pressed: the box does not show the message, it {shows}"
+        ))
+        .hint(format!(
+            "look at it and send or clear it there: `mosaic agent attach {}`",
+            self.agent
+        ))
+        .seen(seen)
+    }
+
+    fn seen(&self, pane: &Pane) -> Result<Seen, TmuxError> {
+        Ok(screen::read(
+            &self.tmux.screen(&pane.id)?,
+            pane.width,
+            &self.rules,
+        ))
+    }
+
+    /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go.
+    ///
+    /// # Errors
+    /// Always `typed`: whether the agent has the text is not known.
+    pub fn submit(&self, _hold: &Hold, text: &str, pasted: Instant) -> Result<Submitted, Stop> {
+        let delay = Duration::from_millis(
+            self.launch
+                .agent
+                .spec
+                .screen
+                .as_ref()
+                .map_or(0, |s| s.enter_delay_ms),
+        );
+        std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
+        let offset = self.reports.as_ref().map_or(0, |f| report::length(&f.path));
+        let mut enters = 0;
+        let mut modes = 0;
+        loop {
+            // The last look before the key: whatever came up since the paste must not get the Enter.
+            let look = self.look().map_err(|(stop, _)| Stop {
+                typed: true,
+                retry: false,
+                ..stop
+            })?;
+            if look.pane.in_mode {
+                modes += 1;
+                if modes > ENTERS {
+                    return Err(Stop::typed(
+                        "Enter was not pressed: the pane is in a mode of tmux that does not end",
+                    )
+                    .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
+                }
+                self.tmux
+                    .leave_mode(&look.pane.id)
+                    .map_err(|e| Stop::typed(e.to_string()))?;
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            let holds = look
+                .seen
+                .input
+                .as_ref()
+                .is_some_and(|input| held(input, text) != Held::No);
+            if !holds {
+                return match enters {
+                    0 => Err(self.not_held(&look.seen)),
+                    _ => self.let_go(&look.seen, offset, enters),
+                };
+            }
+            self.tmux
+                .key(&look.pane.id, "Enter")
+                .map_err(|e| Stop::typed(e.to_string()))?;
+            enters += 1;
+            if let Some(done) = self.after_enter(&look.pane, text, offset, enters)? {
+                return Ok(done);
+            }
+            if enters >= ENTERS {
+                return Err(Stop::typed(format!(
+                    "Enter was pressed {enters} times and the box still holds the message"
+                ))
+                .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
+            }
+        }
+    }
+
+    /// Watches the box after an Enter. `None`: it still holds the text, so the Enter was swallowed.
+    fn after_enter(
+        &self,
+        pane: &Pane,
+        text: &str,
+        offset: u64,
+        enters: u32,
+    ) -> Result<Option<Submitted>, Stop> {
+        let pressed = Instant::now();
+        let mut gone = 0;
+        loop {
+            if self.prompted(text, offset) {
+                return Ok(Some(Submitted {
+                    offset,
+                    evidence: submitted(enters),
+                }));
+            }
+            let seen = self.seen(pane).map_err(|e| {
+                Stop::typed(format!(
+                    "Enter was pressed, and what became of the message cannot be seen: {e}"
+                ))
+            })?;
+            match &seen.input {
+                Some(input) if held(input, text) == Held::No => {
+                    // Twice, since a box in the midst of being drawn holds nothing either.
+                    gone += 1;
+                    if gone > 1 {
+                        return self.let_go(&seen, offset, enters).map(Some);
+                    }
+                    std::thread::sleep(LOOK);
+                }
+                Some(_) if pressed.elapsed() >= ENTER_WAIT => return Ok(None),
+                // No box: a dialog about the message, perhaps. The agent's report settles it.
+                None if pressed.elapsed() >= SUBMIT_WAIT => {
+                    return Err(Stop::typed("Enter was pressed, and the box has not been on the screen since: whether the agent has the message is not known")
+                        .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+                        .seen(&seen));
+                }
+                _ => {
+                    gone = 0;
+                    std::thread::sleep(LOOK);
+                }
+            }
+        }
+    }
+
+    fn let_go(&self, seen: &Seen, offset: u64, enters: u32) -> Result<Submitted, Stop> {
+        match &seen.input {
+            Some(_) => Ok(Submitted { offset, evidence: submitted(enters) }),
+            None => Err(Stop::typed("Enter was pressed, and the box is not on the screen: whether the agent has the message is not known")
+                .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+                .seen(seen)),
+        }
+    }
+
+    /// Whether the agent reported a text since its report file was `offset` bytes long.
+    pub fn prompted(&self, text: &str, offset: u64) -> bool {
+        self.reported(offset)
+            .iter()
+            .any(|r| matches!(&r.what, What::Prompt { text: got } if same(got, text)))
+    }
+
+    /// What the agent reported since then; nothing where the file cannot be read.
+    pub fn reported(&self, offset: u64) -> Vec<Report> {
+        self.reports
+            .as_ref()
+            .and_then(|f| f.since(offset).ok())
+            .unwrap_or_default()
+    }
+}
+
+struct Filling {
+    /// Bytes pasted.
+    done: usize,
+    /// Rows pasted since the last look.
+    rows: usize,
+    /// Characters, as in [`bare`], seen up to here without a gap.
+    proved: usize,
+    /// Some were never seen.
+    gap: bool,
+}
+
+fn submitted(enters: u32) -> String {
+    match enters {
+        1 => "the box let it go after Enter".to_owned(),
+        n => format!("the box let it go after Enter was pressed {n} times"),
+    }
+}
+
+/// Whether an agent's report is of this text. Some put more around a message; a short one could be
+/// part of another.
+fn same(got: &str, text: &str) -> bool {
+    const TELLING: usize = 20;
+    let (got, want) = (bare(got), bare(text));
+    got == want || (want.chars().count() >= TELLING && got.contains(&want))
+}
+
+/// The beginning of a text in one line, for a message to a person.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 60;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_of_the_text_or_holds_a_long_one_whole() {
+        assert!(same("[a:b -> a:c] go  on\n", "[a:b -> a:c] go on"));
+        assert!(same(
+            "<pasted>\n[a:b -> a:c] a longer message\n</pasted>",
+            "[a:b -> a:c] a longer message"
+        ));
+        assert!(!same("yes, go on", "yes"));
+        assert!(!same("", "x"));
+    }
+
+    #[test]
+    fn excerpts_are_one_short_line() {
+        assert_eq!(excerpt("a\n  b"), "a b");
+        assert_eq!(excerpt(&"é".repeat(80)).chars().count(), 61);
+    }
+}

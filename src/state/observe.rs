@@ -1,0 +1,210 @@
+//! Collects what tells an agent's state: run record, reports, title, and the screen where asked for
+//! or where the other signs contradict each other. A few small file reads an agent, so that it can
+//! be done for hundreds at a time.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::screen::{Rules, Seen, read};
+use super::{Evidence, Life, Signs, Source, State, decide};
+use crate::error::Result;
+use crate::host::files;
+use crate::host::tmux::Pane;
+use crate::install::Install;
+use crate::launch::Launch;
+use crate::record::{ConversationRecord, Run};
+use crate::report::{self, Report};
+use crate::runtime::Reports;
+use crate::terminal::{conversation, holder, pane};
+
+/// What was found of one agent.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// What it is doing.
+    pub state: State,
+    /// Why that is believed.
+    pub evidence: Evidence,
+    /// Its pane, where it has one.
+    pub pane: Option<Pane>,
+    /// Its process has that pane as its terminal.
+    pub on_pane: bool,
+    /// What it recorded at its start.
+    pub run: Option<Run>,
+    /// Its screen, where it was looked at.
+    pub screen: Option<Seen>,
+}
+
+/// Observes an agent whose process is looked up in its run record. `panes` is the list of all panes.
+pub fn observe(
+    install: &Install,
+    launch: &Launch,
+    panes: &[Pane],
+    with_screen: bool,
+) -> Observation {
+    observe_with(install, launch, None, panes, with_screen)
+}
+
+/// Like [`observe`], with what a service manager says of the agent's life in place of the run record.
+pub fn observe_with(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+) -> Observation {
+    let agent = launch.agent.name.as_str();
+    let run = Run::load(&install.paths, agent).ok().flatten();
+    let life = life.unwrap_or_else(|| life_of(run.as_ref()));
+    let pane = match pane::find(panes, agent) {
+        pane::Found::Ours(pane) => Some(pane.clone()),
+        pane::Found::Foreign | pane::Found::Missing => None,
+    };
+    let rules = launch
+        .agent
+        .spec
+        .screen
+        .as_ref()
+        .and_then(|r| Rules::compile(r).ok());
+    let reports =
+        last_reports(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
+    let look = || {
+        let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
+        let text = install.tmux().screen(&pane.id).ok()?;
+        Some(read(&text, pane.width, rules))
+    };
+    let decided = |screen: Option<&Seen>| {
+        decide(&Signs {
+            life: &life,
+            started: run.as_ref().map(|r| r.started),
+            now: Timestamp::now(),
+            reports: &reports,
+            reported_by: match launch.agent.spec.reports {
+                Some(Reports::DemoTranscript) => Source::Transcript,
+                _ => Source::Report,
+            },
+            title: pane.as_ref().map_or("", |p| p.title.as_str()),
+            rules: rules.as_ref(),
+            screen,
+        })
+    };
+    let mut screen = if with_screen && life == Life::Up {
+        look()
+    } else {
+        None
+    };
+    let mut verdict = decided(screen.as_ref());
+    if verdict.look && screen.is_none() {
+        screen = look();
+        verdict = decided(screen.as_ref());
+    }
+    Observation {
+        state: verdict.state,
+        evidence: verdict.evidence,
+        on_pane: run
+            .as_ref()
+            .is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes)),
+        pane,
+        run,
+        screen,
+    }
+}
+
+fn life_of(run: Option<&Run>) -> Life {
+    match run {
+        Some(run) if run.alive() => Life::Up,
+        Some(run) => Life::Exited(format!("process {} is gone", run.pid)),
+        None => Life::Exited("not started since boot".into()),
+    }
+}
+
+/// The file in which an agent reports, and how its lines are read; `None` for a runtime that does
+/// not report, or whose file has no place yet.
+#[derive(Debug, Clone)]
+pub struct ReportFile {
+    /// The file; it may not exist yet.
+    pub path: PathBuf,
+    demo: bool,
+}
+
+impl ReportFile {
+    /// Finds it.
+    pub fn of(install: &Install, launch: &Launch) -> Option<Self> {
+        match launch.agent.spec.reports? {
+            Reports::ClaudeHooks | Reports::PiExtension => Some(Self {
+                path: report::path(&install.paths, launch.agent.name.as_str()),
+                demo: false,
+            }),
+            Reports::DemoTranscript => Some(Self {
+                path: transcript(install, launch)?,
+                demo: true,
+            }),
+        }
+    }
+
+    /// Reads reports from lines of the file.
+    pub fn parse(&self, text: &str) -> Vec<Report> {
+        if self.demo {
+            text.lines().filter_map(report::from_demo_line).collect()
+        } else {
+            report::parse(text)
+        }
+    }
+
+    /// What was reported since the file was `offset` bytes long.
+    ///
+    /// # Errors
+    /// The file exists and cannot be read.
+    pub fn since(&self, offset: u64) -> Result<Vec<Report>> {
+        Ok(self.parse(&report::lines_since(&self.path, offset)?))
+    }
+}
+
+/// The transcript of an agent's present conversation, by its runtime's rule. A pattern that fits no
+/// file yet is `None`.
+pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
+    let agent = launch.agent.name.as_str();
+    let rule = launch.agent.spec.transcript.as_ref()?;
+    let record =
+        files::read_json::<ConversationRecord>(&install.paths.conversation(agent)).ok()??;
+    let mut env: std::collections::BTreeMap<_, _> = launch
+        .agent
+        .env
+        .iter()
+        .map(|(k, v)| (std::ffi::OsString::from(k), std::ffi::OsString::from(v)))
+        .collect();
+    env.entry("HOME".into())
+        .or_insert_with(|| install.paths.home.clone().into());
+    let path = conversation::expand(&rule.file, &record, &install.paths.agent_dir(agent), &env);
+    if path.contains('*') {
+        conversation::find(&path)
+    } else {
+        Some(PathBuf::from(path))
+    }
+}
+
+/// The last reports since the agent's start, oldest first: as much of the file's end as holds one.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn last_reports(
+    install: &Install,
+    launch: &Launch,
+    started: Option<Timestamp>,
+) -> Result<Vec<Report>> {
+    // One report holds a whole message, so the last one may be long.
+    const STEPS: [u64; 3] = [8 * 1024, 256 * 1024, 4 * 1024 * 1024];
+    let Some(file) = ReportFile::of(install, launch) else {
+        return Ok(Vec::new());
+    };
+    for step in STEPS {
+        let (text, whole) = report::last_lines(&file.path, step)?;
+        let mut reports = file.parse(&text);
+        if whole || !reports.is_empty() {
+            // Those of an earlier process say nothing of this one.
+            reports.retain(|r| started.is_none_or(|t| r.time >= t));
+            return Ok(reports);
+        }
+    }
+    Ok(Vec::new())
+}

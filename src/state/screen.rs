@@ -1,0 +1,381 @@
+//! Reads a captured screen: where the input box is and what stands in it, whether work goes on,
+//! whether a dialog is open. Pure; what was seen is kept as evidence.
+//!
+//! Old output may hold anything, the very words of a dialog or a prompt among them. So nothing is
+//! believed for its words alone: the box is the rows between the two lowest rules that span the
+//! whole pane, at the foot of the screen; work is looked for right above it; a dialog only where no
+//! box is.
+
+use regex::Regex;
+
+use crate::error::{Error, Result};
+use crate::runtime::ScreenRules;
+
+/// Rows of a dialog or of an unreadable screen that are shown to a person.
+const SHOWN_ROWS: usize = 12;
+
+/// Screen rules with their patterns compiled.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The rules as data.
+    pub data: ScreenRules,
+    top: Regex,
+    bottom: Regex,
+    tall: Option<Regex>,
+    working: Vec<Regex>,
+    dialog: Vec<Regex>,
+    collapsed: Vec<Regex>,
+    title_idle: Vec<Regex>,
+    title_working: Vec<Regex>,
+}
+
+impl Rules {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// Kind `Config`, naming the pattern that is no regular expression.
+    pub fn compile(data: &ScreenRules) -> Result<Self> {
+        let one = |pattern: &String| {
+            Regex::new(pattern).map_err(|e| {
+                Error::config(format!(
+                    "the screen rule `{pattern}` is not a regular expression"
+                ))
+                .because(e)
+            })
+        };
+        let all = |patterns: &Vec<String>| patterns.iter().map(one).collect::<Result<Vec<_>>>();
+        Ok(Self {
+            top: one(&data.input.top)?,
+            bottom: one(&data.input.bottom)?,
+            tall: data.input.tall.as_ref().map(one).transpose()?,
+            working: all(&data.working)?,
+            dialog: all(&data.dialog)?,
+            collapsed: all(&data.collapsed)?,
+            title_idle: all(&data.title.idle)?,
+            title_working: all(&data.title.working)?,
+            data: data.clone(),
+        })
+    }
+
+    /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
+    pub fn title(&self, title: &str) -> Option<bool> {
+        if self.title_working.iter().any(|r| r.is_match(title)) {
+            Some(true)
+        } else if self.title_idle.iter().any(|r| r.is_match(title)) {
+            Some(false)
+        } else {
+            None
+        }
+    }
+}
+
+/// What a screen shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The input box; `None` where there is none.
+    pub input: Option<Input>,
+    /// Work going on.
+    pub working: bool,
+    /// The last rows of an open dialog.
+    pub dialog: Option<Vec<String>>,
+    /// The rows that were matched, and by which rule.
+    pub matched: Vec<Match>,
+    /// The last rows of the screen that are not blank, for a person who must judge.
+    pub foot: Vec<String>,
+}
+
+/// A row that a rule matched.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Match {
+    /// `top`, `bottom`, `prompt`, `working` or `dialog`.
+    pub rule: &'static str,
+    /// The row, counted from 1.
+    pub row: usize,
+    /// Its text.
+    pub text: String,
+}
+
+/// An input box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// What stands in it: rows joined by LF, without prompt mark, indent, and dim text.
+    pub text: String,
+    /// Rows shown.
+    pub rows: usize,
+    /// Nothing stands in it; a placeholder is nothing.
+    pub empty: bool,
+    /// How much of the box is shown.
+    pub part: Part,
+    /// It takes shell commands at the moment.
+    pub shell: bool,
+    /// Further lines of each collapsed paste in it; 0 where the mark names no number.
+    pub collapsed: Vec<u64>,
+}
+
+/// How much of a box is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Its end.
+    Tail,
+}
+
+/// One character with the styles that matter.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    c: char,
+    dim: bool,
+    reverse: bool,
+}
+
+/// One row.
+#[derive(Debug, Default)]
+struct Row {
+    cells: Vec<Cell>,
+}
+
+impl Row {
+    fn text(&self) -> String {
+        let mut text: String = self.cells.iter().map(|cell| cell.c).collect();
+        // A no-break space is part of a prompt mark, so only ordinary blanks are cut.
+        text.truncate(text.trim_end_matches([' ', '\t']).len());
+        text
+    }
+
+    /// Text without what is dim, from the given column on. The cursor cell on a placeholder's first
+    /// letter is reverse, not dim: it belongs to the dim text behind it.
+    fn bright(&self, from: usize) -> String {
+        let cells = self.cells.get(from..).unwrap_or_default();
+        let mut out = String::new();
+        for (at, cell) in cells.iter().enumerate() {
+            let cursor_on_dim = cell.reverse
+                && cells
+                    .get(at + 1)
+                    .is_some_and(|next| next.dim && !next.reverse);
+            if !(cell.dim || cursor_on_dim) {
+                out.push(cell.c);
+            }
+        }
+        out.truncate(out.trim_end().len());
+        out
+    }
+
+    fn starts_with(&self, prefix: &str) -> bool {
+        let text: String = self.cells.iter().map(|cell| cell.c).collect();
+        // The capture cuts ordinary blanks at the end of a row, those of a bare mark among them.
+        text.starts_with(prefix) || (!text.is_empty() && text == prefix.trim_end_matches(' '))
+    }
+}
+
+/// Splits a capture into rows, following the styles through it.
+fn rows(screen: &str) -> Vec<Row> {
+    let mut rows = vec![Row::default()];
+    let (mut dim, mut reverse) = (false, false);
+    let mut chars = screen.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' => rows.push(Row::default()),
+            '\u{1b}' => match chars.next() {
+                Some('[') => {
+                    let mut body = String::new();
+                    for c in chars.by_ref() {
+                        if ('\u{40}'..='\u{7e}').contains(&c) {
+                            if c == 'm' {
+                                style(&body, &mut dim, &mut reverse);
+                            }
+                            break;
+                        }
+                        body.push(c);
+                    }
+                }
+                // A hyperlink or another string: up to BEL or ESC \.
+                Some(']') => {
+                    while let Some(c) = chars.next() {
+                        if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
+                            break;
+                        }
+                    }
+                }
+                _ => {}
+            },
+            c if c.is_control() => {}
+            c => {
+                if let Some(row) = rows.last_mut() {
+                    row.cells.push(Cell { c, dim, reverse });
+                }
+            }
+        }
+    }
+    while rows.last().is_some_and(|row| row.text().trim().is_empty()) {
+        rows.pop();
+    }
+    rows
+}
+
+/// Applies one SGR sequence. The arguments of colours are skipped: `38;5;2` dims nothing.
+fn style(body: &str, dim: &mut bool, reverse: &mut bool) {
+    let mut params = body.split(';');
+    while let Some(param) = params.next() {
+        match param {
+            "" | "0" => (*dim, *reverse) = (false, false),
+            "2" => *dim = true,
+            "22" => *dim = false,
+            "7" => *reverse = true,
+            "27" => *reverse = false,
+            "38" | "48" | "58" => match params.next() {
+                Some("5") => {
+                    params.next();
+                }
+                Some("2") => {
+                    params.nth(2);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// Reads a screen as captured with styles, of a pane that is `width` columns wide.
+pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
+    let rows = rows(screen);
+    let texts: Vec<String> = rows.iter().map(Row::text).collect();
+    let mut seen = Seen {
+        foot: foot(&texts, 6),
+        ..Seen::default()
+    };
+    if let Some(found) = find_box(&rows, &texts, usize::from(width), rules) {
+        let matched = |rule, row: usize| Match {
+            rule,
+            row: row + 1,
+            text: texts[row].clone(),
+        };
+        seen.matched.push(matched("top", found.top));
+        seen.matched.push(matched("prompt", found.top + 1));
+        seen.matched.push(matched("bottom", found.bottom));
+        let first = found
+            .top
+            .saturating_sub(usize::from(rules.data.working_within));
+        let working = (first..found.top)
+            .rev()
+            .find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
+        seen.working = working.is_some();
+        seen.matched
+            .extend(working.map(|row| matched("working", row)));
+        seen.input = Some(contents(&rows[found.top + 1..found.bottom], &found, rules));
+    } else if let Some(row) = texts
+        .iter()
+        .rposition(|t| rules.dialog.iter().any(|r| r.is_match(t)))
+    {
+        seen.matched.push(Match {
+            rule: "dialog",
+            row: row + 1,
+            text: texts[row].clone(),
+        });
+        seen.dialog = Some(foot(&texts, SHOWN_ROWS));
+    }
+    seen
+}
+
+struct Found {
+    top: usize,
+    bottom: usize,
+    part: Part,
+    shell: bool,
+}
+
+fn find_box(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<Found> {
+    let data = &rules.data.input;
+    let full = |row: usize| texts[row].chars().count() == width;
+    let tall =
+        |row: usize| full(row) && rules.tall.as_ref().is_some_and(|r| r.is_match(&texts[row]));
+    let bottom = (0..rows.len())
+        .rev()
+        .find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
+    let top = (0..bottom)
+        .rev()
+        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
+    let below = rows.len() - 1 - bottom;
+    if bottom == top + 1
+        || below < usize::from(data.below_least)
+        || below > usize::from(data.below_most)
+    {
+        return None;
+    }
+    let first = &rows[top + 1];
+    let shell = data
+        .shell
+        .as_ref()
+        .is_some_and(|mark| first.starts_with(mark));
+    let found = |part| {
+        Some(Found {
+            top,
+            bottom,
+            part,
+            shell,
+        })
+    };
+    if tall(top) {
+        found(Part::Tail)
+    } else if shell || first.starts_with(&data.glyph) {
+        found(Part::Whole)
+    } else if data.tail_only
+        && rows[top + 1..bottom]
+            .iter()
+            .all(|r| r.starts_with(&data.indent) || r.cells.is_empty())
+    {
+        found(Part::Tail)
+    } else {
+        None
+    }
+}
+
+fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
+    let data = &rules.data.input;
+    let mut lines = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let prefix = match (&data.shell, at, found.part) {
+            (Some(mark), 0, _) if found.shell => mark,
+            (_, 0, Part::Whole) => &data.glyph,
+            _ => &data.indent,
+        };
+        let from = if row.starts_with(prefix) {
+            prefix.chars().count()
+        } else {
+            0
+        };
+        lines.push(row.bright(from));
+    }
+    let text = lines.join("\n");
+    let collapsed = rules
+        .collapsed
+        .iter()
+        .flat_map(|r| r.captures_iter(&text))
+        .map(|c| c.get(1).and_then(|n| n.as_str().parse().ok()).unwrap_or(0))
+        .collect();
+    Input {
+        rows: rows.len(),
+        empty: rows.len() == 1 && text.trim().is_empty() && found.part == Part::Whole,
+        part: found.part,
+        shell: found.shell,
+        collapsed,
+        text,
+    }
+}
+
+/// The last rows that are not blank.
+fn foot(texts: &[String], count: usize) -> Vec<String> {
+    let mut last: Vec<String> = texts
+        .iter()
+        .rev()
+        .filter(|t| !t.trim().is_empty())
+        .take(count)
+        .cloned()
+        .collect();
+    last.reverse();
+    last
+}
+
+#[cfg(test)]
+mod tests;
