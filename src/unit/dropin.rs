@@ -56,7 +56,6 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-UMask=0077
 ";
     match agent.sandbox {
         Sandbox::Off => String::new(),
