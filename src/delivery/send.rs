@@ -104,10 +104,15 @@ pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
         )
     };
     let receipt = receipt(agent, begun, clean.dropped.clone(), attempt());
-    let detail = match &receipt.reason {
-        Some(reason) => format!("{} {}: {reason}", receipt.id, receipt.receipt.as_str()),
-        None => format!("{} {}", receipt.id, receipt.receipt.as_str()),
+    let from = match message.sender.as_str() {
+        "" => "mosaic",
+        name => name,
     };
+    let mut detail = format!("{} from {from}", receipt.receipt.as_str());
+    if let Some(reason) = &receipt.reason {
+        detail.push_str(&format!(": {reason}"));
+    }
+    detail.push_str(&format!(" ({})", receipt.id));
     record::event(
         &install.paths,
         agent,

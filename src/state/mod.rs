@@ -378,12 +378,15 @@ fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
                 )
             }
         }
-        (None, Some(_)) if young && title.is_none() => verdict(
-            State::Starting,
-            Source::Unit,
-            "started, nothing reported yet",
-            signs.started,
-        ),
+        (None, Some(_)) if young && title.is_none() => Verdict {
+            look: true,
+            ..verdict(
+                State::Starting,
+                Source::Unit,
+                "started, nothing reported yet",
+                signs.started,
+            )
+        },
         (None, Some(_)) => Verdict {
             look: true,
             ..verdict(
