@@ -6,6 +6,8 @@
 //! whole pane, at the foot of the screen; work is looked for right above it; a dialog only where no
 //! box is.
 
+use std::sync::{Arc, Mutex};
+
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -58,6 +60,24 @@ impl Rules {
             title_working: all(&data.title.working)?,
             data: data.clone(),
         })
+    }
+
+    /// The same, compiled once per process: all agents of a runtime have the same rules, and
+    /// compiling them for each of two hundred agents takes longer than all else a status does.
+    ///
+    /// # Errors
+    /// As [`Rules::compile`].
+    pub fn shared(data: &ScreenRules) -> Result<Arc<Self>> {
+        static COMPILED: Mutex<Vec<Arc<Rules>>> = Mutex::new(Vec::new());
+        let mut compiled = COMPILED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(rules) = compiled.iter().find(|r| r.data == *data) {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(Self::compile(data)?);
+        compiled.push(Arc::clone(&rules));
+        Ok(rules)
     }
 
     /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
