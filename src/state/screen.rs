@@ -16,6 +16,9 @@ use crate::runtime::ScreenRules;
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
 
+/// Rows below a dialog's marked choice that are shown: the other choices, and the keys.
+const CHOICES: usize = 5;
+
 /// Screen rules with their patterns compiled.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -96,7 +99,7 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
-    /// The last rows of an open dialog.
+    /// Rows of an open dialog, around its marked choice.
     pub dialog: Option<Vec<String>>,
     /// The rows that were matched, and by which rule.
     pub matched: Vec<Match>,
@@ -293,7 +296,9 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
             row: row + 1,
             text: texts[row].clone(),
         });
-        seen.dialog = Some(foot(&texts, SHOWN_ROWS));
+        // What it asks stands above its choices; below them some dialogs draw a page more.
+        let end = texts.len().min(row + 1 + CHOICES);
+        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS));
     }
     seen
 }
