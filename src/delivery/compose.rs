@@ -116,6 +116,9 @@ fn as_text(text: &str, typing: &Typing) -> Result<String, Refusal> {
 
 /// Cuts a text into pastes: at line ends, and inside long lines. Their concatenation is the text.
 pub fn pieces<'a>(text: &'a str, typing: &Typing) -> Vec<&'a str> {
+    if typing.whole_above > 0 && text.chars().count() > typing.whole_above as usize {
+        return vec![text];
+    }
     let most_chars = match typing.piece_chars {
         0 => usize::MAX,
         n => n as usize,
@@ -128,8 +131,11 @@ pub fn pieces<'a>(text: &'a str, typing: &Typing) -> Vec<&'a str> {
     let (mut start, mut chars, mut lines) = (0, 0, 0);
     let mut last = ' ';
     for (at, c) in text.char_indices() {
-        // A character that joins with the one before must come in the same paste.
-        let joins = last == '\u{200d}'
+        // A character that joins with the one before must come in the same paste; and one CLI puts a
+        // blank before a paste that looks like a path, if it follows a word.
+        let path = matches!(c, '/' | '~' | '.') && (last.is_ascii_alphanumeric() || last == '_');
+        let joins = path
+            || last == '\u{200d}'
             || is_combining_mark(c)
             || matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
         if at > start && (lines >= most_lines || (chars >= most_chars && c != '\n' && !joins)) {
@@ -154,7 +160,7 @@ mod tests {
     const ENVELOPE: Envelope<'static> = Envelope { host: "box", sender: "user", agent: "coder0" };
 
     fn typing(bang: Leading, slash: Leading) -> Typing {
-        Typing { piece_chars: 10, piece_lines: 1, bang, slash }
+        Typing { piece_chars: 10, piece_lines: 1, bang, slash, whole_above: 0 }
     }
 
     #[test]
@@ -208,8 +214,12 @@ mod tests {
         assert_eq!(pieces("0123456789abc\nd", &t), ["0123456789", "abc\n", "d"]);
         assert_eq!(pieces("0123456789\nd", &t), ["0123456789\n", "d"]);
         assert_eq!(pieces("012345678👩\u{200d}👧z", &t), ["012345678👩\u{200d}👧", "z"]);
-        assert_eq!(pieces("a\nb\nc\nd", &Typing { piece_lines: 2, ..t }), ["a\nb\n", "c\nd"]);
+        assert_eq!(pieces("a\nb\nc\nd", &Typing { piece_lines: 2, ..t.clone() }), ["a\nb\n", "c\nd"]);
+        assert_eq!(pieces("0123456789/ab.c", &t), ["0123456789/", "ab.c"]);
+        assert_eq!(pieces("012345678 /ab", &t), ["012345678 ", "/ab"]);
         assert_eq!(pieces("a\nb", &Typing::default()), ["a\nb"]);
+        assert_eq!(pieces("a\nb", &Typing { whole_above: 2, ..t.clone() }), ["a\nb"]);
+        assert_eq!(pieces("a\nb", &Typing { whole_above: 3, ..t.clone() }), ["a\n", "b"]);
         assert!(pieces("", &Typing::default()).is_empty());
     }
 

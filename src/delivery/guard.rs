@@ -41,8 +41,12 @@ const GONE_WAIT: Duration = Duration::from_secs(3);
 /// screen and draws it again.
 const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
-/// How long the box may take to show what was pasted. Measured: 30 ms on an idle machine.
+/// How long the box may stand still without showing what was pasted. Measured: 30 ms on an idle
+/// machine for a short text; one CLI needs seconds where much stands in the box already.
 const ECHO_WAIT: Duration = Duration::from_secs(5);
+
+/// How long it may take altogether, however much it changes.
+const ECHO_MOST: Duration = Duration::from_secs(30);
 
 /// How long after Enter the box may still hold the message before Enter counts as swallowed. Agent
 /// CLIs take 100 ms at most on an idle machine; a second Enter would fall on an empty box, where it
@@ -310,6 +314,8 @@ impl<'a> Target<'a> {
             return Ok(());
         }
         let begun = Instant::now();
+        let mut changed = begun;
+        let mut before = None;
         let mut dialog_since: Option<Instant> = None;
         loop {
             let seen = self.seen(pane).map_err(|e| Stop::typed(format!("the box cannot be looked at: {e}")))?;
@@ -332,7 +338,11 @@ impl<'a> Target<'a> {
                     .hint(format!("what was typed stays in the box behind it: `mosaic agent attach {}`", self.agent))
                     .seen(&seen));
             }
-            if begun.elapsed() >= ECHO_WAIT {
+            let now = seen.input.as_ref().map(|input| input.text.clone());
+            if now != before {
+                (before, changed) = (now, Instant::now());
+            }
+            if changed.elapsed() >= ECHO_WAIT || begun.elapsed() >= ECHO_MOST {
                 return Err(self.not_held(&seen));
             }
             std::thread::sleep(LOOK);

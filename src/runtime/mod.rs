@@ -109,8 +109,8 @@ pub struct ScreenRules {
     /// one match will do.
     #[serde(default)]
     pub dialog: Vec<String>,
-    /// What a collapsed paste looks like inside the box; group 1, where there is one, is the number
-    /// of further lines.
+    /// What a collapsed paste looks like inside the box, with the size it names as a group: `(?<more>…)`
+    /// lines after the first, `(?<lines>…)` lines, or `(?<chars>…)` characters.
     #[serde(default)]
     pub collapsed: Vec<String>,
     /// What the terminal's title tells.
@@ -180,6 +180,9 @@ pub struct Typing {
     pub piece_chars: u32,
     /// Most lines of one paste, for the same reason; 0 for any number.
     pub piece_lines: u32,
+    /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
+    /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
+    pub whole_above: u32,
     /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
     pub bang: Leading,
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in

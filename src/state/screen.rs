@@ -104,8 +104,21 @@ pub struct Input {
     pub part: Part,
     /// It takes shell commands at the moment.
     pub shell: bool,
-    /// Further lines of each collapsed paste in it; 0 where the mark names no number.
-    pub collapsed: Vec<u64>,
+    /// What each collapsed paste in it says of its size.
+    pub collapsed: Vec<Size>,
+}
+
+/// The size that the mark of a collapsed paste names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Lines after the first.
+    More(usize),
+    /// Lines.
+    Lines(usize),
+    /// Characters, as JavaScript counts them (UTF-16 units).
+    Chars(usize),
+    /// None.
+    Unnamed,
 }
 
 /// How much of a box is shown.
@@ -303,7 +316,11 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
         .collapsed
         .iter()
         .flat_map(|r| r.captures_iter(&text))
-        .map(|c| c.get(1).and_then(|n| n.as_str().parse().ok()).unwrap_or(0))
+        .map(|c| {
+            let number = |name| c.name(name).and_then(|n| n.as_str().parse().ok());
+            let more = number("more").map(Size::More);
+            more.or(number("lines").map(Size::Lines)).or(number("chars").map(Size::Chars)).unwrap_or(Size::Unnamed)
+        })
         .collect();
     Input {
         rows: rows.len(),
