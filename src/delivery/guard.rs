@@ -104,7 +104,6 @@ impl From<TmuxError> for Stop {
 #[derive(Debug)]
 pub struct Target<'a> {
     install: &'a Install,
-    launch: &'a Launch,
     agent: &'a str,
     tmux: Tmux,
     rules: Rules,
@@ -152,7 +151,6 @@ impl<'a> Target<'a> {
         let rules = Rules::compile(data).map_err(|e| Stop::refused(e.to_string()))?;
         Ok(Self {
             install,
-            launch,
             agent,
             tmux: install.tmux(),
             rules,
@@ -189,7 +187,8 @@ impl<'a> Target<'a> {
                 Ok(look) => match self.judge(&look) {
                     Ok(()) if look.pane.in_mode => {
                         self.tmux.leave_mode(&look.pane.id)?;
-                        (Stop::busy(format!("the pane of `{}` is in a mode of tmux that does not end", self.agent)), wait)
+                        let hint = format!("leave it there: `mosaic agent attach {}`, then `q`", self.agent);
+                        (Stop::busy(format!("the pane of `{}` is in a mode of tmux that does not end", self.agent)).hint(hint), wait)
                     }
                     Ok(()) => {
                         let young = jiff::Timestamp::now().duration_since(look.run.started) < YOUNG;
@@ -265,7 +264,9 @@ impl<'a> Target<'a> {
                 .seen(seen));
         }
         match &seen.input {
-            None => Err(Stop::busy(format!("`{agent}` does not stand at its prompt")).seen(seen)),
+            None => Err(Stop::busy(format!("`{agent}` does not stand at its prompt"))
+                .hint("give it longer with `--wait SECONDS`")
+                .seen(seen)),
             Some(input) if input.shell => Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen)),
             Some(input) if !input.empty => {
                 Err(Stop::refused(format!("a draft stands in the box of `{agent}`: `{}`", excerpt(&input.text)))
@@ -281,12 +282,11 @@ impl<'a> Target<'a> {
     /// # Errors
     /// `typed` once anything was pasted.
     pub fn fill(&self, _hold: &Hold, pane: &Pane, text: &str) -> Result<String, Stop> {
-        let typing = &self.launch.agent.spec.screen.as_ref().map(|s| s.typing.clone()).unwrap_or_default();
         let columns = usize::from(pane.width).saturating_sub(4).max(1);
         // The box shows a part of the screen only; each part of the text is looked at while it is there.
         let budget = usize::from(pane.height / 6).max(2);
         let mut state = Filling { done: 0, rows: 0, proved: 0, gap: false };
-        let all = pieces(text, typing);
+        let all = pieces(text, &self.rules.data.typing, &self.rules.split);
         let count = all.len();
         for (at, piece) in all.into_iter().enumerate() {
             self.tmux.paste(&pane.id, piece.as_bytes()).map_err(|e| match (state.done, &e) {
@@ -369,7 +369,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// Always `typed`: whether the agent has the text is not known.
     pub fn submit(&self, _hold: &Hold, text: &str, pasted: Instant) -> Result<Submitted, Stop> {
-        let delay = Duration::from_millis(self.launch.agent.spec.screen.as_ref().map_or(0, |s| s.enter_delay_ms));
+        let delay = Duration::from_millis(self.rules.data.enter_delay_ms);
         std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
         let offset = self.reports.as_ref().map_or(0, |f| report::length(&f.path));
         let mut enters = 0;

@@ -16,5 +16,7 @@ pub mod send;
 
 pub use ready::{Ready, wait_ready};
 pub use receipt::{Receipt, Rung};
-pub use reset::{Mode, Permitted, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset};
+pub use reset::{
+    Permitted, ResetMode, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
+};
 pub use send::{Message, host_name, send, sender, supported};

@@ -42,8 +42,13 @@ pub struct Ready {
 
 impl Ready {
     /// Whether the agent can be used, as far as anything can tell.
-    pub fn is_ready(&self) -> bool {
+    pub fn ready(&self) -> bool {
         matches!(self.state, State::Idle | State::Unknown)
+    }
+
+    /// What it does and why that is believed, for a person.
+    pub fn describe(&self) -> String {
+        format!("{}: {}", self.state, self.evidence.what)
     }
 }
 

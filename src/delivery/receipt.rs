@@ -60,13 +60,13 @@ pub struct Receipt {
 
 impl Receipt {
     /// The message was proved to be submitted.
-    pub fn succeeded(&self) -> bool {
+    pub fn submitted(&self) -> bool {
         self.receipt >= Rung::Submitted
     }
 
     /// Exit status: 0 submitted or better, 75 where trying again may help, else 1.
     pub fn exit_code(&self) -> u8 {
-        if self.succeeded() {
+        if self.submitted() {
             EXIT_OK
         } else if self.retry {
             Kind::Busy.exit_code()
@@ -91,6 +91,12 @@ impl Receipt {
             line.push_str(&format!("; changed: {}", parts.join(", ")));
         }
         line
+    }
+}
+
+impl std::fmt::Display for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line())
     }
 }
 

@@ -180,6 +180,9 @@ pub struct Typing {
     pub piece_chars: u32,
     /// Most lines of one paste, for the same reason; 0 for any number.
     pub piece_lines: u32,
+    /// Text that must not come whole in one paste, as the agent CLI would make something else of it (of
+    /// an image's path, the image): the paste is cut before the last character of each match.
+    pub split: Vec<String>,
     /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
     /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
     pub whole_above: u32,

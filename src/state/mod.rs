@@ -95,6 +95,33 @@ pub struct Evidence {
     pub since: Option<Timestamp>,
 }
 
+impl Source {
+    /// As printed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Source::Report => "report",
+            Source::Transcript => "transcript",
+            Source::Title => "title",
+            Source::Screen => "screen",
+            Source::Unit => "unit",
+            Source::None => "none",
+        }
+    }
+}
+
+impl Evidence {
+    /// What the service manager or the process table says.
+    pub fn unit(what: impl Into<String>) -> Self {
+        Self { source: Source::Unit, what: what.into(), since: None }
+    }
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.source.as_str(), self.what)
+    }
+}
+
 /// Whether the agent's process lives, as the caller knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {

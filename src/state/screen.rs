@@ -25,6 +25,8 @@ pub struct Rules {
     working: Vec<Regex>,
     dialog: Vec<Regex>,
     collapsed: Vec<Regex>,
+    /// [`crate::runtime::Typing::split`].
+    pub split: Vec<Regex>,
     title_idle: Vec<Regex>,
     title_working: Vec<Regex>,
 }
@@ -47,6 +49,7 @@ impl Rules {
             working: all(&data.working)?,
             dialog: all(&data.dialog)?,
             collapsed: all(&data.collapsed)?,
+            split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
             title_working: all(&data.title.working)?,
             data: data.clone(),
