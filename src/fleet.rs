@@ -137,7 +137,11 @@ impl<'de> Deserialize<'de> for Persona {
                 f.write_str("`true`, `semi` or `false`")
             }
             fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<Persona, E> {
-                Ok(if v { Persona::Persistent } else { Persona::Free })
+                Ok(if v {
+                    Persona::Persistent
+                } else {
+                    Persona::Free
+                })
             }
             fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Persona, E> {
                 match v {

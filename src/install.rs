@@ -83,6 +83,12 @@ impl Install {
         })
     }
 
+    /// Whether the fleet comes up with the user manager. Units below a runtime directory are gone
+    /// after a reboot, so a link to them would dangle.
+    pub fn starts_at_boot(&self) -> bool {
+        !self.paths.units.starts_with("/run") && self.unit_prefix == "mosaic"
+    }
+
     /// The fleet's tmux server.
     pub fn tmux(&self) -> Tmux {
         Tmux {

@@ -59,7 +59,8 @@ impl Launch {
     /// Kind `Config` when it is missing, damaged, or from a newer mosaic.
     pub fn load(path: &Path) -> Result<Self> {
         let launch = files::read_json::<Launch>(path)?.ok_or_else(|| {
-            Error::config(format!("no launch file `{}`", path.display())).hint("run `mosaic fleet apply`")
+            Error::config(format!("no launch file `{}`", path.display()))
+                .hint("run `mosaic fleet apply`")
         })?;
         if launch.version > VERSION {
             return Err(Error::config(format!(
@@ -71,4 +72,17 @@ impl Launch {
         }
         Ok(launch)
     }
+}
+
+/// Names of the agents that have a launch file, in order.
+pub fn installed(paths: &crate::paths::Paths) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(paths.state.join("launch"))
+        .map(|dir| {
+            dir.flatten()
+                .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+                .collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    names
 }

@@ -106,8 +106,23 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in [
-            "", "-a", "A", "a.b", "a:b", "a b", "a/b", "../x", "=a", "$1", "@1", "%1", "a*", "_holder",
-            "a\n", "é", &"x".repeat(64),
+            "",
+            "-a",
+            "A",
+            "a.b",
+            "a:b",
+            "a b",
+            "a/b",
+            "../x",
+            "=a",
+            "$1",
+            "@1",
+            "%1",
+            "a*",
+            "_holder",
+            "a\n",
+            "é",
+            &"x".repeat(64),
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
@@ -127,7 +142,10 @@ mod tests {
 
     #[test]
     fn an_equals_sign_is_tmux_for_exact() {
-        assert_eq!("=coder0".parse::<AgentName>().map(|n| n.to_string()), Ok("coder0".into()));
+        assert_eq!(
+            "=coder0".parse::<AgentName>().map(|n| n.to_string()),
+            Ok("coder0".into())
+        );
         assert!("==coder0".parse::<AgentName>().is_err());
     }
 }

@@ -71,7 +71,9 @@ impl Paths {
     }
     /// What is recorded of an agent's conversation.
     pub fn conversation(&self, agent: &str) -> PathBuf {
-        self.state.join("conversations").join(format!("{agent}.json"))
+        self.state
+            .join("conversations")
+            .join(format!("{agent}.json"))
     }
     /// Directory of an agent's own: conversation files, settings, transcripts mosaic keeps for it.
     pub fn agent_dir(&self, agent: &str) -> PathBuf {
@@ -84,6 +86,10 @@ impl Paths {
     /// What an agent recorded at its start.
     pub fn run(&self, agent: &str) -> PathBuf {
         self.runtime.join("run").join(format!("{agent}.json"))
+    }
+    /// How an agent ended last.
+    pub fn last_exit(&self, agent: &str) -> PathBuf {
+        self.state.join("exits").join(format!("{agent}.json"))
     }
     /// The fleet's event log.
     pub fn events(&self) -> PathBuf {
@@ -101,6 +107,14 @@ impl Paths {
     pub fn pane_lock(&self, agent: &str) -> PathBuf {
         self.runtime.join("locks").join(format!("{agent}.lock"))
     }
+    /// Where supervisors say what they do, one record each.
+    pub fn supervisors(&self) -> PathBuf {
+        self.runtime.join("super")
+    }
+    /// Record of an agent's supervisor.
+    pub fn supervisor(&self, agent: &str) -> PathBuf {
+        self.supervisors().join(format!("{agent}.json"))
+    }
     /// Mark that keeps a stopped agent down where there is no service manager.
     pub fn stopped_mark(&self, agent: &str) -> PathBuf {
         self.runtime.join("stopped").join(agent)
@@ -117,8 +131,13 @@ pub fn tmux_socket(name: &str, tmpdir: Option<&Path>, uid: u32) -> Result<PathBu
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("/tmp"));
     // tmux resolves links in the base directory before it builds the path.
-    let base = std::fs::canonicalize(base)
-        .map_err(|e| Error::config(format!("the tmux directory `{}` does not exist", base.display())).because(e))?;
+    let base = std::fs::canonicalize(base).map_err(|e| {
+        Error::config(format!(
+            "the tmux directory `{}` does not exist",
+            base.display()
+        ))
+        .because(e)
+    })?;
     let path = base.join(format!("tmux-{uid}")).join(name);
     // sun_path holds 108 bytes with the final NUL (unix(7)).
     if path.as_os_str().len() > 107 {
@@ -126,7 +145,9 @@ pub fn tmux_socket(name: &str, tmpdir: Option<&Path>, uid: u32) -> Result<PathBu
             "the socket path `{}` is longer than the 107 bytes a socket address holds",
             path.display()
         ))
-        .hint("set TMUX_TMPDIR to a shorter directory and run `mosaic fleet install-systemd` again"));
+        .hint(
+            "set TMUX_TMPDIR to a shorter directory and run `mosaic fleet install-systemd` again",
+        ));
     }
     Ok(path)
 }

@@ -159,9 +159,25 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
         what,
     };
     let line = serde_json::to_string(&event).unwrap_or_default();
-    if let Err(e) = files::append_line(&paths.events(), &line, EVENTS_LIMIT) {
+    let mut written = files::append_line(&paths.events(), &line, EVENTS_LIMIT);
+    // Kept apart from the log, so that a status need not read the log.
+    if matches!(event.what, What::Exited { .. } | What::Refused { .. }) {
+        written = written.and(files::write_record(
+            &paths.last_exit(agent),
+            line.as_bytes(),
+        ));
+    }
+    if let Err(e) = written {
         tracing::warn!("{e}");
     }
+}
+
+/// How an agent ended last, however long ago; `None` when it never did.
+pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
+    files::read_json::<Event>(&paths.last_exit(agent))
+        .ok()
+        .flatten()
+        .map(|e| e.what)
 }
 
 /// Reads the events of one agent, or of all, oldest first. Lines that cannot be read are left out.

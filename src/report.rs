@@ -75,12 +75,16 @@ pub fn path(paths: &Paths, agent: &str) -> PathBuf {
 /// # Errors
 /// The file exists and cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Report>> {
-    Ok(files::read_optional(path)?.map(|text| parse(&text)).unwrap_or_default())
+    Ok(files::read_optional(path)?
+        .map(|text| parse(&text))
+        .unwrap_or_default())
 }
 
 /// Parses report lines.
 pub fn parse(text: &str) -> Vec<Report> {
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    text.lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .collect()
 }
 
 /// The reports at the end of the file: enough for the present state, whatever its size.
@@ -104,7 +108,11 @@ pub fn last_lines(path: &Path, bytes: u64) -> Result<(String, bool)> {
         return Ok((files::read_optional(path)?.unwrap_or_default(), true));
     }
     let text = read_from(path, length - bytes, bytes)?;
-    Ok((text.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned()), false))
+    Ok((
+        text.split_once('\n')
+            .map_or(String::new(), |(_, rest)| rest.to_owned()),
+        false,
+    ))
 }
 
 /// What was added to a file since it was `offset` bytes long, up to a bound. A file that is shorter
@@ -136,7 +144,8 @@ fn read_from(path: &Path, offset: u64, most: u64) -> Result<String> {
         file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
+    let bytes = read()
+        .map_err(|e| crate::error::Error::io(format!("cannot read `{}`", path.display()), e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -149,7 +158,11 @@ pub fn append(path: &Path, what: What) -> Result<()> {
         time: jiff::Timestamp::now(),
         what,
     };
-    files::append_line(path, &serde_json::to_string(&report).unwrap_or_default(), u64::MAX)
+    files::append_line(
+        path,
+        &serde_json::to_string(&report).unwrap_or_default(),
+        u64::MAX,
+    )
 }
 
 /// Cuts a large report file back; called before the agent starts, when nobody writes.
@@ -219,19 +232,29 @@ pub fn from_demo_line(line: &str) -> Option<Report> {
             reason: text("reason").unwrap_or_default(),
         },
         // A queued message is in the agent's hands; its `user` line follows when its turn begins.
-        "user" | "queued" => What::Prompt { text: text("text")? },
+        "user" | "queued" => What::Prompt {
+            text: text("text")?,
+        },
         "state" => match text("state")?.as_str() {
             "idle" => What::Idle,
             "working" => What::Working,
-            "waiting" => What::Waiting { question: text("question").unwrap_or_default() },
+            "waiting" => What::Waiting {
+                question: text("question").unwrap_or_default(),
+            },
             _ => return None,
         },
         "exit" => What::Ended {
-            reason: v.get("code").map(|c| format!("exit code {c}")).unwrap_or_default(),
+            reason: v
+                .get("code")
+                .map(|c| format!("exit code {c}"))
+                .unwrap_or_default(),
         },
         _ => return None,
     };
-    Some(Report { time: text("time")?.parse().ok()?, what })
+    Some(Report {
+        time: text("time")?.parse().ok()?,
+        what,
+    })
 }
 
 /// The settings file by which Claude Code reports: hooks only, merged by it with the user's own
@@ -243,11 +266,16 @@ pub fn claude_settings(mosaic: &Path) -> String {
         "command": format!("{program} internal report-claude"),
         "timeout": 10
     }] }]);
-    let hooks: serde_json::Map<String, serde_json::Value> =
-        ["SessionStart", "UserPromptSubmit", "Stop", "PermissionRequest", "PostToolUse"]
-            .into_iter()
-            .map(|event| (event.to_owned(), hook.clone()))
-            .collect();
+    let hooks: serde_json::Map<String, serde_json::Value> = [
+        "SessionStart",
+        "UserPromptSubmit",
+        "Stop",
+        "PermissionRequest",
+        "PostToolUse",
+    ]
+    .into_iter()
+    .map(|event| (event.to_owned(), hook.clone()))
+    .collect();
     files::to_json(&serde_json::json!({ "hooks": hooks }))
 }
 
@@ -265,38 +293,70 @@ mod tests {
 
     #[test]
     fn claude_hooks_become_reports() {
-        let start = from_claude_hook(r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#);
+        let start = from_claude_hook(
+            r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#,
+        );
         assert_eq!(
             start,
-            Some(What::Session { id: Some("u".into()), file: Some("/t.jsonl".into()), reason: "clear".into() })
+            Some(What::Session {
+                id: Some("u".into()),
+                file: Some("/t.jsonl".into()),
+                reason: "clear".into()
+            })
         );
         assert_eq!(
             from_claude_hook(r#"{"hook_event_name":"UserPromptSubmit","prompt":"hi"}"#),
             Some(What::Prompt { text: "hi".into() })
         );
-        assert_eq!(from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#), None);
+        assert_eq!(
+            from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#),
+            None
+        );
         assert_eq!(from_claude_hook("not json"), None);
         assert_eq!(
-            from_claude_hook(r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#),
-            Some(What::Waiting { question: "Bash rm x".into() })
+            from_claude_hook(
+                r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#
+            ),
+            Some(What::Waiting {
+                question: "Bash rm x".into()
+            })
         );
     }
 
     #[test]
     fn the_demo_agents_transcript_is_translated() {
-        let line = |text: &str| from_demo_line(&format!(r#"{{"time":"2026-01-02T03:04:05.678Z",{text}}}"#)).map(|r| r.what);
+        let line = |text: &str| {
+            from_demo_line(&format!(r#"{{"time":"2026-01-02T03:04:05.678Z",{text}}}"#))
+                .map(|r| r.what)
+        };
         assert_eq!(
             line(r#""type":"session","id":"x","reason":"clear","pid":7"#),
-            Some(What::Session { id: Some("x".into()), file: None, reason: "clear".into() })
+            Some(What::Session {
+                id: Some("x".into()),
+                file: None,
+                reason: "clear".into()
+            })
         );
-        assert_eq!(line(r#""type":"user","text":"a\nb","session":"x""#), Some(What::Prompt { text: "a\nb".into() }));
+        assert_eq!(
+            line(r#""type":"user","text":"a\nb","session":"x""#),
+            Some(What::Prompt {
+                text: "a\nb".into()
+            })
+        );
         assert_eq!(line(r#""type":"state","state":"idle""#), Some(What::Idle));
         assert_eq!(
             line(r#""type":"state","state":"waiting","question":"why?""#),
-            Some(What::Waiting { question: "why?".into() })
+            Some(What::Waiting {
+                question: "why?".into()
+            })
         );
         assert_eq!(line(r#""type":"assistant","text":"x""#), None);
-        assert_eq!(line(r#""type":"exit","code":129,"signal":1"#), Some(What::Ended { reason: "exit code 129".into() }));
+        assert_eq!(
+            line(r#""type":"exit","code":129,"signal":1"#),
+            Some(What::Ended {
+                reason: "exit code 129".into()
+            })
+        );
         assert_eq!(from_demo_line("{\"type\":\"us"), None);
     }
 

@@ -51,7 +51,9 @@ impl Refusal {
             Refusal::TooLong(_) | Refusal::TooManyLines(_) => {
                 "put the text into a file the agent can read, and send its path"
             }
-            Refusal::Command(..) => "leave `--no-preamble` out, or start the message with another word",
+            Refusal::Command(..) => {
+                "leave `--no-preamble` out, or start the message with another word"
+            }
         }
     }
 }
@@ -61,7 +63,11 @@ impl Refusal {
 ///
 /// # Errors
 /// The message is empty, too long, or would be a command.
-pub fn compose(text: &str, envelope: Option<&Envelope<'_>>, typing: &Typing) -> Result<String, Refusal> {
+pub fn compose(
+    text: &str,
+    envelope: Option<&Envelope<'_>>,
+    typing: &Typing,
+) -> Result<String, Refusal> {
     // Agent CLIs cut blanks at the end; a final newline is every file's.
     let text = text.trim_end();
     if text.trim_start().is_empty() {
@@ -89,11 +95,18 @@ pub fn compose(text: &str, envelope: Option<&Envelope<'_>>, typing: &Typing) -> 
 pub fn preamble(envelope: &Envelope<'_>) -> String {
     let clean = |text: &str| -> String {
         let one_word = |c: char| if c.is_whitespace() { '_' } else { c };
-        text.chars().filter(|c| !c.is_control() && !matches!(c, '[' | ']')).map(one_word).collect()
+        text.chars()
+            .filter(|c| !c.is_control() && !matches!(c, '[' | ']'))
+            .map(one_word)
+            .collect()
     };
     let sender = clean(envelope.sender);
     let host = clean(envelope.host);
-    let from = if sender.contains(':') { sender } else { format!("{host}:{sender}") };
+    let from = if sender.contains(':') {
+        sender
+    } else {
+        format!("{host}:{sender}")
+    };
     format!("[{from} -> {host}:{}] ", clean(envelope.agent))
 }
 
@@ -131,8 +144,17 @@ pub fn pieces<'a>(text: &'a str, typing: &Typing, split: &[Regex]) -> Vec<&'a st
         0 => usize::MAX,
         n => n as usize,
     };
-    let last_char = |m: regex::Match<'_>| m.as_str().char_indices().next_back().map(|(at, _)| m.start() + at);
-    let cuts: BTreeSet<usize> = split.iter().flat_map(|r| r.find_iter(text)).filter_map(last_char).collect();
+    let last_char = |m: regex::Match<'_>| {
+        m.as_str()
+            .char_indices()
+            .next_back()
+            .map(|(at, _)| m.start() + at)
+    };
+    let cuts: BTreeSet<usize> = split
+        .iter()
+        .flat_map(|r| r.find_iter(text))
+        .filter_map(last_char)
+        .collect();
     let mut pieces = Vec::new();
     let (mut start, mut chars, mut lines) = (0, 0, 0);
     let mut last = ' ';
@@ -164,21 +186,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ENVELOPE: Envelope<'static> = Envelope { host: "box", sender: "user", agent: "coder0" };
+    const ENVELOPE: Envelope<'static> = Envelope {
+        host: "box",
+        sender: "user",
+        agent: "coder0",
+    };
 
     fn typing(bang: Leading, slash: Leading) -> Typing {
-        Typing { piece_chars: 10, piece_lines: 1, bang, slash, ..Typing::default() }
+        Typing {
+            piece_chars: 10,
+            piece_lines: 1,
+            bang,
+            slash,
+            ..Typing::default()
+        }
     }
 
     #[test]
     fn the_preamble_stands_on_the_first_line() {
         let t = Typing::default();
         let with = |text, sender| compose(text, Some(&Envelope { sender, ..ENVELOPE }), &t);
-        assert_eq!(with("hi\nthere\n", "user"), Ok("[box:user -> box:coder0] hi\nthere".into()));
-        assert_eq!(with("!rm /", "rev0"), Ok("[box:rev0 -> box:coder0] !rm /".into()));
-        assert_eq!(with("x", "far:rev0"), Ok("[far:rev0 -> box:coder0] x".into()));
+        assert_eq!(
+            with("hi\nthere\n", "user"),
+            Ok("[box:user -> box:coder0] hi\nthere".into())
+        );
+        assert_eq!(
+            with("!rm /", "rev0"),
+            Ok("[box:rev0 -> box:coder0] !rm /".into())
+        );
+        assert_eq!(
+            with("x", "far:rev0"),
+            Ok("[far:rev0 -> box:coder0] x".into())
+        );
         assert_eq!(with("x", "a]\n b"), Ok("[box:a_b -> box:coder0] x".into()));
-        assert_eq!(with("ends \\", "user"), Ok("[box:user -> box:coder0] ends \\ ".into()));
+        assert_eq!(
+            with("ends \\", "user"),
+            Ok("[box:user -> box:coder0] ends \\ ".into())
+        );
         assert_eq!(with(" \n\t", "user"), Err(Refusal::Empty));
     }
 
@@ -208,8 +252,14 @@ mod tests {
     #[test]
     fn limits_say_what_to_do() {
         let t = Typing::default();
-        assert_eq!(compose(&"x".repeat(MAX_BYTES + 1), None, &t), Err(Refusal::TooLong(MAX_BYTES + 1)));
-        assert_eq!(compose(&("x\n".repeat(MAX_LINES) + "y"), None, &t), Err(Refusal::TooManyLines(MAX_LINES + 1)));
+        assert_eq!(
+            compose(&"x".repeat(MAX_BYTES + 1), None, &t),
+            Err(Refusal::TooLong(MAX_BYTES + 1))
+        );
+        assert_eq!(
+            compose(&("x\n".repeat(MAX_LINES) + "y"), None, &t),
+            Err(Refusal::TooManyLines(MAX_LINES + 1))
+        );
         assert!(compose(&"x".repeat(MAX_BYTES), None, &t).is_ok());
         assert!(Refusal::TooLong(1).hint().contains("file"));
     }
@@ -223,16 +273,49 @@ mod tests {
         assert_eq!(cut("one\n\n  two", &t), ["one\n", "\n", "  two"]);
         assert_eq!(cut("0123456789abc\nd", &t), ["0123456789", "abc\n", "d"]);
         assert_eq!(cut("0123456789\nd", &t), ["0123456789\n", "d"]);
-        assert_eq!(cut("012345678👩\u{200d}👧z", &t), ["012345678👩\u{200d}👧", "z"]);
-        assert_eq!(cut("a\nb\nc\nd", &Typing { piece_lines: 2, ..t.clone() }), ["a\nb\n", "c\nd"]);
+        assert_eq!(
+            cut("012345678👩\u{200d}👧z", &t),
+            ["012345678👩\u{200d}👧", "z"]
+        );
+        assert_eq!(
+            cut(
+                "a\nb\nc\nd",
+                &Typing {
+                    piece_lines: 2,
+                    ..t.clone()
+                }
+            ),
+            ["a\nb\n", "c\nd"]
+        );
         assert_eq!(cut("0123456789/ab.c", &t), ["0123456789/", "ab.c"]);
         assert_eq!(cut("012345678 /ab", &t), ["012345678 ", "/ab"]);
         assert_eq!(cut("a\nb", &Typing::default()), ["a\nb"]);
-        assert_eq!(cut("a\nb", &Typing { whole_above: 2, ..t.clone() }), ["a\nb"]);
-        assert_eq!(cut("a\nb", &Typing { whole_above: 3, ..t.clone() }), ["a\n", "b"]);
+        assert_eq!(
+            cut(
+                "a\nb",
+                &Typing {
+                    whole_above: 2,
+                    ..t.clone()
+                }
+            ),
+            ["a\nb"]
+        );
+        assert_eq!(
+            cut(
+                "a\nb",
+                &Typing {
+                    whole_above: 3,
+                    ..t.clone()
+                }
+            ),
+            ["a\n", "b"]
+        );
         assert!(cut("", &Typing::default()).is_empty());
         let image = [Regex::new(r"\.(?:png|jpe?g)").expect("a pattern")];
-        assert_eq!(pieces("/a.png\nb.jpeg", &t, &image), ["/a.pn", "g\n", "b.jpe", "g"]);
+        assert_eq!(
+            pieces("/a.png\nb.jpeg", &t, &image),
+            ["/a.pn", "g\n", "b.jpe", "g"]
+        );
     }
 
     proptest! {

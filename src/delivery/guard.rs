@@ -76,19 +76,37 @@ pub struct Stop {
 
 impl Stop {
     fn refused(reason: impl Into<String>) -> Self {
-        Self { typed: false, reason: reason.into(), hint: None, retry: false, seen: Vec::new() }
+        Self {
+            typed: false,
+            reason: reason.into(),
+            hint: None,
+            retry: false,
+            seen: Vec::new(),
+        }
     }
     fn busy(reason: impl Into<String>) -> Self {
-        Self { retry: true, ..Self::refused(reason) }
+        Self {
+            retry: true,
+            ..Self::refused(reason)
+        }
     }
     fn typed(reason: impl Into<String>) -> Self {
-        Self { typed: true, ..Self::refused(reason) }
+        Self {
+            typed: true,
+            ..Self::refused(reason)
+        }
     }
     fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
     fn seen(self, seen: &Seen) -> Self {
-        Self { seen: seen.dialog.clone().unwrap_or_else(|| seen.foot.clone()), ..self }
+        Self {
+            seen: seen.dialog.clone().unwrap_or_else(|| seen.foot.clone()),
+            ..self
+        }
     }
 }
 
@@ -96,7 +114,11 @@ impl From<TmuxError> for Stop {
     fn from(e: TmuxError) -> Self {
         let retry = matches!(e, TmuxError::NoServer(_) | TmuxError::Run(_));
         let error = Error::from(e);
-        Self { retry, hint: error.hints.first().cloned(), ..Self::refused(error.to_string()) }
+        Self {
+            retry,
+            hint: error.hints.first().cloned(),
+            ..Self::refused(error.to_string())
+        }
     }
 }
 
@@ -187,8 +209,18 @@ impl<'a> Target<'a> {
                 Ok(look) => match self.judge(&look) {
                     Ok(()) if look.pane.in_mode => {
                         self.tmux.leave_mode(&look.pane.id)?;
-                        let hint = format!("leave it there: `mosaic agent attach {}`, then `q`", self.agent);
-                        (Stop::busy(format!("the pane of `{}` is in a mode of tmux that does not end", self.agent)).hint(hint), wait)
+                        let hint = format!(
+                            "leave it there: `mosaic agent attach {}`, then `q`",
+                            self.agent
+                        );
+                        (
+                            Stop::busy(format!(
+                                "the pane of `{}` is in a mode of tmux that does not end",
+                                self.agent
+                            ))
+                            .hint(hint),
+                            wait,
+                        )
                     }
                     Ok(()) => {
                         let young = jiff::Timestamp::now().duration_since(look.run.started) < YOUNG;
@@ -220,7 +252,8 @@ impl<'a> Target<'a> {
         let agent = self.agent;
         let permanent = |stop| (stop, Duration::ZERO);
         let gone = |what: String| {
-            let hint = format!("see `mosaic agent tail {agent}`, then `mosaic fleet start {agent}`");
+            let hint =
+                format!("see `mosaic agent tail {agent}`, then `mosaic fleet start {agent}`");
             (Stop::refused(what).hint(hint), GONE_WAIT)
         };
         let all = self.tmux.panes().map_err(|e| (Stop::from(e), GONE_WAIT))?;
@@ -229,27 +262,44 @@ impl<'a> Target<'a> {
             .ok_or_else(|| gone(format!("`{agent}` is not running")))?;
         let stat = procfs::stat(run.pid)
             .filter(|_| run.alive())
-            .ok_or_else(|| gone(format!("`{agent}` is not running: its process {} is gone", run.pid)))?;
+            .ok_or_else(|| {
+                gone(format!(
+                    "`{agent}` is not running: its process {} is gone",
+                    run.pid
+                ))
+            })?;
         match panes::find(&all, agent) {
             panes::Found::Foreign => {
                 let e = panes::foreign(self.install, agent);
-                return Err(permanent(Stop { hint: e.hints.first().cloned(), ..Stop::refused(e.to_string()) }));
+                return Err(permanent(Stop {
+                    hint: e.hints.first().cloned(),
+                    ..Stop::refused(e.to_string())
+                }));
             }
             panes::Found::Missing => return Err(gone(format!("`{agent}` has no pane"))),
             panes::Found::Ours(_) => {}
         }
-        let ours = all.into_iter().find(|p| p.agent == agent && procfs::tty_number(&p.tty) == Some(stat.tty));
+        let ours = all
+            .into_iter()
+            .find(|p| p.agent == agent && procfs::tty_number(&p.tty) == Some(stat.tty));
         let Some(pane) = ours.filter(|p| !p.dead) else {
-            return Err(gone(format!("process {} of `{agent}` does not sit on its pane: never typed into a shell", run.pid)));
+            return Err(gone(format!(
+                "process {} of `{agent}` does not sit on its pane: never typed into a shell",
+                run.pid
+            )));
         };
         if stat.state == 'T' || stat.foreground != stat.group {
-            let who = procfs::stat(stat.foreground).map_or_else(String::new, |s| format!(" (`{}` is)", s.comm));
+            let who = procfs::stat(stat.foreground)
+                .map_or_else(String::new, |s| format!(" (`{}` is)", s.comm));
             return Err(permanent(
                 Stop::refused(format!("`{agent}` is not in the foreground of its pane{who}: never typed into another program"))
                     .hint(format!("look at it: `mosaic agent attach {agent}`")),
             ));
         }
-        let text = self.tmux.screen(&pane.id).map_err(|e| (Stop::from(e), GONE_WAIT))?;
+        let text = self
+            .tmux
+            .screen(&pane.id)
+            .map_err(|e| (Stop::from(e), GONE_WAIT))?;
         let seen = screen::read(&text, pane.width, &self.rules);
         Ok(Look { pane, run, seen })
     }
@@ -259,20 +309,28 @@ impl<'a> Target<'a> {
         let agent = self.agent;
         let seen = &look.seen;
         if seen.dialog.is_some() {
-            return Err(Stop::refused(format!("a dialog is open in `{agent}`: {}", state::question(seen)))
-                .hint(format!("answer it: `mosaic agent attach {agent}`"))
-                .seen(seen));
+            return Err(Stop::refused(format!(
+                "a dialog is open in `{agent}`: {}",
+                state::question(seen)
+            ))
+            .hint(format!("answer it: `mosaic agent attach {agent}`"))
+            .seen(seen));
         }
         match &seen.input {
-            None => Err(Stop::busy(format!("`{agent}` does not stand at its prompt"))
-                .hint("give it longer with `--wait SECONDS`")
-                .seen(seen)),
-            Some(input) if input.shell => Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen)),
-            Some(input) if !input.empty => {
-                Err(Stop::refused(format!("a draft stands in the box of `{agent}`: `{}`", excerpt(&input.text)))
-                    .hint("it was left alone; send or clear it there, then run the same command again")
-                    .seen(seen))
+            None => Err(
+                Stop::busy(format!("`{agent}` does not stand at its prompt"))
+                    .hint("give it longer with `--wait SECONDS`")
+                    .seen(seen),
+            ),
+            Some(input) if input.shell => {
+                Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen))
             }
+            Some(input) if !input.empty => Err(Stop::refused(format!(
+                "a draft stands in the box of `{agent}`: `{}`",
+                excerpt(&input.text)
+            ))
+            .hint("it was left alone; send or clear it there, then run the same command again")
+            .seen(seen)),
             Some(_) => Ok(()),
         }
     }
@@ -285,16 +343,29 @@ impl<'a> Target<'a> {
         let columns = usize::from(pane.width).saturating_sub(4).max(1);
         // The box shows a part of the screen only; each part of the text is looked at while it is there.
         let budget = usize::from(pane.height / 6).max(2);
-        let mut state = Filling { done: 0, rows: 0, proved: 0, gap: false };
+        let mut state = Filling {
+            done: 0,
+            rows: 0,
+            proved: 0,
+            gap: false,
+        };
         let all = pieces(text, &self.rules.data.typing, &self.rules.split);
         let count = all.len();
         for (at, piece) in all.into_iter().enumerate() {
-            self.tmux.paste(&pane.id, piece.as_bytes()).map_err(|e| match (state.done, &e) {
-                // A call that did not end may have been carried out.
-                (0, TmuxError::Run(_)) => Stop::typed(format!("whether the message was typed is not known: {e}")),
-                (0, _) => Stop::from(e),
-                _ => Stop::typed(format!("the paste broke off after {} of {} bytes: {e}", state.done, text.len())),
-            })?;
+            self.tmux
+                .paste(&pane.id, piece.as_bytes())
+                .map_err(|e| match (state.done, &e) {
+                    // A call that did not end may have been carried out.
+                    (0, TmuxError::Run(_)) => {
+                        Stop::typed(format!("whether the message was typed is not known: {e}"))
+                    }
+                    (0, _) => Stop::from(e),
+                    _ => Stop::typed(format!(
+                        "the paste broke off after {} of {} bytes: {e}",
+                        state.done,
+                        text.len()
+                    )),
+                })?;
             state.done += piece.len();
             state.rows += piece.matches('\n').count() + piece.chars().count() / columns;
             if at + 1 == count || state.rows >= budget {
@@ -318,7 +389,9 @@ impl<'a> Target<'a> {
         let mut before = None;
         let mut dialog_since: Option<Instant> = None;
         loop {
-            let seen = self.seen(pane).map_err(|e| Stop::typed(format!("the box cannot be looked at: {e}")))?;
+            let seen = self
+                .seen(pane)
+                .map_err(|e| Stop::typed(format!("the box cannot be looked at: {e}")))?;
             match seen.input.as_ref().map(|input| held(input, expected)) {
                 Some(Held::Whole | Held::Collapsed) => {
                     state.proved = want;
@@ -334,9 +407,15 @@ impl<'a> Target<'a> {
             if seen.dialog.is_none() {
                 dialog_since = None;
             } else if dialog_since.get_or_insert_with(Instant::now).elapsed() > TWICE {
-                return Err(Stop::typed(format!("a dialog opened while the message was typed: {}", state::question(&seen)))
-                    .hint(format!("what was typed stays in the box behind it: `mosaic agent attach {}`", self.agent))
-                    .seen(&seen));
+                return Err(Stop::typed(format!(
+                    "a dialog opened while the message was typed: {}",
+                    state::question(&seen)
+                ))
+                .hint(format!(
+                    "what was typed stays in the box behind it: `mosaic agent attach {}`",
+                    self.agent
+                ))
+                .seen(&seen));
             }
             let now = seen.input.as_ref().map(|input| input.text.clone());
             if now != before {
@@ -355,13 +434,22 @@ impl<'a> Target<'a> {
             Some(input) => format!("shows `{}`", excerpt(&input.text)),
             None => "is not on the screen".to_owned(),
         };
-        Stop::typed(format!("Enter was not pressed: the box does not show the message, it {shows}"))
-            .hint(format!("look at it and send or clear it there: `mosaic agent attach {}`", self.agent))
-            .seen(seen)
+        Stop::typed(format!(
+            "Enter was not pressed: the box does not show the message, it {shows}"
+        ))
+        .hint(format!(
+            "look at it and send or clear it there: `mosaic agent attach {}`",
+            self.agent
+        ))
+        .seen(seen)
     }
 
     fn seen(&self, pane: &Pane) -> Result<Seen, TmuxError> {
-        Ok(screen::read(&self.tmux.screen(&pane.id)?, pane.width, &self.rules))
+        Ok(screen::read(
+            &self.tmux.screen(&pane.id)?,
+            pane.width,
+            &self.rules,
+        ))
     }
 
     /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go.
@@ -376,47 +464,74 @@ impl<'a> Target<'a> {
         let mut modes = 0;
         loop {
             // The last look before the key: whatever came up since the paste must not get the Enter.
-            let look = self.look().map_err(|(stop, _)| Stop { typed: true, retry: false, ..stop })?;
+            let look = self.look().map_err(|(stop, _)| Stop {
+                typed: true,
+                retry: false,
+                ..stop
+            })?;
             if look.pane.in_mode {
                 modes += 1;
                 if modes > ENTERS {
-                    return Err(Stop::typed("Enter was not pressed: the pane is in a mode of tmux that does not end")
-                        .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
+                    return Err(Stop::typed(
+                        "Enter was not pressed: the pane is in a mode of tmux that does not end",
+                    )
+                    .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
                 }
-                self.tmux.leave_mode(&look.pane.id).map_err(|e| Stop::typed(e.to_string()))?;
+                self.tmux
+                    .leave_mode(&look.pane.id)
+                    .map_err(|e| Stop::typed(e.to_string()))?;
                 std::thread::sleep(LOOK);
                 continue;
             }
-            let holds = look.seen.input.as_ref().is_some_and(|input| held(input, text) != Held::No);
+            let holds = look
+                .seen
+                .input
+                .as_ref()
+                .is_some_and(|input| held(input, text) != Held::No);
             if !holds {
                 return match enters {
                     0 => Err(self.not_held(&look.seen)),
                     _ => self.let_go(&look.seen, offset, enters),
                 };
             }
-            self.tmux.key(&look.pane.id, "Enter").map_err(|e| Stop::typed(e.to_string()))?;
+            self.tmux
+                .key(&look.pane.id, "Enter")
+                .map_err(|e| Stop::typed(e.to_string()))?;
             enters += 1;
             if let Some(done) = self.after_enter(&look.pane, text, offset, enters)? {
                 return Ok(done);
             }
             if enters >= ENTERS {
-                return Err(Stop::typed(format!("Enter was pressed {enters} times and the box still holds the message"))
-                    .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
+                return Err(Stop::typed(format!(
+                    "Enter was pressed {enters} times and the box still holds the message"
+                ))
+                .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
             }
         }
     }
 
     /// Watches the box after an Enter. `None`: it still holds the text, so the Enter was swallowed.
-    fn after_enter(&self, pane: &Pane, text: &str, offset: u64, enters: u32) -> Result<Option<Submitted>, Stop> {
+    fn after_enter(
+        &self,
+        pane: &Pane,
+        text: &str,
+        offset: u64,
+        enters: u32,
+    ) -> Result<Option<Submitted>, Stop> {
         let pressed = Instant::now();
         let mut gone = 0;
         loop {
             if self.prompted(text, offset) {
-                return Ok(Some(Submitted { offset, evidence: submitted(enters) }));
+                return Ok(Some(Submitted {
+                    offset,
+                    evidence: submitted(enters),
+                }));
             }
-            let seen = self
-                .seen(pane)
-                .map_err(|e| Stop::typed(format!("Enter was pressed, and what became of the message cannot be seen: {e}")))?;
+            let seen = self.seen(pane).map_err(|e| {
+                Stop::typed(format!(
+                    "Enter was pressed, and what became of the message cannot be seen: {e}"
+                ))
+            })?;
             match &seen.input {
                 Some(input) if held(input, text) == Held::No => {
                     // Twice, since a box in the midst of being drawn holds nothing either.
@@ -452,12 +567,17 @@ impl<'a> Target<'a> {
 
     /// Whether the agent reported a text since its report file was `offset` bytes long.
     pub fn prompted(&self, text: &str, offset: u64) -> bool {
-        self.reported(offset).iter().any(|r| matches!(&r.what, What::Prompt { text: got } if same(got, text)))
+        self.reported(offset)
+            .iter()
+            .any(|r| matches!(&r.what, What::Prompt { text: got } if same(got, text)))
     }
 
     /// What the agent reported since then; nothing where the file cannot be read.
     pub fn reported(&self, offset: u64) -> Vec<Report> {
-        self.reports.as_ref().and_then(|f| f.since(offset).ok()).unwrap_or_default()
+        self.reports
+            .as_ref()
+            .and_then(|f| f.since(offset).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -504,7 +624,10 @@ mod tests {
     #[test]
     fn a_report_is_of_the_text_or_holds_a_long_one_whole() {
         assert!(same("[a:b -> a:c] go  on\n", "[a:b -> a:c] go on"));
-        assert!(same("<pasted>\n[a:b -> a:c] a longer message\n</pasted>", "[a:b -> a:c] a longer message"));
+        assert!(same(
+            "<pasted>\n[a:b -> a:c] a longer message\n</pasted>",
+            "[a:b -> a:c] a longer message"
+        ));
         assert!(!same("yes, go on", "yes"));
         assert!(!same("", "x"));
     }

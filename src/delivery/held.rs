@@ -34,7 +34,9 @@ pub fn held(input: &Input, expected: &str) -> Held {
     }
     match input.part {
         Part::Whole if shown == want => Held::Whole,
-        Part::Tail if !shown.is_empty() && want.ends_with(&shown) => Held::Tail(shown.chars().count()),
+        Part::Tail if !shown.is_empty() && want.ends_with(&shown) => {
+            Held::Tail(shown.chars().count())
+        }
         Part::Whole if is_mark_alone(input, &shown, expected) => Held::Collapsed,
         _ => Held::No,
     }
@@ -73,7 +75,10 @@ mod tests {
     #[test]
     fn boxes_are_compared_without_blanks() {
         let whole = |shown: &str, want: &str| held(&input(shown, Part::Whole, &[]), want);
-        assert_eq!(whole("a long\nline wra\npped", "a long line wrapped"), Held::Whole);
+        assert_eq!(
+            whole("a long\nline wra\npped", "a long line wrapped"),
+            Held::Whole
+        );
         assert_eq!(whole("a    b", "a\tb"), Held::Whole);
         assert_eq!(whole("family 👩👧", "family 👩\u{200d}👧"), Held::Whole);
         assert_eq!(whole("my draft and the message", "the message"), Held::No);
@@ -81,25 +86,44 @@ mod tests {
         assert_eq!(whole("", "x"), Held::No);
         assert_eq!(whole("", " "), Held::No);
         let tail = |shown: &str, want: &str| held(&input(shown, Part::Tail, &[]), want);
-        assert_eq!(tail("line 3\nline 4", "line 1\nline 2\nline 3\nline 4"), Held::Tail(10));
+        assert_eq!(
+            tail("line 3\nline 4", "line 1\nline 2\nline 3\nline 4"),
+            Held::Tail(10)
+        );
         assert_eq!(tail("line 3\nline 4x", "line 1\nline 3\nline 4"), Held::No);
         assert_eq!(tail("", "line"), Held::No);
-        let shell = Input { shell: true, ..input("echo hi", Part::Whole, &[]) };
+        let shell = Input {
+            shell: true,
+            ..input("echo hi", Part::Whole, &[])
+        };
         assert_eq!(held(&shell, "echo hi"), Held::No);
     }
 
     #[test]
     fn a_collapsed_paste_counts_by_its_size() {
         use Size::{Chars, Lines, More, Unnamed};
-        let mark = |shown: &str, sizes: &[Size]| held(&input(shown, Part::Whole, sizes), "a\nb\t\nc");
-        assert_eq!(mark("[Pasted text #1 +2 lines]", &[More(2)]), Held::Collapsed);
+        let mark =
+            |shown: &str, sizes: &[Size]| held(&input(shown, Part::Whole, sizes), "a\nb\t\nc");
+        assert_eq!(
+            mark("[Pasted text #1 +2 lines]", &[More(2)]),
+            Held::Collapsed
+        );
         assert_eq!(mark("[paste #1 +3 lines]", &[Lines(3)]), Held::Collapsed);
         assert_eq!(mark("[paste #1 6 chars]", &[Chars(6)]), Held::Collapsed);
         assert_eq!(mark("[paste #1 9 chars]", &[Chars(9)]), Held::Collapsed);
         assert_eq!(mark("[paste #1 7 chars]", &[Chars(7)]), Held::No);
         assert_eq!(mark("[Pasted text #1 +3 lines]", &[More(3)]), Held::No);
-        assert_eq!(mark("draft [Pasted text #1 +2 lines]", &[More(2)]), Held::No);
-        assert_eq!(mark("[Pasted text #1 +2 lines][Pasted text #2 +2 lines]", &[More(2), More(2)]), Held::No);
+        assert_eq!(
+            mark("draft [Pasted text #1 +2 lines]", &[More(2)]),
+            Held::No
+        );
+        assert_eq!(
+            mark(
+                "[Pasted text #1 +2 lines][Pasted text #2 +2 lines]",
+                &[More(2), More(2)]
+            ),
+            Held::No
+        );
         assert_eq!(mark("[Pasted text #1]", &[Unnamed]), Held::No);
     }
 }

@@ -17,6 +17,6 @@ pub mod send;
 pub use ready::{Ready, wait_ready};
 pub use receipt::{Receipt, Rung};
 pub use reset::{
-    Permitted, ResetMode, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
+    Mode, Permitted, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
 };
 pub use send::{Message, host_name, send, sender, supported};

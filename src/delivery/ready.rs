@@ -42,7 +42,7 @@ pub struct Ready {
 
 impl Ready {
     /// Whether the agent can be used, as far as anything can tell.
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Idle | State::Unknown)
     }
 
@@ -61,7 +61,11 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
     let agent = launch.agent.name.as_str();
     let done = |state, source, what: String| Ready {
         state,
-        evidence: Evidence { source, what, since: None },
+        evidence: Evidence {
+            source,
+            what,
+            since: None,
+        },
         after_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     let spec = &launch.agent.spec;
@@ -72,8 +76,11 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
         let run = Run::load(&install.paths, agent)?
             .ok_or_else(|| Error::no(format!("`{agent}` did not start: it recorded nothing")))?;
         if !run.alive() {
-            return Err(Error::no(format!("`{agent}` ended before it was ready: process {} is gone", run.pid))
-                .hint(format!("run `mosaic agent tail {agent}`")));
+            return Err(Error::no(format!(
+                "`{agent}` ended before it was ready: process {} is gone",
+                run.pid
+            ))
+            .hint(format!("run `mosaic agent tail {agent}`")));
         }
         let late = begun.elapsed() >= timeout;
         if let Some(node) = &spec.node {
@@ -83,17 +90,31 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
                 None => Err("no port is recorded".to_owned()),
             };
             match status {
-                Ok(()) => return Ok(done(State::Idle, Source::Report, format!("`{}` answers", node.health_path))),
+                Ok(()) => {
+                    return Ok(done(
+                        State::Idle,
+                        Source::Report,
+                        format!("`{}` answers", node.health_path),
+                    ));
+                }
                 Err(why) if late => return Ok(done(State::Starting, Source::Report, why)),
                 Err(_) => {}
             }
         } else if let Some(rules) = &rules {
             let seen = look(install, agent, rules);
-            let since = |flag: bool, old: Option<Instant>| flag.then(|| old.unwrap_or_else(Instant::now));
+            let since =
+                |flag: bool, old: Option<Instant>| flag.then(|| old.unwrap_or_else(Instant::now));
             box_since = since(seen.as_ref().is_some_and(|s| s.input.is_some()), box_since);
-            dialog_since = since(seen.as_ref().is_some_and(|s| s.dialog.is_some()), dialog_since);
+            dialog_since = since(
+                seen.as_ref().is_some_and(|s| s.dialog.is_some()),
+                dialog_since,
+            );
             if box_since.is_some_and(|t| t.elapsed() >= STEADY) {
-                return Ok(done(State::Idle, Source::Screen, "the input box is there".into()));
+                return Ok(done(
+                    State::Idle,
+                    Source::Screen,
+                    "the input box is there".into(),
+                ));
             }
             if let Some(seen) = &seen
                 && dialog_since.is_some_and(|t| late || t.elapsed() >= DIALOG_STEADY)
@@ -108,7 +129,11 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
                 return Ok(done(State::Starting, Source::Screen, what));
             }
         } else {
-            return Ok(done(State::Unknown, Source::Unit, "its process runs; its runtime has no way to tell more".into()));
+            return Ok(done(
+                State::Unknown,
+                Source::Unit,
+                "its process runs; its runtime has no way to tell more".into(),
+            ));
         }
         std::thread::sleep(LOOK);
     }
@@ -120,7 +145,11 @@ fn look(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
     let pane::Found::Ours(pane) = pane::find(&panes, agent) else {
         return None;
     };
-    Some(screen::read(&tmux.screen(&pane.id).ok()?, pane.width, rules))
+    Some(screen::read(
+        &tmux.screen(&pane.id).ok()?,
+        pane.width,
+        rules,
+    ))
 }
 
 /// Whether a server on loopback answers a GET of `path` with a 2xx status.
@@ -133,7 +162,10 @@ pub fn healthy(port: u16, path: &str) -> std::result::Result<(), String> {
         let mut stream = TcpStream::connect_timeout(&address, PROBE)?;
         stream.set_read_timeout(Some(PROBE))?;
         stream.set_write_timeout(Some(PROBE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        )?;
         // The status line is all that matters, and no server may keep us by sending it bytewise.
         let mut line = Vec::new();
         let mut buffer = [0; 256];
@@ -144,12 +176,22 @@ pub fn healthy(port: u16, path: &str) -> std::result::Result<(), String> {
                 n => line.extend_from_slice(&buffer[..n]),
             }
         }
-        Ok(String::from_utf8_lossy(&line).lines().next().unwrap_or_default().to_owned())
+        Ok(String::from_utf8_lossy(&line)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     };
     let line = ask().map_err(|e| format!("no answer on {address}: {e}"))?;
-    match line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)) {
+    match line
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+    {
         Some(code) if code.len() == 3 && code.starts_with('2') => Ok(()),
-        _ => Err(format!("{address} answered `{}`", line.chars().take(60).collect::<String>())),
+        _ => Err(format!(
+            "{address} answered `{}`",
+            line.chars().take(60).collect::<String>()
+        )),
     }
 }
 
@@ -165,7 +207,9 @@ mod tests {
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut line = String::new();
-            std::io::BufReader::new(&stream).read_line(&mut line).unwrap();
+            std::io::BufReader::new(&stream)
+                .read_line(&mut line)
+                .unwrap();
             assert_eq!(line, "GET /status HTTP/1.0\r\n");
             let _ = stream.write_all(answer.as_bytes());
         });
@@ -174,10 +218,25 @@ mod tests {
 
     #[test]
     fn only_a_success_is_healthy() {
-        assert_eq!(healthy(server("HTTP/1.1 200 OK\r\n\r\nok"), "/status"), Ok(()));
-        assert!(healthy(server("HTTP/1.1 503 Busy\r\n\r\n"), "/status").unwrap_err().contains("503"));
+        assert_eq!(
+            healthy(server("HTTP/1.1 200 OK\r\n\r\nok"), "/status"),
+            Ok(())
+        );
+        assert!(
+            healthy(server("HTTP/1.1 503 Busy\r\n\r\n"), "/status")
+                .unwrap_err()
+                .contains("503")
+        );
         assert!(healthy(server(""), "/status").is_err());
-        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        assert!(healthy(closed, "/status").unwrap_err().contains("no answer"));
+        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        assert!(
+            healthy(closed, "/status")
+                .unwrap_err()
+                .contains("no answer")
+        );
     }
 }

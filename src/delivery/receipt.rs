@@ -60,13 +60,13 @@ pub struct Receipt {
 
 impl Receipt {
     /// The message was proved to be submitted.
-    pub fn submitted(&self) -> bool {
+    pub fn succeeded(&self) -> bool {
         self.receipt >= Rung::Submitted
     }
 
     /// Exit status: 0 submitted or better, 75 where trying again may help, else 1.
     pub fn exit_code(&self) -> u8 {
-        if self.submitted() {
+        if self.succeeded() {
             EXIT_OK
         } else if self.retry {
             Kind::Busy.exit_code()
@@ -80,13 +80,25 @@ impl Receipt {
         let mut line = format!("{}: {}", self.agent, self.receipt.as_str());
         match &self.reason {
             Some(reason) => line.push_str(&format!(": {reason}")),
-            None => line.push_str(&format!(" in {} ms ({})", self.elapsed_ms, self.evidence.join("; "))),
+            None => line.push_str(&format!(
+                " in {} ms ({})",
+                self.elapsed_ms,
+                self.evidence.join("; ")
+            )),
         }
         if !self.dropped.is_empty() {
             let parts: Vec<String> = self
                 .dropped
                 .iter()
-                .map(|d| format!("{} {}", d.count, serde_json::to_string(&d.kind).unwrap_or_default().trim_matches('"')))
+                .map(|d| {
+                    format!(
+                        "{} {}",
+                        d.count,
+                        serde_json::to_string(&d.kind)
+                            .unwrap_or_default()
+                            .trim_matches('"')
+                    )
+                })
                 .collect();
             line.push_str(&format!("; changed: {}", parts.join(", ")));
         }
@@ -116,7 +128,10 @@ mod tests {
             hint: None,
             retry,
             screen: vec![],
-            dropped: vec![Dropped { kind: Changed::Escape, count: 2 }],
+            dropped: vec![Dropped {
+                kind: Changed::Escape,
+                count: 2,
+            }],
             elapsed_ms: 120,
             channel: "paste",
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::guard::{Hold, Stop, Target};
 use super::receipt::{Receipt, Rung};
-use super::send::{DEFAULT_WAIT, Message, host_name, put, send};
+use super::send::{DEFAULT_WAIT, Message, put, send};
 use super::wait_ready;
 use crate::error::{EXIT_OK, Error, Kind, Result};
 use crate::fleet::{Kickstart, KickstartOn, Persona};
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(40);
 /// The way to an empty context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ResetMode {
+pub enum Mode {
     /// The runtime's command that empties the context.
     Clear,
     /// The runtime's command that begins a new conversation.
@@ -47,13 +47,13 @@ pub enum ResetMode {
     Restart,
 }
 
-impl ResetMode {
+impl Mode {
     /// As printed.
     pub const fn as_str(self) -> &'static str {
         match self {
-            ResetMode::Clear => "clear",
-            ResetMode::New => "new",
-            ResetMode::Restart => "restart",
+            Mode::Clear => "clear",
+            Mode::New => "new",
+            Mode::Restart => "restart",
         }
     }
 }
@@ -74,10 +74,14 @@ pub fn permitted(persona: Persona, force: bool, yes: bool, terminal: bool) -> Pe
     match persona {
         Persona::Free => Permitted::Permitted,
         _ if force => Permitted::Permitted,
-        Persona::Persistent => Permitted::Refused("its persona is persistent; `--force` resets it all the same".into()),
+        Persona::Persistent => {
+            Permitted::Refused("its persona is persistent; `--force` resets it all the same".into())
+        }
         Persona::Semi if yes => Permitted::Permitted,
         Persona::Semi if terminal => Permitted::Ask,
-        Persona::Semi => Permitted::Refused("its persona is semi-persistent; `--yes` confirms the reset".into()),
+        Persona::Semi => {
+            Permitted::Refused("its persona is semi-persistent; `--yes` confirms the reset".into())
+        }
     }
 }
 
@@ -94,9 +98,15 @@ pub struct ResetOptions {
     pub host: String,
 }
 
-impl Default for ResetOptions {
-    fn default() -> Self {
-        Self { wait: DEFAULT_WAIT, ready_wait: READY_WAIT, force: false, host: host_name() }
+impl ResetOptions {
+    /// The usual ones.
+    pub fn new(host: String) -> Self {
+        Self {
+            wait: DEFAULT_WAIT,
+            ready_wait: READY_WAIT,
+            force: false,
+            host,
+        }
     }
 }
 
@@ -106,9 +116,9 @@ pub struct ResetReport {
     /// Which agent.
     pub agent: String,
     /// The way that was asked for.
-    pub asked: ResetMode,
+    pub asked: Mode,
     /// The way that was taken; another one where the runtime has no command for it.
-    pub mode: ResetMode,
+    pub mode: Mode,
     /// The context is proved to be empty.
     pub reset: bool,
     /// What proves it, and what was done.
@@ -133,7 +143,7 @@ impl ResetReport {
     pub fn exit_code(&self) -> u8 {
         match (&self.kickstart, self.reset) {
             (None, true) => EXIT_OK,
-            (Some(receipt), true) if receipt.submitted() => EXIT_OK,
+            (Some(receipt), true) if receipt.succeeded() => EXIT_OK,
             (_, false) if self.retry => Kind::Busy.exit_code(),
             _ => Kind::No.exit_code(),
         }
@@ -150,15 +160,29 @@ impl ResetReport {
         let fell_back = if self.asked == self.mode {
             String::new()
         } else {
-            format!(" (its runtime has no command for `{}`)", self.asked.as_str())
+            format!(
+                " (its runtime has no command for `{}`)",
+                self.asked.as_str()
+            )
         };
         let mut line = match &self.reason {
             Some(reason) => format!("{agent}: not reset: {reason}"),
-            None => format!("{agent}: {}{fell_back} in {} ms ({})", self.mode.as_str(), self.elapsed_ms, self.evidence.join("; ")),
+            None => format!(
+                "{agent}: {}{fell_back} in {} ms ({})",
+                self.mode.as_str(),
+                self.elapsed_ms,
+                self.evidence.join("; ")
+            ),
         };
         match &self.kickstart {
-            Some(r) if r.submitted() => line.push_str(&format!("; kickstart {}", r.receipt.as_str())),
-            Some(r) => line.push_str(&format!("; kickstart {}: {}", r.receipt.as_str(), r.reason.as_deref().unwrap_or_default())),
+            Some(r) if r.succeeded() => {
+                line.push_str(&format!("; kickstart {}", r.receipt.as_str()))
+            }
+            Some(r) => line.push_str(&format!(
+                "; kickstart {}: {}",
+                r.receipt.as_str(),
+                r.reason.as_deref().unwrap_or_default()
+            )),
             None => {}
         }
         line
@@ -182,7 +206,7 @@ struct Done {
 pub fn reset(
     install: &Install,
     launch: &Launch,
-    asked: ResetMode,
+    asked: Mode,
     options: &ResetOptions,
     restart: &dyn Fn() -> Result<()>,
 ) -> ResetReport {
@@ -190,13 +214,13 @@ pub fn reset(
     let agent = launch.agent.name.as_str();
     let commands = launch.agent.spec.reset.clone().unwrap_or_default();
     let command = match asked {
-        ResetMode::Clear => commands.clear,
-        ResetMode::New => commands.new,
-        ResetMode::Restart => None,
+        Mode::Clear => commands.clear,
+        Mode::New => commands.new,
+        Mode::Restart => None,
     };
     let (mode, result) = match command {
         Some(command) => (asked, by_command(install, launch, &command, options)),
-        None => (ResetMode::Restart, by_restart(install, launch, options, restart)),
+        None => (Mode::Restart, by_restart(install, launch, options, restart)),
     };
     let mut report = ResetReport {
         agent: agent.to_owned(),
@@ -215,7 +239,10 @@ pub fn reset(
         Ok(done) => {
             report.evidence = done.evidence;
             report.conversation = done.conversation;
-            if matches!(launch.agent.kickstart_on, KickstartOn::Reset | KickstartOn::Both) {
+            if matches!(
+                launch.agent.kickstart_on,
+                KickstartOn::Reset | KickstartOn::Both
+            ) {
                 report.kickstart = kickstart(install, launch, &options.host);
             }
         }
@@ -230,11 +257,23 @@ pub fn reset(
         Some(reason) => format!("{} failed: {reason}", mode.as_str()),
         None => mode.as_str().to_owned(),
     };
-    record::event(&install.paths, agent, record::What::Command { verb: "reset".into(), detail });
+    record::event(
+        &install.paths,
+        agent,
+        record::What::Command {
+            verb: "reset".into(),
+            detail,
+        },
+    );
     report
 }
 
-fn by_command(install: &Install, launch: &Launch, command: &str, options: &ResetOptions) -> Result<Done, Stop> {
+fn by_command(
+    install: &Install,
+    launch: &Launch,
+    command: &str,
+    options: &ResetOptions,
+) -> Result<Done, Stop> {
     let target = Target::of(install, launch)?;
     let hold = target.lock(options.wait)?;
     wait_idle(install, launch, options.wait)?;
@@ -246,11 +285,19 @@ fn by_command(install: &Install, launch: &Launch, command: &str, options: &Reset
         Ok(()) => "idle again".to_owned(),
         Err(stop) => format!("not seen idle again: {}", stop.reason),
     });
-    Ok(Done { evidence, conversation })
+    Ok(Done {
+        evidence,
+        conversation,
+    })
 }
 
 /// Waits until the agent says which conversation it is in now.
-fn wait_new_conversation(target: &Target<'_>, _hold: &Hold, command: &str, offset: u64) -> Result<Option<String>, Stop> {
+fn wait_new_conversation(
+    target: &Target<'_>,
+    _hold: &Hold,
+    command: &str,
+    offset: u64,
+) -> Result<Option<String>, Stop> {
     let begun = Instant::now();
     loop {
         let reports = target.reported(offset);
@@ -260,7 +307,9 @@ fn wait_new_conversation(target: &Target<'_>, _hold: &Hold, command: &str, offse
         if begun.elapsed() >= PROOF_WAIT {
             return Err(Stop {
                 typed: true,
-                reason: format!("`{command}` was submitted, but the agent reports no new conversation"),
+                reason: format!(
+                    "`{command}` was submitted, but the agent reports no new conversation"
+                ),
                 hint: Some("look at it with `mosaic agent attach`, or use `--restart`".into()),
                 retry: false,
                 seen: Vec::new(),
@@ -287,12 +336,20 @@ fn wait_idle(install: &Install, launch: &Launch, wait: Duration) -> Result<(), S
             reason,
             hint: Some(hint),
             retry,
-            seen: seen.screen.as_ref().map(|s| s.foot.clone()).unwrap_or_default(),
+            seen: seen
+                .screen
+                .as_ref()
+                .map(|s| s.foot.clone())
+                .unwrap_or_default(),
         };
         let attach = format!("look at it: `mosaic agent attach {agent}`");
         match seen.state {
             State::Waiting if settled => {
-                return Err(stop(format!("`{agent}` asks: {}", seen.evidence.what), format!("answer it: `mosaic agent attach {agent}`"), false));
+                return Err(stop(
+                    format!("`{agent}` asks: {}", seen.evidence.what),
+                    format!("answer it: `mosaic agent attach {agent}`"),
+                    false,
+                ));
             }
             State::Exited | State::Failed if settled => {
                 return Err(stop(
@@ -302,11 +359,20 @@ fn wait_idle(install: &Install, launch: &Launch, wait: Duration) -> Result<(), S
                 ));
             }
             State::Working if begun.elapsed() >= wait => {
-                let hint = "wait for it to end its turn, or give it longer with `--wait SECONDS`".to_owned();
-                return Err(stop(format!("`{agent}` is working: {}", seen.evidence.what), hint, true));
+                let hint = "wait for it to end its turn, or give it longer with `--wait SECONDS`"
+                    .to_owned();
+                return Err(stop(
+                    format!("`{agent}` is working: {}", seen.evidence.what),
+                    hint,
+                    true,
+                ));
             }
             state if begun.elapsed() >= wait && settled => {
-                return Err(stop(format!("`{agent}` is {state}, not idle: {}", seen.evidence.what), attach, true));
+                return Err(stop(
+                    format!("`{agent}` is {state}, not idle: {}", seen.evidence.what),
+                    attach,
+                    true,
+                ));
             }
             state => before = Some(state),
         }
@@ -314,7 +380,12 @@ fn wait_idle(install: &Install, launch: &Launch, wait: Duration) -> Result<(), S
     }
 }
 
-fn by_restart(install: &Install, launch: &Launch, options: &ResetOptions, restart: &dyn Fn() -> Result<()>) -> Result<Done, Stop> {
+fn by_restart(
+    install: &Install,
+    launch: &Launch,
+    options: &ResetOptions,
+    restart: &dyn Fn() -> Result<()>,
+) -> Result<Done, Stop> {
     let agent = launch.agent.name.as_str();
     let failed = |e: Error| Stop {
         typed: false,
@@ -323,7 +394,10 @@ fn by_restart(install: &Install, launch: &Launch, options: &ResetOptions, restar
         reason: e.to_string(),
         seen: Vec::new(),
     };
-    let old = Run::load(&install.paths, agent).ok().flatten().filter(Run::alive);
+    let old = Run::load(&install.paths, agent)
+        .ok()
+        .flatten()
+        .filter(Run::alive);
     if !options.force && old.is_some() {
         wait_idle(install, launch, options.wait)?;
     }
@@ -334,14 +408,23 @@ fn by_restart(install: &Install, launch: &Launch, options: &ResetOptions, restar
     if let (Some(old), Some(new)) = (&old, &new)
         && (old.pid, old.start_ticks) == (new.pid, new.start_ticks)
     {
-        return Err(failed(Error::no(format!("`{agent}` was not restarted: process {} is still the same", old.pid))));
+        return Err(failed(Error::no(format!(
+            "`{agent}` was not restarted: process {} is still the same",
+            old.pid
+        ))));
     }
-    if !ready.ready() {
-        return Err(failed(Error::no(format!("`{agent}` was restarted and is {}: {}", ready.state, ready.evidence.what))));
+    if !ready.is_ready() {
+        return Err(failed(Error::no(format!(
+            "`{agent}` was restarted and is {}: {}",
+            ready.state, ready.evidence.what
+        ))));
     }
     let pid = new.as_ref().map_or(0, |run| run.pid);
     Ok(Done {
-        evidence: vec![format!("new process {pid}"), format!("ready after {} ms", ready.after_ms)],
+        evidence: vec![
+            format!("new process {pid}"),
+            format!("ready after {} ms", ready.after_ms),
+        ],
         conversation: new.and_then(|run| run.conversation),
     })
 }
@@ -359,7 +442,11 @@ pub fn forget_conversation(paths: &Paths, agent: &str) -> Result<Option<String>>
     record.earlier.push(old.clone());
     record.file = None;
     record.begun = false;
-    files::write_atomic(&paths.conversation(agent), files::to_json(&record).as_bytes(), files::PRIVATE)?;
+    files::write_atomic(
+        &paths.conversation(agent),
+        files::to_json(&record).as_bytes(),
+        files::PRIVATE,
+    )?;
     // The last report names the old conversation, and a start believes the reports.
     let reports = report::path(paths, agent);
     if reports.exists() {
@@ -378,12 +465,18 @@ pub fn kickstart(install: &Install, launch: &Launch, host: &str) -> Option<Recei
     };
     let agent = &launch.agent;
     let text = template.and_then(|t| {
-        fill(&t, &[
-            ("agent", agent.name.as_str()),
-            ("class", &agent.class),
-            ("host", host),
-            ("working_directory", &agent.working_directory.to_string_lossy()),
-        ])
+        fill(
+            &t,
+            &[
+                ("agent", agent.name.as_str()),
+                ("class", &agent.class),
+                ("host", host),
+                (
+                    "working_directory",
+                    &agent.working_directory.to_string_lossy(),
+                ),
+            ],
+        )
     });
     Some(match text {
         Ok(text) => send(install, launch, &Message::new(text).without_preamble()),
@@ -404,8 +497,12 @@ pub fn kickstart(install: &Install, launch: &Launch, host: &str) -> Option<Recei
 }
 
 fn read(path: &Path) -> Result<String> {
-    files::read_optional(path)?
-        .ok_or_else(|| Error::config(format!("the kickstart file `{}` does not exist", path.display())))
+    files::read_optional(path)?.ok_or_else(|| {
+        Error::config(format!(
+            "the kickstart file `{}` does not exist",
+            path.display()
+        ))
+    })
 }
 
 /// Fills `{name}` in a text. Braces around anything but a lower-case word are text, and `{{name}}` is
@@ -430,11 +527,19 @@ pub fn fill(template: &str, variables: &[(&str, &str)]) -> Result<String> {
             rest = &rest[end + 4..];
         } else if let Some(end) = name(&rest[1..]) {
             let wanted = &rest[1..=end];
-            let (_, value) = variables.iter().find(|(n, _)| *n == wanted).ok_or_else(|| {
-                let known: Vec<&str> = variables.iter().map(|(n, _)| *n).collect();
-                Error::config(format!("the kickstart names an unknown variable `{{{wanted}}}`"))
-                    .hint(format!("known are {}; `{{{{{wanted}}}}}` is the text itself", known.join(", ")))
-            })?;
+            let (_, value) = variables
+                .iter()
+                .find(|(n, _)| *n == wanted)
+                .ok_or_else(|| {
+                    let known: Vec<&str> = variables.iter().map(|(n, _)| *n).collect();
+                    Error::config(format!(
+                        "the kickstart names an unknown variable `{{{wanted}}}`"
+                    ))
+                    .hint(format!(
+                        "known are {}; `{{{{{wanted}}}}}` is the text itself",
+                        known.join(", ")
+                    ))
+                })?;
             out.push_str(value);
             rest = &rest[end + 2..];
         } else {
@@ -456,7 +561,8 @@ mod tests {
     #[test]
     fn personas_decide_who_may_reset() {
         use Persona::{Free, Persistent, Semi};
-        let verdict = |persona, force, yes, terminal| match permitted(persona, force, yes, terminal) {
+        let verdict = |persona, force, yes, terminal| match permitted(persona, force, yes, terminal)
+        {
             Permitted::Permitted => "yes",
             Permitted::Ask => "ask",
             Permitted::Refused(_) => "no",
@@ -473,9 +579,15 @@ mod tests {
     fn variables_are_filled() {
         let vars = [("agent", "coder0"), ("class", "implementer")];
         let ok = |t| fill(t, &vars).unwrap();
-        assert_eq!(ok("You are {agent}, a {class}."), "You are coder0, a implementer.");
+        assert_eq!(
+            ok("You are {agent}, a {class}."),
+            "You are coder0, a implementer."
+        );
         assert_eq!(ok("{agent}{agent}"), "coder0coder0");
-        assert_eq!(ok("{{agent}} {\"a\": 1} {} {A} { agent } {agent"), "{agent} {\"a\": 1} {} {A} { agent } {agent");
+        assert_eq!(
+            ok("{{agent}} {\"a\": 1} {} {A} { agent } {agent"),
+            "{agent} {\"a\": 1} {} {A} { agent } {agent"
+        );
         assert_eq!(ok("é{agent}é"), "écoder0é");
         let e = fill("hi {agnet}", &vars).unwrap_err();
         assert!(e.message.contains("`{agnet}`"), "{e}");
@@ -502,10 +614,22 @@ mod tests {
             begun: true,
             earlier: vec![],
         };
-        files::write_atomic(&paths.conversation("c"), files::to_json(&record).as_bytes(), files::PRIVATE).unwrap();
-        let session = What::Session { id: Some("second".into()), file: Some("/t".into()), reason: "clear".into() };
+        files::write_atomic(
+            &paths.conversation("c"),
+            files::to_json(&record).as_bytes(),
+            files::PRIVATE,
+        )
+        .unwrap();
+        let session = What::Session {
+            id: Some("second".into()),
+            file: Some("/t".into()),
+            reason: "clear".into(),
+        };
         report::append(&report::path(&paths, "c"), session).unwrap();
-        assert_eq!(forget_conversation(&paths, "c").unwrap().as_deref(), Some("second"));
+        assert_eq!(
+            forget_conversation(&paths, "c").unwrap().as_deref(),
+            Some("second")
+        );
         let now = current_conversation(&paths, "c").unwrap().unwrap();
         assert_eq!((now.begun, now.file), (false, None));
         assert_eq!(now.earlier, ["first", "second"]);

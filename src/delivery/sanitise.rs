@@ -65,7 +65,13 @@ pub fn sanitise(bytes: &[u8]) -> Clean {
             '\u{1b}' => count(Kind::Escape, 1),
             c if c.is_control() => count(Kind::Control, 1),
             // ZERO WIDTH JOINER and NON-JOINER shape emoji and letters, and arrive; they stay.
-            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' => {
                 count(Kind::Invisible, 1);
             }
             c => text.push(c),
@@ -73,12 +79,21 @@ pub fn sanitise(bytes: &[u8]) -> Clean {
     }
     if !unicode_normalization::is_nfc(&text) {
         let composed: String = text.nfc().collect();
-        count(Kind::Composed, text.chars().count().abs_diff(composed.chars().count()).max(1));
+        count(
+            Kind::Composed,
+            text.chars()
+                .count()
+                .abs_diff(composed.chars().count())
+                .max(1),
+        );
         text = composed;
     }
     Clean {
         text,
-        dropped: counts.into_iter().map(|(kind, count)| Dropped { kind, count }).collect(),
+        dropped: counts
+            .into_iter()
+            .map(|(kind, count)| Dropped { kind, count })
+            .collect(),
     }
 }
 
@@ -89,7 +104,14 @@ mod tests {
 
     fn dropped(bytes: &[u8]) -> (String, Vec<(Kind, usize)>) {
         let clean = sanitise(bytes);
-        (clean.text, clean.dropped.into_iter().map(|d| (d.kind, d.count)).collect())
+        (
+            clean.text,
+            clean
+                .dropped
+                .into_iter()
+                .map(|d| (d.kind, d.count))
+                .collect(),
+        )
     }
 
     #[test]
@@ -97,16 +119,32 @@ mod tests {
         use Kind::{Composed, Control, Escape, Invisible, Utf8};
         type Row = (&'static [u8], &'static str, Vec<(Kind, usize)>);
         let table: Vec<Row> = vec![
-            (b"plain; text $(x) `y` \"z\" \\", "plain; text $(x) `y` \"z\" \\", vec![]),
+            (
+                b"plain; text $(x) `y` \"z\" \\",
+                "plain; text $(x) `y` \"z\" \\",
+                vec![],
+            ),
             (b"a\r\nb\rc\nd", "a\nb\nc\nd", vec![]),
             (b"a\tb", "a\tb", vec![]),
-            (b"a\x1b[201~\rrm -rf /", "a[201~\nrm -rf /", vec![(Escape, 1)]),
+            (
+                b"a\x1b[201~\rrm -rf /",
+                "a[201~\nrm -rf /",
+                vec![(Escape, 1)],
+            ),
             ("a\u{9b}201~b".as_bytes(), "a201~b", vec![(Control, 1)]),
             (b"\x00\x07\x08\x7f", "", vec![(Control, 4)]),
             (b"a\xffb\xc3", "a\u{fffd}b\u{fffd}", vec![(Utf8, 2)]),
-            ("\u{feff}x\u{200b}y\u{202e}z\u{202c}".as_bytes(), "xyz", vec![(Invisible, 4)]),
+            (
+                "\u{feff}x\u{200b}y\u{202e}z\u{202c}".as_bytes(),
+                "xyz",
+                vec![(Invisible, 4)],
+            ),
             ("e\u{301}".as_bytes(), "\u{e9}", vec![(Composed, 1)]),
-            ("👩\u{200d}👩\u{200d}👧 漢字".as_bytes(), "👩\u{200d}👩\u{200d}👧 漢字", vec![]),
+            (
+                "👩\u{200d}👩\u{200d}👧 漢字".as_bytes(),
+                "👩\u{200d}👩\u{200d}👧 漢字",
+                vec![],
+            ),
         ];
         for (bytes, text, kinds) in table {
             assert_eq!(dropped(bytes), (text.to_owned(), kinds), "{bytes:?}");

@@ -72,7 +72,10 @@ impl Message {
 /// Who sends: as told by the user, else the agent this process runs in, else `user`.
 pub fn sender(told: Option<&str>, agent: Option<&str>) -> String {
     let given = |text: &&str| !text.trim().is_empty();
-    told.filter(given).or(agent.filter(given)).unwrap_or("user").to_owned()
+    told.filter(given)
+        .or(agent.filter(given))
+        .unwrap_or("user")
+        .to_owned()
 }
 
 /// The short name of this host.
@@ -88,7 +91,9 @@ pub fn host_name() -> String {
 /// # Errors
 /// Why not.
 pub fn supported(install: &Install, launch: &Launch) -> Result<(), String> {
-    Target::of(install, launch).map(|_| ()).map_err(|stop| stop.reason)
+    Target::of(install, launch)
+        .map(|_| ())
+        .map_err(|stop| stop.reason)
 }
 
 /// Sends. Whatever happens is told by the receipt.
@@ -98,38 +103,64 @@ pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
     let agent = launch.agent.name.as_str();
     let attempt = || -> Result<(Rung, Vec<String>), Stop> {
         let target = Target::of(install, launch)?;
-        let envelope = Envelope { host: &message.host, sender: &message.sender, agent };
-        let typing = launch.agent.spec.screen.as_ref().map(|s| s.typing.clone()).unwrap_or_default();
-        let text = compose(&clean.text, message.preamble.then_some(&envelope), &typing).map_err(|refusal| Stop {
-            typed: false,
-            hint: Some(refusal.hint().to_owned()),
-            reason: refusal.to_string(),
-            retry: false,
-            seen: Vec::new(),
-        })?;
+        let envelope = Envelope {
+            host: &message.host,
+            sender: &message.sender,
+            agent,
+        };
+        let typing = launch
+            .agent
+            .spec
+            .screen
+            .as_ref()
+            .map(|s| s.typing.clone())
+            .unwrap_or_default();
+        let text = compose(&clean.text, message.preamble.then_some(&envelope), &typing).map_err(
+            |refusal| Stop {
+                typed: false,
+                hint: Some(refusal.hint().to_owned()),
+                reason: refusal.to_string(),
+                retry: false,
+                seen: Vec::new(),
+            },
+        )?;
         let hold = target.lock(message.wait)?;
         let (held, done) = put(&target, &hold, &text, message.wait)?;
         // The next sender need not wait for this agent's record.
         drop(hold);
         let mut evidence = vec![held, done.evidence];
-        Ok(if accepted(&target, &text, done.offset, message.accept_wait) {
-            evidence.push("the agent's own record shows it".to_owned());
-            (Rung::Accepted, evidence)
-        } else {
-            (Rung::Submitted, evidence)
-        })
+        Ok(
+            if accepted(&target, &text, done.offset, message.accept_wait) {
+                evidence.push("the agent's own record shows it".to_owned());
+                (Rung::Accepted, evidence)
+            } else {
+                (Rung::Submitted, evidence)
+            },
+        )
     };
     let receipt = receipt(agent, begun, clean.dropped.clone(), attempt());
     let detail = match &receipt.reason {
         Some(reason) => format!("{} {}: {reason}", receipt.id, receipt.receipt.as_str()),
         None => format!("{} {}", receipt.id, receipt.receipt.as_str()),
     };
-    record::event(&install.paths, agent, record::What::Command { verb: "send".into(), detail });
+    record::event(
+        &install.paths,
+        agent,
+        record::What::Command {
+            verb: "send".into(),
+            detail,
+        },
+    );
     receipt
 }
 
 /// Waits for an empty box, fills it, submits.
-pub(super) fn put(target: &Target<'_>, hold: &Hold, text: &str, wait: Duration) -> Result<(String, Submitted), Stop> {
+pub(super) fn put(
+    target: &Target<'_>,
+    hold: &Hold,
+    text: &str,
+    wait: Duration,
+) -> Result<(String, Submitted), Stop> {
     let pane = target.ready(hold, wait)?;
     let held = target.fill(hold, &pane, text)?;
     let done = target.submit(hold, text, Instant::now())?;
@@ -149,7 +180,12 @@ fn accepted(target: &Target<'_>, text: &str, offset: u64, wait: Duration) -> boo
     }
 }
 
-fn receipt(agent: &str, begun: Instant, dropped: Vec<Dropped>, result: Result<(Rung, Vec<String>), Stop>) -> Receipt {
+fn receipt(
+    agent: &str,
+    begun: Instant,
+    dropped: Vec<Dropped>,
+    result: Result<(Rung, Vec<String>), Stop>,
+) -> Receipt {
     let mut receipt = Receipt {
         id: uuid::Uuid::new_v4().to_string(),
         agent: agent.to_owned(),
@@ -169,7 +205,11 @@ fn receipt(agent: &str, begun: Instant, dropped: Vec<Dropped>, result: Result<(R
             receipt.evidence = evidence;
         }
         Err(stop) => {
-            receipt.receipt = if stop.typed { Rung::Typed } else { Rung::Refused };
+            receipt.receipt = if stop.typed {
+                Rung::Typed
+            } else {
+                Rung::Refused
+            };
             receipt.retry = stop.retry && !stop.typed;
             receipt.reason = Some(stop.reason);
             receipt.hint = stop.hint;

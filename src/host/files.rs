@@ -43,7 +43,8 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
             .tempfile_in(dir)?;
         file.write_all(content)?;
         // The umask has had its say at creation; the mode asked for is the mode wanted.
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.as_file().sync_data()?;
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
@@ -77,7 +78,14 @@ pub fn write_record(path: &Path, content: &[u8]) -> Result<()> {
 pub fn read_optional(path: &Path) -> Result<Option<String>> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(e) => Err(Error::io(format!("cannot read `{}`", path.display()), e)),
     }
 }
@@ -91,7 +99,11 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
         return Ok(None);
     };
     serde_json::from_str(&text).map(Some).map_err(|e| {
-        Error::config(format!("`{}` is damaged or from another version of mosaic", path.display())).because(e)
+        Error::config(format!(
+            "`{}` is damaged or from another version of mosaic",
+            path.display()
+        ))
+        .because(e)
     })
 }
 
@@ -131,7 +143,10 @@ pub fn append_line(path: &Path, line: &str, limit: u64) -> Result<()> {
         if let Some(dir) = path.parent()
             && !dir.is_dir()
         {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
         }
         if std::fs::metadata(path).is_ok_and(|m| m.len() > limit) {
             let mut old = path.as_os_str().to_owned();
@@ -171,8 +186,14 @@ mod tests {
         write_atomic(&path, b"one", PRIVATE).unwrap();
         write_atomic(&path, b"two", PUBLIC).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
     }
 
     #[test]

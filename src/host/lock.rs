@@ -38,13 +38,21 @@ pub fn exclusive(path: &Path, what: &str, wait: Duration) -> Result<Lock> {
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < deadline => {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR)
+                if Instant::now() < deadline =>
+            {
                 std::thread::sleep(RETRY);
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(Error::busy(format!("{what} is held by another mosaic process"))
-                    .because(format!("waited {:.1} s for `{}`", wait.as_secs_f64(), path.display()))
-                    .hint("wait for it to end, then run the same command again"));
+                return Err(
+                    Error::busy(format!("{what} is held by another mosaic process"))
+                        .because(format!(
+                            "waited {:.1} s for `{}`",
+                            wait.as_secs_f64(),
+                            path.display()
+                        ))
+                        .hint("wait for it to end, then run the same command again"),
+                );
             }
             Err(e) => return Err(Error::io(format!("cannot lock `{}`", path.display()), e)),
         }

@@ -2,6 +2,8 @@
 //! there are pure functions, or code that calls these.
 
 pub mod files;
+pub mod interrupt;
+pub mod linger;
 pub mod lock;
 pub mod manager;
 pub mod process;

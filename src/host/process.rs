@@ -60,11 +60,19 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 ///
 /// # Errors
 /// It could not be started, or did not end in time. An exit status other than zero is no error here.
-pub fn run(mut command: Command, input: Option<&[u8]>, timeout: Duration) -> Result<Output, RunError> {
+pub fn run(
+    mut command: Command,
+    input: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<Output, RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + timeout;
     command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| RunError::Start {
@@ -74,10 +82,12 @@ pub fn run(mut command: Command, input: Option<&[u8]>, timeout: Duration) -> Res
     let result = converse(&mut child, input, deadline);
     match result {
         Ok(Some((stdout, stderr))) => {
-            if let Some(status) = wait_until(&mut child, deadline).map_err(|error| RunError::Pipe {
-                program: program.clone(),
-                error,
-            })? {
+            if let Some(status) =
+                wait_until(&mut child, deadline).map_err(|error| RunError::Pipe {
+                    program: program.clone(),
+                    error,
+                })?
+            {
                 return Ok(Output {
                     status,
                     stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -142,7 +152,11 @@ fn converse(
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
-        let mut ready = fds.iter().map(|f| !f.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        let mut ready = fds
+            .iter()
+            .map(|f| !f.revents().is_empty())
+            .collect::<Vec<_>>()
+            .into_iter();
         let out_ready = stdout.is_some() && ready.next() == Some(true);
         let err_ready = stderr.is_some() && ready.next() == Some(true);
         let in_ready = stdin.is_some() && ready.next() == Some(true);
@@ -196,6 +210,36 @@ fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<Option<Ex
     Ok(None)
 }
 
+/// Sends a signal to the process of this number that began at `start` (clock ticks, proc(5)), and to
+/// no other one that may have got the number since. False when it is gone.
+///
+/// # Errors
+/// The process is another user's.
+pub fn signal(pid: i32, start: u64, signal: rustix::process::Signal) -> std::io::Result<bool> {
+    use rustix::io::Errno;
+    let Some(number) = rustix::process::Pid::from_raw(pid) else {
+        return Ok(false);
+    };
+    // The descriptor is opened before the look: what it refers to cannot change afterwards.
+    let sent = match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
+        Ok(fd) if super::procfs::is_same(pid, start) => {
+            rustix::process::pidfd_send_signal(&fd, signal)
+        }
+        // Linux before 5.3, or a sandbox that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM | Errno::MFILE | Errno::NFILE)
+            if super::procfs::is_same(pid, start) =>
+        {
+            rustix::process::kill_process(number, signal)
+        }
+        _ => return Ok(false),
+    };
+    match sent {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// A poll timeout.
 pub fn timespec(d: Duration) -> rustix::time::Timespec {
     rustix::time::Timespec {
@@ -224,7 +268,12 @@ mod tests {
     #[test]
     fn large_text_goes_both_ways_without_deadlock() {
         let text = vec![b'x'; 3_000_000];
-        let out = run(sh("cat; echo done >&2"), Some(&text), Duration::from_secs(20)).unwrap();
+        let out = run(
+            sh("cat; echo done >&2"),
+            Some(&text),
+            Duration::from_secs(20),
+        )
+        .unwrap();
         assert_eq!(out.stdout.len(), text.len());
         assert_eq!(out.stderr, "done");
         assert!(out.status.success());
@@ -246,8 +295,25 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_reaches_only_the_process_that_is_meant() {
+        let mut child = sh("exec sleep 60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let start = crate::host::procfs::stat(pid).unwrap().start;
+        assert!(!signal(pid, start + 1, rustix::process::Signal::KILL).unwrap());
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(signal(pid, start, rustix::process::Signal::KILL).unwrap());
+        child.wait().unwrap();
+        assert!(!signal(pid, start, rustix::process::Signal::KILL).unwrap());
+    }
+
+    #[test]
     fn a_missing_program_says_so() {
-        let e = run(command("/nonexistent/program"), None, Duration::from_secs(1)).unwrap_err();
+        let e = run(
+            command("/nonexistent/program"),
+            None,
+            Duration::from_secs(1),
+        )
+        .unwrap_err();
         assert!(e.to_string().contains("/nonexistent/program"), "{e}");
     }
 }

@@ -19,6 +19,8 @@ pub struct Stat {
     pub foreground: i32,
     /// Start time in clock ticks since boot: with the pid, it names a process for good.
     pub start: u64,
+    /// Resident memory in pages, shared ones included.
+    pub resident: u64,
 }
 
 /// Parses a stat line. The name stands in parentheses and may itself hold any character.
@@ -36,6 +38,7 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
         tty: u32::try_from(rest.get(4)?.parse::<i64>().ok()? & 0xffff_ffff).ok()?,
         foreground: rest.get(5)?.parse().ok()?,
         start: rest.get(19)?.parse().ok()?,
+        resident: rest.get(21).and_then(|r| r.parse().ok()).unwrap_or(0),
     })
 }
 
@@ -47,34 +50,100 @@ pub fn stat(pid: i32) -> Option<Stat> {
 /// The device number that /proc uses for a terminal's path, e.g. `/dev/pts/3`.
 pub fn tty_number(path: &str) -> Option<u32> {
     let meta = rustix::fs::stat(path).ok()?;
-    let (major, minor) = (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev));
+    let (major, minor) = (
+        rustix::fs::major(meta.st_rdev),
+        rustix::fs::minor(meta.st_rdev),
+    );
     // proc(5): minor in bits 31–20 and 7–0, major in 15–8.
     Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
-/// All processes below one, children first listed before their own children. Empty where /proc
-/// cannot be read.
-pub fn descendants(root: i32) -> Vec<i32> {
-    let mut parents = Vec::new();
-    if let Ok(dir) = std::fs::read_dir("/proc") {
-        for entry in dir.flatten() {
-            if let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok())
-                && let Some(stat) = stat(pid)
-                && stat.state != 'Z'
-            {
-                parents.push((pid, stat.ppid));
-            }
-        }
-    }
+/// Every process that can be seen, with its facts. Empty where /proc cannot be read.
+pub fn all() -> Vec<(i32, Stat)> {
+    let Ok(dir) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    dir.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect()
+}
+
+/// Of a list of processes those below one, parents listed before their children. Zombies are left
+/// out, but not what is below them: a process whose first thread has ended looks like one.
+pub fn below(all: &[(i32, Stat)], root: i32) -> Vec<(i32, &Stat)> {
     let mut found = vec![root];
+    let mut below = Vec::new();
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        for (pid, stat) in all.iter().filter(|(_, s)| s.ppid == parent) {
+            found.push(*pid);
+            if stat.state != 'Z' {
+                below.push((*pid, stat));
+            }
+        }
         next += 1;
     }
-    found.remove(0);
-    found
+    below
+}
+
+/// All processes below one, parents listed before their children. Empty where /proc cannot be read.
+pub fn descendants(root: i32) -> Vec<i32> {
+    below(&all(), root)
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// Whether a process lives and is the one that began at `start`.
+pub fn is_same(pid: i32, start: u64) -> bool {
+    stat(pid).is_some_and(|s| s.start == start && s.state != 'Z')
+}
+
+/// Processes of this user.
+pub fn own_processes() -> Vec<i32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = rustix::process::getuid().as_raw();
+    let Ok(dir) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    dir.flatten()
+        .filter(|e| e.metadata().is_ok_and(|m| m.uid() == uid))
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The words of a process's command line.
+pub fn cmdline(pid: i32) -> Option<Vec<String>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(
+        bytes
+            .split(|b| *b == 0)
+            .map(|w| String::from_utf8_lossy(w).into_owned())
+            .collect(),
+    )
+}
+
+/// The memory limit in force for a process, in bytes; `None` where no limit is enforced on its own
+/// control group.
+pub fn memory_limit(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = |key: &str| {
+        text.lines().find_map(|line| {
+            let mut f = line.splitn(3, ':');
+            let (_, controllers, path) = (f.next()?, f.next()?, f.next()?);
+            controllers
+                .split(',')
+                .any(|c| c == key)
+                .then(|| path.to_owned())
+        })
+    };
+    let file = match path("memory") {
+        Some(p) => format!("/sys/fs/cgroup/memory{p}/memory.limit_in_bytes"),
+        None => format!("/sys/fs/cgroup{}/memory.max", path("")?),
+    };
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 /// The control group of a process in systemd's own hierarchy; `None` without one.
@@ -113,9 +182,39 @@ mod tests {
             "42 (a) b (c) S 1 42 40 34817 42 4194304 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0",
         )
         .unwrap();
-        assert_eq!((stat.comm.as_str(), stat.ppid, stat.session, stat.tty, stat.start), ("a) b (c", 1, 40, 34817, 987_654));
+        assert_eq!(
+            (
+                stat.comm.as_str(),
+                stat.ppid,
+                stat.session,
+                stat.tty,
+                stat.start
+            ),
+            ("a) b (c", 1, 40, 34817, 987_654)
+        );
         assert_eq!((stat.group, stat.foreground), (42, 42));
         assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn what_is_below_a_zombie_is_found_and_the_zombie_is_not() {
+        let process = |pid: i32, ppid: i32, state: char| {
+            (
+                pid,
+                parse_stat(&format!(
+                    "{pid} (x) {state} {ppid} 1 1 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0"
+                ))
+                .unwrap(),
+            )
+        };
+        let all = [
+            process(5, 4, 'S'),
+            process(4, 2, 'Z'),
+            process(2, 1, 'S'),
+            process(3, 9, 'S'),
+        ];
+        let pids: Vec<i32> = below(&all, 1).iter().map(|(pid, _)| *pid).collect();
+        assert_eq!(pids, [2, 5]);
     }
 
     #[test]
@@ -129,6 +228,9 @@ mod tests {
     fn systemds_own_hierarchy_wins() {
         let hybrid = "12:pids:/x\n1:name=systemd:/user.slice/a.service\n0::/other\n";
         assert_eq!(cgroup_of(hybrid).as_deref(), Some("/user.slice/a.service"));
-        assert_eq!(cgroup_of("0::/user.slice/b.service\n").as_deref(), Some("/user.slice/b.service"));
+        assert_eq!(
+            cgroup_of("0::/user.slice/b.service\n").as_deref(),
+            Some("/user.slice/b.service")
+        );
     }
 }

@@ -19,6 +19,9 @@ const SEP: char = '\u{241f}';
 /// Longest time for one call. Calls take milliseconds; a stopped server must not hang mosaic.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Hooks that tell of a closed session and of a closed pane.
+pub const CLOSING_HOOKS: [&str; 2] = ["session-closed", "pane-exited"];
+
 /// A tmux server's address.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -56,14 +59,13 @@ pub enum TmuxError {
 impl From<TmuxError> for Error {
     fn from(e: TmuxError) -> Self {
         match &e {
-            TmuxError::NoServer(socket) => Error::unavailable(format!(
-                "no tmux server answers on `{}`",
-                socket.display()
-            ))
-            .hint("run `mosaic fleet start`"),
-            TmuxError::Run(RunError::Timeout { .. }) => {
-                Error::busy("tmux does not answer").because(&e).hint("is the tmux server stopped or overloaded? see `mosaic fleet doctor`")
+            TmuxError::NoServer(socket) => {
+                Error::unavailable(format!("no tmux server answers on `{}`", socket.display()))
+                    .hint("run `mosaic fleet start`")
             }
+            TmuxError::Run(RunError::Timeout { .. }) => Error::busy("tmux does not answer")
+                .because(&e)
+                .hint("is the tmux server stopped or overloaded? see `mosaic fleet doctor`"),
             TmuxError::Run(RunError::Start { .. }) => Error::unavailable("cannot run tmux")
                 .because(&e)
                 .hint("install tmux 3.2 or newer, for example `apt install tmux`"),
@@ -185,7 +187,11 @@ impl Tmux {
         }
         Err(TmuxError::Refused {
             verb: args.first().copied().unwrap_or_default().to_owned(),
-            message: if out.stderr.is_empty() { format!("{}", out.status) } else { out.stderr },
+            message: if out.stderr.is_empty() {
+                format!("{}", out.status)
+            } else {
+                out.stderr
+            },
         })
     }
 
@@ -198,7 +204,9 @@ impl Tmux {
             Ok(out) => Ok(out.stdout.lines().filter_map(parse_pane).collect()),
             // A server that has just started and holds no session says so in this way.
             Err(TmuxError::NoTarget(_)) => Ok(Vec::new()),
-            Err(TmuxError::Refused { message, .. }) if message.contains("no current") => Ok(Vec::new()),
+            Err(TmuxError::Refused { message, .. }) if message.contains("no current") => {
+                Ok(Vec::new())
+            }
             Err(e) => Err(e),
         }
     }
@@ -220,11 +228,30 @@ impl Tmux {
     pub fn new_session(&self, new: &NewSession<'_>) -> Result<(String, String), TmuxError> {
         let dir = new.directory.to_string_lossy();
         let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}");
-        let mut args = vec!["new-session", "-d", "-s", new.name, "-c", &dir, "-P", "-F", &format, "--"];
+        let mut args = vec![
+            "new-session",
+            "-d",
+            "-s",
+            new.name,
+            "-c",
+            &dir,
+            "-P",
+            "-F",
+            &format,
+            "--",
+        ];
         args.extend(new.command.iter().map(String::as_str));
         let target = format!("={}:", new.name);
         if !new.agent.is_empty() {
-            args.extend([";", "set-option", "-p", "-t", &target, "@mosaic_agent", new.agent]);
+            args.extend([
+                ";",
+                "set-option",
+                "-p",
+                "-t",
+                &target,
+                "@mosaic_agent",
+                new.agent,
+            ]);
         }
         let out = self.call(&args, None)?;
         let line = out.stdout.trim_end();
@@ -258,12 +285,27 @@ impl Tmux {
         }
     }
 
-    /// Ends the server with everything in it. No error when it is not there.
+    /// Ends the server with everything in it, without the hooks that would run for each session. No
+    /// error when it is not there.
     ///
     /// # Errors
     /// The server hangs.
     pub fn kill_server(&self) -> Result<(), TmuxError> {
-        match self.call(&["kill-server"], None) {
+        let [session, pane] = CLOSING_HOOKS;
+        match self.call(
+            &[
+                "set-hook",
+                "-gu",
+                session,
+                ";",
+                "set-hook",
+                "-gu",
+                pane,
+                ";",
+                "kill-server",
+            ],
+            None,
+        ) {
             Ok(_) | Err(TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -274,7 +316,9 @@ impl Tmux {
     /// # Errors
     /// No such pane.
     pub fn screen(&self, pane: &str) -> Result<String, TmuxError> {
-        Ok(self.call(&["capture-pane", "-p", "-e", "-t", pane], None)?.stdout)
+        Ok(self
+            .call(&["capture-pane", "-p", "-e", "-t", pane], None)?
+            .stdout)
     }
 
     /// The visible rows of several panes in one call, in order.
@@ -288,12 +332,27 @@ impl Tmux {
         let mark = format!("{SEP}{SEP}mosaic{SEP}");
         let mut args = Vec::new();
         for pane in panes {
-            args.extend(["capture-pane", "-p", "-e", "-t", pane, ";", "display-message", "-p", &mark, ";"]);
+            args.extend([
+                "capture-pane",
+                "-p",
+                "-e",
+                "-t",
+                pane,
+                ";",
+                "display-message",
+                "-p",
+                &mark,
+                ";",
+            ]);
         }
         args.pop();
         let out = self.call(&args, None)?.stdout;
         let end = format!("{mark}\n");
-        Ok(out.split(end.as_str()).take(panes.len()).map(str::to_owned).collect())
+        Ok(out
+            .split(end.as_str())
+            .take(panes.len())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// The last `lines` rows of a pane, scrollback included, plain or with style sequences.
@@ -320,9 +379,14 @@ impl Tmux {
         self.call(&["load-buffer", "-b", &buffer, "-"], Some(text))?;
         let paste = format!("paste-buffer -d -p -r -b {buffer} -t {pane}");
         let dead = format!("delete-buffer -b {buffer} ; display-message -p MOSAIC-DEAD");
-        let done = self.call(&["if-shell", "-F", "-t", pane, "#{pane_dead}", &dead, &paste], None);
+        let done = self.call(
+            &["if-shell", "-F", "-t", pane, "#{pane_dead}", &dead, &paste],
+            None,
+        );
         match done {
-            Ok(out) if out.stdout.contains("MOSAIC-DEAD") => Err(TmuxError::DeadPane(pane.to_owned())),
+            Ok(out) if out.stdout.contains("MOSAIC-DEAD") => {
+                Err(TmuxError::DeadPane(pane.to_owned()))
+            }
             Ok(_) => Ok(()),
             Err(e) => {
                 let _ = self.call(&["delete-buffer", "-b", &buffer], None);
@@ -338,7 +402,15 @@ impl Tmux {
     pub fn key(&self, pane: &str, key: &str) -> Result<(), TmuxError> {
         let press = format!("send-keys -t {pane} {key}");
         let out = self.call(
-            &["if-shell", "-F", "-t", pane, "#{pane_dead}", "display-message -p MOSAIC-DEAD", &press],
+            &[
+                "if-shell",
+                "-F",
+                "-t",
+                pane,
+                "#{pane_dead}",
+                "display-message -p MOSAIC-DEAD",
+                &press,
+            ],
             None,
         )?;
         if out.stdout.contains("MOSAIC-DEAD") {
@@ -382,7 +454,12 @@ impl Tmux {
     /// The foreground server, for a service manager that wants the server as its main process.
     pub fn server_command(&self, conf: &Path) -> Command {
         let mut c = process::command(&self.program);
-        c.arg("-D").arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
+        c.arg("-D")
+            .arg("-u")
+            .arg("-S")
+            .arg(&self.socket)
+            .arg("-f")
+            .arg(conf);
         c.env_remove("TMUX").env_remove("TMUX_PANE");
         c
     }
@@ -392,12 +469,28 @@ impl Tmux {
     ///
     /// # Errors
     /// tmux refused, or the session exists.
-    pub fn start_server(&self, conf: &Path, session: &str, command: &[String]) -> Result<(), TmuxError> {
+    pub fn start_server(
+        &self,
+        conf: &Path,
+        session: &str,
+        command: &[String],
+    ) -> Result<(), TmuxError> {
         let mut c = process::command(&self.program);
         c.arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
         c.args(["new-session", "-d", "-s", session, "-c", "/", "--"]);
         c.args(command);
-        c.env_remove("TMUX").env_remove("TMUX_PANE");
+        // Every session inherits the server's environment. A server started from within an agent
+        // must not pass that agent's marks on, nor its service manager's socket.
+        for name in [
+            "TMUX",
+            "TMUX_PANE",
+            "NOTIFY_SOCKET",
+            "MOSAIC_AGENT",
+            "MOSAIC_STATE",
+            "MOSAIC_REPORTS",
+        ] {
+            c.env_remove(name);
+        }
         let out = process::run(c, None, TIMEOUT)?;
         if out.status.success() {
             Ok(())
@@ -421,9 +514,17 @@ pub fn check_version(program: &Path) -> crate::error::Result<String> {
     let text = out.stdout.trim().to_owned();
     match parse_version(&text) {
         Some(v) if v >= OLDEST => Ok(text),
-        Some(_) => Err(Error::unavailable(format!("`{}` is {text}; mosaic needs tmux {}.{} or newer", program.display(), OLDEST.0, OLDEST.1))
-            .hint("install a newer tmux, or put one first on PATH")),
-        None => Err(Error::unavailable(format!("cannot tell the version of `{}` from `{text}`", program.display()))),
+        Some(_) => Err(Error::unavailable(format!(
+            "`{}` is {text}; mosaic needs tmux {}.{} or newer",
+            program.display(),
+            OLDEST.0,
+            OLDEST.1
+        ))
+        .hint("install a newer tmux, or put one first on PATH")),
+        None => Err(Error::unavailable(format!(
+            "cannot tell the version of `{}` from `{text}`",
+            program.display()
+        ))),
     }
 }
 
@@ -435,8 +536,17 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     }
     let v = v.trim_start_matches(|c: char| !c.is_ascii_digit());
     let mut parts = v.split('.');
-    let number = |s: &str| s.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    Some((number(parts.next()?)?, parts.next().and_then(number).unwrap_or(0)))
+    let number = |s: &str| {
+        s.chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .ok()
+    };
+    Some((
+        number(parts.next()?)?,
+        parts.next().and_then(number).unwrap_or(0),
+    ))
 }
 
 /// The tmux.conf of a fleet's server. It is read instead of the user's: `base-index`,
@@ -484,7 +594,21 @@ mod tests {
 
     #[test]
     fn a_title_may_hold_anything() {
-        let line = ["%3", "42", "/dev/pts/3", "0", "0", "1", "200", "50", "48", "coder0", "coder0", "a␟b\u{7f}"].join("\u{241f}");
+        let line = [
+            "%3",
+            "42",
+            "/dev/pts/3",
+            "0",
+            "0",
+            "1",
+            "200",
+            "50",
+            "48",
+            "coder0",
+            "coder0",
+            "a␟b\u{7f}",
+        ]
+        .join("\u{241f}");
         let pane = parse_pane(&line);
         assert_eq!(pane.as_ref().map(|p| p.title.as_str()), Some("a␟b\u{7f}"));
         assert_eq!(pane.map(|p| (p.pid, p.viewers)), Some((42, 1)));

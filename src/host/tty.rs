@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::termios::{
-    ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, tcgetattr,
-    tcsetattr,
+    ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex,
+    tcgetattr, tcsetattr,
 };
 
 /// Leaves the alternate screen, then resets the terminal in full (RIS): modes of a predecessor such
@@ -16,7 +16,8 @@ const RESET: &[u8] = b"\x1b[?1049l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x
 
 /// Leaves the alternate screen and undoes what a program that died may have left, without
 /// clearing the screen: its last words stay readable.
-pub const LEAVE: &[u8] = b"\x1b[?1049l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?25h\x1b[0m";
+pub const LEAVE: &[u8] =
+    b"\x1b[?1049l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?25h\x1b[0m";
 
 /// Gives up the controlling terminal, which stays open.
 ///
@@ -94,7 +95,11 @@ pub fn write_all(mut tty: &File, bytes: &[u8]) -> std::io::Result<()> {
 /// What `stty sane` does, as far as full-screen programs change it.
 fn make_sane(tty: &File) -> std::io::Result<()> {
     let mut t = tcgetattr(tty)?;
-    t.input_modes = InputModes::BRKINT | InputModes::ICRNL | InputModes::IMAXBEL | InputModes::IXON | InputModes::IUTF8;
+    t.input_modes = InputModes::BRKINT
+        | InputModes::ICRNL
+        | InputModes::IMAXBEL
+        | InputModes::IXON
+        | InputModes::IUTF8;
     t.output_modes = OutputModes::OPOST | OutputModes::ONLCR;
     t.control_modes |= ControlModes::CREAD | ControlModes::CS8;
     t.local_modes = LocalModes::ISIG

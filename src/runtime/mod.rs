@@ -267,7 +267,9 @@ impl RuntimeSpec {
             description: self.description.or_else(|| base.description.clone()),
             command: self.command.or_else(|| base.command.clone()),
             args: self.args.or_else(|| base.args.clone()),
-            permission_args: self.permission_args.or_else(|| base.permission_args.clone()),
+            permission_args: self
+                .permission_args
+                .or_else(|| base.permission_args.clone()),
             model_args: self.model_args.or_else(|| base.model_args.clone()),
             env,
             conversation: self.conversation.or_else(|| base.conversation.clone()),

@@ -95,30 +95,33 @@ pub struct Evidence {
     pub since: Option<Timestamp>,
 }
 
-impl Source {
-    /// As printed.
-    pub const fn as_str(self) -> &'static str {
-        match self {
+impl Evidence {
+    /// What the service manager says.
+    pub fn unit(what: impl Into<String>) -> Self {
+        Self {
+            source: Source::Unit,
+            what: what.into(),
+            since: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Evidence {
+    /// `title: ✳ demo`; a dash where nothing tells.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let source = match self.source {
             Source::Report => "report",
             Source::Transcript => "transcript",
             Source::Title => "title",
             Source::Screen => "screen",
             Source::Unit => "unit",
-            Source::None => "none",
+            Source::None => "-",
+        };
+        if self.what.is_empty() {
+            f.write_str(source)
+        } else {
+            write!(f, "{source}: {}", self.what)
         }
-    }
-}
-
-impl Evidence {
-    /// What the service manager or the process table says.
-    pub fn unit(what: impl Into<String>) -> Self {
-        Self { source: Source::Unit, what: what.into(), since: None }
-    }
-}
-
-impl std::fmt::Display for Evidence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.source.as_str(), self.what)
     }
 }
 
@@ -167,10 +170,19 @@ pub struct Verdict {
     pub look: bool,
 }
 
-fn verdict(state: State, source: Source, what: impl Into<String>, since: Option<Timestamp>) -> Verdict {
+fn verdict(
+    state: State,
+    source: Source,
+    what: impl Into<String>,
+    since: Option<Timestamp>,
+) -> Verdict {
     Verdict {
         state,
-        evidence: Evidence { source, what: what.into(), since },
+        evidence: Evidence {
+            source,
+            what: what.into(),
+            since,
+        },
         look: false,
     }
 }
@@ -196,37 +208,62 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
     let settled = signs.now.duration_since(report.time) > SETTLE;
     match &report.what {
         What::Working | What::Prompt { .. } => {
-            let what = if report.what == What::Working { "turn under way" } else { "a message was submitted" };
+            let what = if report.what == What::Working {
+                "turn under way"
+            } else {
+                "a message was submitted"
+            };
             let base = reported(State::Working, what);
             match signs.screen {
                 Some(seen) => correct(base, signs, seen, title, settled),
                 // A broken-off turn is reported by nobody in some agent CLIs.
-                None => Verdict { look: settled && title == Some(false), ..base },
+                None => Verdict {
+                    look: settled && title == Some(false),
+                    ..base
+                },
             }
         }
         What::Waiting { question } => {
-            let base = reported(State::Waiting, if question.is_empty() { "asks for approval" } else { question });
+            let base = reported(
+                State::Waiting,
+                if question.is_empty() {
+                    "asks for approval"
+                } else {
+                    question
+                },
+            );
             match signs.screen {
                 Some(seen) => correct(base, signs, seen, title, settled),
                 None if title == Some(true) => title_working(signs),
                 // A denied dialog is reported by nobody either.
-                None => Verdict { look: settled, ..base },
+                None => Verdict {
+                    look: settled,
+                    ..base
+                },
             }
         }
         What::Idle => idle(signs, title, reported(State::Idle, "turn ended")),
-        What::Session { reason, .. } if matches!(reason.as_str(), "clear" | "new") => {
-            idle(signs, title, reported(State::Idle, "a new conversation began"))
-        }
+        What::Session { reason, .. } if matches!(reason.as_str(), "clear" | "new") => idle(
+            signs,
+            title,
+            reported(State::Idle, "a new conversation began"),
+        ),
         // It says so early in its start, perhaps before it stands at its prompt.
-        What::Session { .. } if signs.screen.is_some_and(|s| s.input.is_some()) => {
-            idle(signs, title, reported(State::Idle, "its conversation is open"))
+        What::Session { .. } if signs.screen.is_some_and(|s| s.input.is_some()) => idle(
+            signs,
+            title,
+            reported(State::Idle, "its conversation is open"),
+        ),
+        What::Session { .. } if title == Some(false) && signs.screen.is_none() && settled => {
+            Verdict {
+                look: true,
+                ..reported(State::Idle, "its conversation is open")
+            }
         }
-        What::Session { .. } if title == Some(false) && signs.screen.is_none() && settled => Verdict {
-            look: true,
-            ..reported(State::Idle, "its conversation is open")
-        },
         What::Session { .. } => by_looks(signs, title),
-        What::Ended { reason } => reported(State::Unknown, &format!("it said that it ends: {reason}")),
+        What::Ended { reason } => {
+            reported(State::Unknown, &format!("it said that it ends: {reason}"))
+        }
     }
 }
 
@@ -237,11 +274,16 @@ fn idle(signs: &Signs<'_>, title: Option<bool>, reported: Verdict) -> Verdict {
     }
     match signs.screen {
         Some(seen) if seen.dialog.is_some() => waiting_on_screen(seen),
-        Some(seen) if seen.working => verdict(State::Working, Source::Screen, working_row(seen), None),
+        Some(seen) if seen.working => {
+            verdict(State::Working, Source::Screen, working_row(seen), None)
+        }
         Some(seen) if seen.input.is_none() => verdict(
             State::Unknown,
             Source::Screen,
-            format!("at rest by its own report, but no input box on the screen: {}", last_row(seen)),
+            format!(
+                "at rest by its own report, but no input box on the screen: {}",
+                last_row(seen)
+            ),
             None,
         ),
         _ => reported,
@@ -249,9 +291,19 @@ fn idle(signs: &Signs<'_>, title: Option<bool>, reported: Verdict) -> Verdict {
 }
 
 /// Holds a report of work or of a question against the screen.
-fn correct(base: Verdict, signs: &Signs<'_>, seen: &Seen, title: Option<bool>, settled: bool) -> Verdict {
+fn correct(
+    base: Verdict,
+    signs: &Signs<'_>,
+    seen: &Seen,
+    title: Option<bool>,
+    settled: bool,
+) -> Verdict {
     if seen.dialog.is_some() {
-        return if base.state == State::Waiting { base } else { waiting_on_screen(seen) };
+        return if base.state == State::Waiting {
+            base
+        } else {
+            waiting_on_screen(seen)
+        };
     }
     let Some(_) = &seen.input else {
         return base;
@@ -268,14 +320,30 @@ fn correct(base: Verdict, signs: &Signs<'_>, seen: &Seen, title: Option<bool>, s
     if !settled {
         return base;
     }
-    let was = if base.state == State::Waiting { "a question" } else { "work" };
-    let what = format!("{was} was reported, but the input box is back and no work shows: broken off");
-    verdict(State::Idle, if title == Some(false) { Source::Title } else { Source::Screen }, what, None)
+    let was = if base.state == State::Waiting {
+        "a question"
+    } else {
+        "work"
+    };
+    let what =
+        format!("{was} was reported, but the input box is back and no work shows: broken off");
+    verdict(
+        State::Idle,
+        if title == Some(false) {
+            Source::Title
+        } else {
+            Source::Screen
+        },
+        what,
+        None,
+    )
 }
 
 /// Nothing was reported since the start.
 fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
-    let young = signs.started.is_some_and(|t| signs.now.duration_since(t) < STARTING);
+    let young = signs
+        .started
+        .is_some_and(|t| signs.now.duration_since(t) < STARTING);
     if title == Some(true) {
         return title_working(signs);
     }
@@ -285,27 +353,62 @@ fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
                 waiting_on_screen(seen)
             } else if seen.working {
                 verdict(State::Working, Source::Screen, working_row(seen), None)
-            } else if seen.input.is_some() && (!rules.data.working.is_empty() || title == Some(false)) {
-                verdict(State::Idle, Source::Screen, "the input box is there and no work shows", None)
+            } else if seen.input.is_some()
+                && (!rules.data.working.is_empty() || title == Some(false))
+            {
+                verdict(
+                    State::Idle,
+                    Source::Screen,
+                    "the input box is there and no work shows",
+                    None,
+                )
             } else if young && seen.input.is_none() {
-                verdict(State::Starting, Source::Screen, "no input box yet", signs.started)
+                verdict(
+                    State::Starting,
+                    Source::Screen,
+                    "no input box yet",
+                    signs.started,
+                )
             } else {
-                verdict(State::Unknown, Source::Screen, format!("no rule fits the screen: {}", last_row(seen)), None)
+                verdict(
+                    State::Unknown,
+                    Source::Screen,
+                    format!("no rule fits the screen: {}", last_row(seen)),
+                    None,
+                )
             }
         }
-        (None, Some(_)) if young && title.is_none() => {
-            verdict(State::Starting, Source::Unit, "started, nothing reported yet", signs.started)
-        }
+        (None, Some(_)) if young && title.is_none() => verdict(
+            State::Starting,
+            Source::Unit,
+            "started, nothing reported yet",
+            signs.started,
+        ),
         (None, Some(_)) => Verdict {
             look: true,
-            ..verdict(State::Unknown, Source::None, "nothing reported, and the screen was not looked at", None)
+            ..verdict(
+                State::Unknown,
+                Source::None,
+                "nothing reported, and the screen was not looked at",
+                None,
+            )
         },
-        (_, None) => verdict(State::Unknown, Source::None, "its runtime has no way to tell", signs.started),
+        (_, None) => verdict(
+            State::Unknown,
+            Source::None,
+            "its runtime has no way to tell",
+            signs.started,
+        ),
     }
 }
 
 fn title_working(signs: &Signs<'_>) -> Verdict {
-    verdict(State::Working, Source::Title, format!("title `{}`", signs.title), None)
+    verdict(
+        State::Working,
+        Source::Title,
+        format!("title `{}`", signs.title),
+        None,
+    )
 }
 
 fn waiting_on_screen(seen: &Seen) -> Verdict {
@@ -316,16 +419,31 @@ fn waiting_on_screen(seen: &Seen) -> Verdict {
 pub fn question(seen: &Seen) -> String {
     let rows = seen.dialog.as_deref().unwrap_or_default();
     let asked = rows.iter().rev().find(|r| r.trim_end().ends_with('?'));
-    let marked = seen.matched.iter().find(|m| m.rule == "dialog").map(|m| &m.text);
-    asked.or(marked).or(rows.last()).map(|r| r.trim().to_owned()).unwrap_or_default()
+    let marked = seen
+        .matched
+        .iter()
+        .find(|m| m.rule == "dialog")
+        .map(|m| &m.text);
+    asked
+        .or(marked)
+        .or(rows.last())
+        .map(|r| r.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn working_row(seen: &Seen) -> String {
-    seen.matched.iter().find(|m| m.rule == "working").map(|m| m.text.trim().to_owned()).unwrap_or_default()
+    seen.matched
+        .iter()
+        .find(|m| m.rule == "working")
+        .map(|m| m.text.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn last_row(seen: &Seen) -> String {
-    seen.foot.last().map_or_else(|| "a blank screen".to_owned(), |r| format!("`{}`", r.trim()))
+    seen.foot.last().map_or_else(
+        || "a blank screen".to_owned(),
+        |r| format!("`{}`", r.trim()),
+    )
 }
 
 #[cfg(test)]

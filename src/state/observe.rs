@@ -36,12 +36,23 @@ pub struct Observation {
 }
 
 /// Observes an agent whose process is looked up in its run record. `panes` is the list of all panes.
-pub fn observe(install: &Install, launch: &Launch, panes: &[Pane], with_screen: bool) -> Observation {
+pub fn observe(
+    install: &Install,
+    launch: &Launch,
+    panes: &[Pane],
+    with_screen: bool,
+) -> Observation {
     observe_with(install, launch, None, panes, with_screen)
 }
 
 /// Like [`observe`], with what a service manager says of the agent's life in place of the run record.
-pub fn observe_with(install: &Install, launch: &Launch, life: Option<Life>, panes: &[Pane], with_screen: bool) -> Observation {
+pub fn observe_with(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+) -> Observation {
     let agent = launch.agent.name.as_str();
     let run = Run::load(&install.paths, agent).ok().flatten();
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
@@ -49,8 +60,14 @@ pub fn observe_with(install: &Install, launch: &Launch, life: Option<Life>, pane
         pane::Found::Ours(pane) => Some(pane.clone()),
         pane::Found::Foreign | pane::Found::Missing => None,
     };
-    let rules = launch.agent.spec.screen.as_ref().and_then(|r| Rules::compile(r).ok());
-    let reports = last_reports(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
+    let rules = launch
+        .agent
+        .spec
+        .screen
+        .as_ref()
+        .and_then(|r| Rules::compile(r).ok());
+    let reports =
+        last_reports(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
     let look = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
         let text = install.tmux().screen(&pane.id).ok()?;
@@ -71,7 +88,11 @@ pub fn observe_with(install: &Install, launch: &Launch, life: Option<Life>, pane
             screen,
         })
     };
-    let mut screen = if with_screen && life == Life::Up { look() } else { None };
+    let mut screen = if with_screen && life == Life::Up {
+        look()
+    } else {
+        None
+    };
     let mut verdict = decided(screen.as_ref());
     if verdict.look && screen.is_none() {
         screen = look();
@@ -80,7 +101,9 @@ pub fn observe_with(install: &Install, launch: &Launch, life: Option<Life>, pane
     Observation {
         state: verdict.state,
         evidence: verdict.evidence,
-        on_pane: run.as_ref().is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes)),
+        on_pane: run
+            .as_ref()
+            .is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes)),
         pane,
         run,
         screen,
@@ -142,14 +165,16 @@ impl ReportFile {
 pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
     let agent = launch.agent.name.as_str();
     let rule = launch.agent.spec.transcript.as_ref()?;
-    let record = files::read_json::<ConversationRecord>(&install.paths.conversation(agent)).ok()??;
+    let record =
+        files::read_json::<ConversationRecord>(&install.paths.conversation(agent)).ok()??;
     let mut env: std::collections::BTreeMap<_, _> = launch
         .agent
         .env
         .iter()
         .map(|(k, v)| (std::ffi::OsString::from(k), std::ffi::OsString::from(v)))
         .collect();
-    env.entry("HOME".into()).or_insert_with(|| install.paths.home.clone().into());
+    env.entry("HOME".into())
+        .or_insert_with(|| install.paths.home.clone().into());
     let path = conversation::expand(&rule.file, &record, &install.paths.agent_dir(agent), &env);
     if path.contains('*') {
         conversation::find(&path)
@@ -162,7 +187,11 @@ pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The file exists and cannot be read.
-pub fn last_reports(install: &Install, launch: &Launch, started: Option<Timestamp>) -> Result<Vec<Report>> {
+pub fn last_reports(
+    install: &Install,
+    launch: &Launch,
+    started: Option<Timestamp>,
+) -> Result<Vec<Report>> {
     // One report holds a whole message, so the last one may be long.
     const STEPS: [u64; 3] = [8 * 1024, 256 * 1024, 4 * 1024 * 1024];
     let Some(file) = ReportFile::of(install, launch) else {

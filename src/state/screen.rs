@@ -38,8 +38,12 @@ impl Rules {
     /// Kind `Config`, naming the pattern that is no regular expression.
     pub fn compile(data: &ScreenRules) -> Result<Self> {
         let one = |pattern: &String| {
-            Regex::new(pattern)
-                .map_err(|e| Error::config(format!("the screen rule `{pattern}` is not a regular expression")).because(e))
+            Regex::new(pattern).map_err(|e| {
+                Error::config(format!(
+                    "the screen rule `{pattern}` is not a regular expression"
+                ))
+                .because(e)
+            })
         };
         let all = |patterns: &Vec<String>| patterns.iter().map(one).collect::<Result<Vec<_>>>();
         Ok(Self {
@@ -161,7 +165,10 @@ impl Row {
         let cells = self.cells.get(from..).unwrap_or_default();
         let mut out = String::new();
         for (at, cell) in cells.iter().enumerate() {
-            let cursor_on_dim = cell.reverse && cells.get(at + 1).is_some_and(|next| next.dim && !next.reverse);
+            let cursor_on_dim = cell.reverse
+                && cells
+                    .get(at + 1)
+                    .is_some_and(|next| next.dim && !next.reverse);
             if !(cell.dim || cursor_on_dim) {
                 out.push(cell.c);
             }
@@ -255,17 +262,33 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         ..Seen::default()
     };
     if let Some(found) = find_box(&rows, &texts, usize::from(width), rules) {
-        let matched = |rule, row: usize| Match { rule, row: row + 1, text: texts[row].clone() };
+        let matched = |rule, row: usize| Match {
+            rule,
+            row: row + 1,
+            text: texts[row].clone(),
+        };
         seen.matched.push(matched("top", found.top));
         seen.matched.push(matched("prompt", found.top + 1));
         seen.matched.push(matched("bottom", found.bottom));
-        let first = found.top.saturating_sub(usize::from(rules.data.working_within));
-        let working = (first..found.top).rev().find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
+        let first = found
+            .top
+            .saturating_sub(usize::from(rules.data.working_within));
+        let working = (first..found.top)
+            .rev()
+            .find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
         seen.working = working.is_some();
-        seen.matched.extend(working.map(|row| matched("working", row)));
+        seen.matched
+            .extend(working.map(|row| matched("working", row)));
         seen.input = Some(contents(&rows[found.top + 1..found.bottom], &found, rules));
-    } else if let Some(row) = texts.iter().rposition(|t| rules.dialog.iter().any(|r| r.is_match(t))) {
-        seen.matched.push(Match { rule: "dialog", row: row + 1, text: texts[row].clone() });
+    } else if let Some(row) = texts
+        .iter()
+        .rposition(|t| rules.dialog.iter().any(|r| r.is_match(t)))
+    {
+        seen.matched.push(Match {
+            rule: "dialog",
+            row: row + 1,
+            text: texts[row].clone(),
+        });
         seen.dialog = Some(foot(&texts, SHOWN_ROWS));
     }
     seen
@@ -281,21 +304,43 @@ struct Found {
 fn find_box(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<Found> {
     let data = &rules.data.input;
     let full = |row: usize| texts[row].chars().count() == width;
-    let tall = |row: usize| full(row) && rules.tall.as_ref().is_some_and(|r| r.is_match(&texts[row]));
-    let bottom = (0..rows.len()).rev().find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
-    let top = (0..bottom).rev().find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
+    let tall =
+        |row: usize| full(row) && rules.tall.as_ref().is_some_and(|r| r.is_match(&texts[row]));
+    let bottom = (0..rows.len())
+        .rev()
+        .find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
+    let top = (0..bottom)
+        .rev()
+        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
     let below = rows.len() - 1 - bottom;
-    if bottom == top + 1 || below < usize::from(data.below_least) || below > usize::from(data.below_most) {
+    if bottom == top + 1
+        || below < usize::from(data.below_least)
+        || below > usize::from(data.below_most)
+    {
         return None;
     }
     let first = &rows[top + 1];
-    let shell = data.shell.as_ref().is_some_and(|mark| first.starts_with(mark));
-    let found = |part| Some(Found { top, bottom, part, shell });
+    let shell = data
+        .shell
+        .as_ref()
+        .is_some_and(|mark| first.starts_with(mark));
+    let found = |part| {
+        Some(Found {
+            top,
+            bottom,
+            part,
+            shell,
+        })
+    };
     if tall(top) {
         found(Part::Tail)
     } else if shell || first.starts_with(&data.glyph) {
         found(Part::Whole)
-    } else if data.tail_only && rows[top + 1..bottom].iter().all(|r| r.starts_with(&data.indent) || r.cells.is_empty()) {
+    } else if data.tail_only
+        && rows[top + 1..bottom]
+            .iter()
+            .all(|r| r.starts_with(&data.indent) || r.cells.is_empty())
+    {
         found(Part::Tail)
     } else {
         None
@@ -311,7 +356,11 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
             (_, 0, Part::Whole) => &data.glyph,
             _ => &data.indent,
         };
-        let from = if row.starts_with(prefix) { prefix.chars().count() } else { 0 };
+        let from = if row.starts_with(prefix) {
+            prefix.chars().count()
+        } else {
+            0
+        };
         lines.push(row.bright(from));
     }
     let text = lines.join("\n");
@@ -322,7 +371,9 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
         .map(|c| {
             let number = |name| c.name(name).and_then(|n| n.as_str().parse().ok());
             let more = number("more").map(Size::More);
-            more.or(number("lines").map(Size::Lines)).or(number("chars").map(Size::Chars)).unwrap_or(Size::Unnamed)
+            more.or(number("lines").map(Size::Lines))
+                .or(number("chars").map(Size::Chars))
+                .unwrap_or(Size::Unnamed)
         })
         .collect();
     Input {
@@ -337,7 +388,13 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
 
 /// The last rows that are not blank.
 fn foot(texts: &[String], count: usize) -> Vec<String> {
-    let mut last: Vec<String> = texts.iter().rev().filter(|t| !t.trim().is_empty()).take(count).cloned().collect();
+    let mut last: Vec<String> = texts
+        .iter()
+        .rev()
+        .filter(|t| !t.trim().is_empty())
+        .take(count)
+        .cloned()
+        .collect();
     last.reverse();
     last
 }

@@ -7,7 +7,10 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn report(seconds: i64, what: What) -> Report {
-    Report { time: at(seconds), what }
+    Report {
+        time: at(seconds),
+        what,
+    }
 }
 
 fn screen(kind: &str) -> Seen {
@@ -15,7 +18,9 @@ fn screen(kind: &str) -> Seen {
     let text = match kind {
         "box" => format!("● done\n\n{rule}\n❯\u{a0}\u{1b}[7m \n{rule}\n  footer"),
         "working" => format!("✶ Perusing…\n\n{rule}\n❯\u{a0}\u{1b}[7m \n{rule}\n  footer"),
-        "dialog" => format!("{rule}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel"),
+        "dialog" => {
+            format!("{rule}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel")
+        }
         _ => "Loading".to_owned(),
     };
     read(&text, 80, &samples::rules("claude"))
@@ -43,68 +48,278 @@ const BUSY: &str = "◐ Claude Code";
 #[test]
 fn signs_are_weighed() {
     let prompt = || report(10, What::Prompt { text: "x".into() });
-    let waiting = || report(10, What::Waiting { question: "Bash rm x".into() });
-    let session = |reason: &str| report(10, What::Session { id: None, file: None, reason: reason.into() });
+    let waiting = || {
+        report(
+            10,
+            What::Waiting {
+                question: "Bash rm x".into(),
+            },
+        )
+    };
+    let session = |reason: &str| {
+        report(
+            10,
+            What::Session {
+                id: None,
+                file: None,
+                reason: reason.into(),
+            },
+        )
+    };
     let just = |what| report(99, what);
-    type Row = (Vec<Report>, &'static str, Option<&'static str>, State, Source, bool);
+    type Row = (
+        Vec<Report>,
+        &'static str,
+        Option<&'static str>,
+        State,
+        Source,
+        bool,
+    );
     let table: Vec<Row> = vec![
         // Reports lead.
-        (vec![prompt()], BUSY, None, State::Working, Source::Report, false),
-        (vec![prompt(), report(20, What::Idle)], IDLE, None, State::Idle, Source::Report, false),
-        (vec![prompt(), report(20, What::Idle)], IDLE, Some("box"), State::Idle, Source::Report, false),
-        (vec![waiting(), report(20, What::Working)], BUSY, None, State::Working, Source::Report, false),
+        (
+            vec![prompt()],
+            BUSY,
+            None,
+            State::Working,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt(), report(20, What::Idle)],
+            IDLE,
+            None,
+            State::Idle,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt(), report(20, What::Idle)],
+            IDLE,
+            Some("box"),
+            State::Idle,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![waiting(), report(20, What::Working)],
+            BUSY,
+            None,
+            State::Working,
+            Source::Report,
+            false,
+        ),
         // A broken-off turn: nobody reports it. The screen must be looked at to know.
-        (vec![prompt()], IDLE, None, State::Working, Source::Report, true),
-        (vec![prompt()], IDLE, Some("box"), State::Idle, Source::Title, false),
-        (vec![prompt()], "", Some("box"), State::Idle, Source::Screen, false),
-        (vec![just(What::Prompt { text: "x".into() })], IDLE, Some("box"), State::Working, Source::Report, false),
-        (vec![prompt()], IDLE, Some("working"), State::Working, Source::Report, false),
-        (vec![prompt()], IDLE, Some("dialog"), State::Waiting, Source::Screen, false),
-        (vec![prompt()], IDLE, Some("other"), State::Working, Source::Report, false),
+        (
+            vec![prompt()],
+            IDLE,
+            None,
+            State::Working,
+            Source::Report,
+            true,
+        ),
+        (
+            vec![prompt()],
+            IDLE,
+            Some("box"),
+            State::Idle,
+            Source::Title,
+            false,
+        ),
+        (
+            vec![prompt()],
+            "",
+            Some("box"),
+            State::Idle,
+            Source::Screen,
+            false,
+        ),
+        (
+            vec![just(What::Prompt { text: "x".into() })],
+            IDLE,
+            Some("box"),
+            State::Working,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt()],
+            IDLE,
+            Some("working"),
+            State::Working,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt()],
+            IDLE,
+            Some("dialog"),
+            State::Waiting,
+            Source::Screen,
+            false,
+        ),
+        (
+            vec![prompt()],
+            IDLE,
+            Some("other"),
+            State::Working,
+            Source::Report,
+            false,
+        ),
         // Approval.
-        (vec![prompt(), waiting()], IDLE, None, State::Waiting, Source::Report, true),
-        (vec![prompt(), waiting()], IDLE, Some("dialog"), State::Waiting, Source::Report, false),
-        (vec![prompt(), waiting()], IDLE, Some("box"), State::Idle, Source::Title, false),
-        (vec![prompt(), waiting()], BUSY, None, State::Working, Source::Title, false),
+        (
+            vec![prompt(), waiting()],
+            IDLE,
+            None,
+            State::Waiting,
+            Source::Report,
+            true,
+        ),
+        (
+            vec![prompt(), waiting()],
+            IDLE,
+            Some("dialog"),
+            State::Waiting,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt(), waiting()],
+            IDLE,
+            Some("box"),
+            State::Idle,
+            Source::Title,
+            false,
+        ),
+        (
+            vec![prompt(), waiting()],
+            BUSY,
+            None,
+            State::Working,
+            Source::Title,
+            false,
+        ),
         // At rest by its own word, but something else is to be seen.
-        (vec![report(20, What::Idle)], BUSY, None, State::Working, Source::Title, false),
-        (vec![report(20, What::Idle)], IDLE, Some("dialog"), State::Waiting, Source::Screen, false),
-        (vec![report(20, What::Idle)], IDLE, Some("other"), State::Unknown, Source::Screen, false),
+        (
+            vec![report(20, What::Idle)],
+            BUSY,
+            None,
+            State::Working,
+            Source::Title,
+            false,
+        ),
+        (
+            vec![report(20, What::Idle)],
+            IDLE,
+            Some("dialog"),
+            State::Waiting,
+            Source::Screen,
+            false,
+        ),
+        (
+            vec![report(20, What::Idle)],
+            IDLE,
+            Some("other"),
+            State::Unknown,
+            Source::Screen,
+            false,
+        ),
         // Conversations.
-        (vec![session("clear")], IDLE, None, State::Idle, Source::Report, false),
-        (vec![session("startup")], "", None, State::Unknown, Source::None, true),
-        (vec![session("startup")], IDLE, Some("box"), State::Idle, Source::Report, false),
-        (vec![session("startup")], IDLE, Some("dialog"), State::Waiting, Source::Screen, false),
+        (
+            vec![session("clear")],
+            IDLE,
+            None,
+            State::Idle,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![session("startup")],
+            "",
+            None,
+            State::Unknown,
+            Source::None,
+            true,
+        ),
+        (
+            vec![session("startup")],
+            IDLE,
+            Some("box"),
+            State::Idle,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![session("startup")],
+            IDLE,
+            Some("dialog"),
+            State::Waiting,
+            Source::Screen,
+            false,
+        ),
         // Nothing reported: a title that fits idle fits a dialog as well.
         (vec![], IDLE, None, State::Unknown, Source::None, true),
         (vec![], BUSY, None, State::Working, Source::Title, false),
-        (vec![], IDLE, Some("box"), State::Idle, Source::Screen, false),
-        (vec![], IDLE, Some("other"), State::Unknown, Source::Screen, false),
-        (vec![report(20, What::Ended { reason: "x".into() })], IDLE, None, State::Unknown, Source::Report, false),
+        (
+            vec![],
+            IDLE,
+            Some("box"),
+            State::Idle,
+            Source::Screen,
+            false,
+        ),
+        (
+            vec![],
+            IDLE,
+            Some("other"),
+            State::Unknown,
+            Source::Screen,
+            false,
+        ),
+        (
+            vec![report(20, What::Ended { reason: "x".into() })],
+            IDLE,
+            None,
+            State::Unknown,
+            Source::Report,
+            false,
+        ),
     ];
     for (at, (reports, title, seen, state, source, look)) in table.into_iter().enumerate() {
         let got = run(&reports, title, seen);
-        assert_eq!((got.state, got.evidence.source, got.look), (state, source, look), "row {at}: {got:?}");
+        assert_eq!(
+            (got.state, got.evidence.source, got.look),
+            (state, source, look),
+            "row {at}: {got:?}"
+        );
     }
 }
 
 #[test]
 fn a_young_agent_is_starting_and_a_dead_one_is_not() {
     let rules = samples::rules("claude");
-    let signs = |life: Life, now| decide(&Signs {
-        life: &life,
-        started: Some(at(0)),
-        now: at(now),
-        reports: &[],
-        reported_by: Source::Report,
-        title: "",
-        rules: Some(&rules),
-        screen: None,
-    });
+    let signs = |life: Life, now| {
+        decide(&Signs {
+            life: &life,
+            started: Some(at(0)),
+            now: at(now),
+            reports: &[],
+            reported_by: Source::Report,
+            title: "",
+            rules: Some(&rules),
+            screen: None,
+        })
+    };
     assert_eq!(signs(Life::Up, 5).state, State::Starting);
     assert_eq!(signs(Life::Up, 500).state, State::Unknown);
-    assert_eq!(signs(Life::Exited("exit 1".into()), 5).evidence.what, "exit 1");
-    assert_eq!(signs(Life::Failed("start limit".into()), 5).state, State::Failed);
+    assert_eq!(
+        signs(Life::Exited("exit 1".into()), 5).evidence.what,
+        "exit 1"
+    );
+    assert_eq!(
+        signs(Life::Failed("start limit".into()), 5).state,
+        State::Failed
+    );
 }
 
 #[test]
@@ -119,11 +334,17 @@ fn without_rules_nothing_is_known() {
         rules: None,
         screen: None,
     });
-    assert_eq!((got.state, got.evidence.source), (State::Unknown, Source::None));
+    assert_eq!(
+        (got.state, got.evidence.source),
+        (State::Unknown, Source::None)
+    );
 }
 
 #[test]
 fn a_dialog_is_told_by_its_question() {
     assert_eq!(question(&screen("dialog")), "Do you want to proceed?");
-    assert_eq!(serde_json::to_string(&State::Waiting).unwrap(), "\"waiting\"");
+    assert_eq!(
+        serde_json::to_string(&State::Waiting).unwrap(),
+        "\"waiting\""
+    );
 }

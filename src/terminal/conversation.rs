@@ -44,8 +44,9 @@ pub fn choose(
     exists: &dyn Fn(&str) -> bool,
 ) -> Choice {
     let rule = situation.rule;
-    let fits =
-        |r: &ConversationRecord| r.runtime == situation.runtime && r.directory == situation.directory;
+    let fits = |r: &ConversationRecord| {
+        r.runtime == situation.runtime && r.directory == situation.directory
+    };
     let (mut record, kept) = match old {
         Some(old) if situation.resume == Resume::Last && fits(&old) => (old, true),
         old => {
@@ -76,7 +77,11 @@ pub fn choose(
     let template = if resumed { &rule.resume } else { &rule.first };
     let args = template.iter().map(|a| expand(a, &record)).collect();
     record.begun = true;
-    Choice { args, record, resumed }
+    Choice {
+        args,
+        record,
+        resumed,
+    }
 }
 
 /// Fills `{id}`, `{file}` and `{dir}` of a template, a leading `~`, and `${VAR}` or
@@ -87,7 +92,10 @@ pub fn expand(
     own_dir: &Path,
     env: &BTreeMap<OsString, OsString>,
 ) -> String {
-    let var = |name: &str| env.get(&OsString::from(name)).map(|v| v.to_string_lossy().into_owned());
+    let var = |name: &str| {
+        env.get(&OsString::from(name))
+            .map(|v| v.to_string_lossy().into_owned())
+    };
     let home = var("HOME").unwrap_or_default();
     let dir = own_dir.join("conversation");
     let file = record
@@ -98,10 +106,16 @@ pub fn expand(
     let mut rest = template;
     while let Some(at) = rest.find("${") {
         out.push_str(&rest[..at]);
-        let Some(end) = rest[at..].find('}') else { break };
+        let Some(end) = rest[at..].find('}') else {
+            break;
+        };
         let body = &rest[at + 2..at + end];
         let (name, default) = body.split_once(":-").unwrap_or((body, ""));
-        out.push_str(&var(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned()));
+        out.push_str(
+            &var(name)
+                .filter(|v| !v.is_empty())
+                .unwrap_or_else(|| default.to_owned()),
+        );
         rest = &rest[at + end + 1..];
     }
     out.push_str(rest);
@@ -121,7 +135,9 @@ pub fn find(pattern: &str) -> Option<PathBuf> {
         match pattern.split_once('*') {
             None => pattern == name,
             Some((head, tail)) => {
-                name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+                name.len() >= head.len() + tail.len()
+                    && name.starts_with(head)
+                    && name.ends_with(tail)
             }
         }
     }
@@ -174,7 +190,11 @@ mod tests {
         }
     }
 
-    fn run(old: Option<ConversationRecord>, resume: Resume, exists: bool) -> (Vec<String>, bool, String) {
+    fn run(
+        old: Option<ConversationRecord>,
+        resume: Resume,
+        exists: bool,
+    ) -> (Vec<String>, bool, String) {
         let env = BTreeMap::from([("HOME".into(), "/h".into())]);
         let own = Path::new("/s/agents/c");
         let c = choose(
@@ -199,11 +219,23 @@ mod tests {
     #[test]
     fn the_argument_follows_what_exists() {
         let s = |v: &[&str]| v.iter().map(|x| (*x).to_owned()).collect::<Vec<_>>();
-        assert_eq!(run(None, Resume::Last, false), (s(&["--session-id", "new"]), false, "new".into()));
-        assert_eq!(run(Some(record("a")), Resume::Last, true), (s(&["--resume", "a"]), true, "a".into()));
+        assert_eq!(
+            run(None, Resume::Last, false),
+            (s(&["--session-id", "new"]), false, "new".into())
+        );
+        assert_eq!(
+            run(Some(record("a")), Resume::Last, true),
+            (s(&["--resume", "a"]), true, "a".into())
+        );
         // Started once, nothing said: there is nothing to resume, and the id is free.
-        assert_eq!(run(Some(record("a")), Resume::Last, false), (s(&["--session-id", "a"]), false, "a".into()));
-        assert_eq!(run(Some(record("a")), Resume::None, true), (s(&["--session-id", "new"]), false, "new".into()));
+        assert_eq!(
+            run(Some(record("a")), Resume::Last, false),
+            (s(&["--session-id", "a"]), false, "a".into())
+        );
+        assert_eq!(
+            run(Some(record("a")), Resume::None, true),
+            (s(&["--session-id", "new"]), false, "new".into())
+        );
         let mut other = record("a");
         other.runtime = "pi".into();
         assert_eq!(run(Some(other), Resume::Last, true).2, "new");

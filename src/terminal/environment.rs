@@ -40,6 +40,13 @@ pub fn build(
         .into_iter()
         .filter(|(k, _)| !UNSET.iter().any(|u| k.as_os_str() == *u))
         .collect();
+    // A user manager seldom knows the locale of the login; without one, programs take text for ASCII.
+    if !["LANG", "LC_ALL", "LC_CTYPE"]
+        .iter()
+        .any(|k| env.contains_key(&OsString::from(k)))
+    {
+        env.insert("LANG".into(), "C.UTF-8".into());
+    }
     env.insert("PATH".into(), path.into());
     env.insert("TERM".into(), TERM.into());
     env.insert("COLORTERM".into(), "truecolor".into());
@@ -61,19 +68,40 @@ mod tests {
 
     #[test]
     fn later_layers_win_and_the_managers_variables_go() {
-        let inherited = [("TMUX", "x"), ("HOME", "/h"), ("A", "inherited"), ("PATH", "/bin"), ("NOTIFY_SOCKET", "n")]
-            .map(|(k, v)| (OsString::from(k), OsString::from(v)));
-        let roster = BTreeMap::from([("A".to_owned(), "roster".to_owned()), ("B".to_owned(), "roster".to_owned())]);
-        let env = build(inherited, "/p", &roster, &[("B".into(), "file".into())], &[("MOSAIC_AGENT", "c".into())]);
+        let inherited = [
+            ("TMUX", "x"),
+            ("HOME", "/h"),
+            ("A", "inherited"),
+            ("PATH", "/bin"),
+            ("NOTIFY_SOCKET", "n"),
+        ]
+        .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        let roster = BTreeMap::from([
+            ("A".to_owned(), "roster".to_owned()),
+            ("B".to_owned(), "roster".to_owned()),
+        ]);
+        let env = build(
+            inherited,
+            "/p",
+            &roster,
+            &[("B".into(), "file".into())],
+            &[("MOSAIC_AGENT", "c".into())],
+        );
         let got: Vec<(String, String)> = env
             .into_iter()
-            .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+            .map(|(k, v)| {
+                (
+                    k.to_string_lossy().into_owned(),
+                    v.to_string_lossy().into_owned(),
+                )
+            })
             .collect();
         let want = [
             ("A", "roster"),
             ("B", "file"),
             ("COLORTERM", "truecolor"),
             ("HOME", "/h"),
+            ("LANG", "C.UTF-8"),
             ("MOSAIC_AGENT", "c"),
             ("PATH", "/p"),
             ("TERM", "tmux-256color"),

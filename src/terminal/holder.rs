@@ -15,6 +15,9 @@ use crate::install::{Install, Mode};
 
 /// How long an agent gets to end by itself after its pane closed. Those that end take milliseconds.
 const GRACE: Duration = Duration::from_millis(1500);
+/// How long the look for leftovers of killed supervisors waits for further ones. Agents need no
+/// grace there: one whose supervisor lives is not looked at.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the server may take until it answers.
 const READY_WAIT: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,44 @@ pub fn become_server(state: &Path) -> Result<Infallible> {
     }
     let error = tmux.server_command(&install.paths.tmux_conf()).exec();
     Err(Error::unavailable(format!("cannot execute `{}`", install.tmux.display())).because(error))
+}
+
+/// The fleet's own server, when it lives and its socket file is gone: no client reaches it, and a
+/// second server would be started beside it.
+pub fn deaf_server(install: &Install) -> Option<i32> {
+    let socket = install.socket.to_string_lossy().into_owned();
+    if install.socket.exists() {
+        return None;
+    }
+    procfs::own_processes().into_iter().find(|pid| {
+        procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
+            && procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
+    })
+}
+
+/// Makes a server that lost its socket file create it again (tmux does so on SIGUSR1). True when
+/// it answers afterwards.
+pub fn revive_socket(install: &Install) -> bool {
+    let Some(pid) = deaf_server(install).and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
+    tracing::warn!(
+        pid = pid.as_raw_nonzero().get(),
+        "the tmux server's socket file is gone: asking for a new one"
+    );
+    if prepare_socket_dir(&install.socket).is_err()
+        || rustix::process::kill_process(pid, rustix::process::Signal::USR1).is_err()
+    {
+        return false;
+    }
+    let deadline = Instant::now() + READY_WAIT;
+    while Instant::now() < deadline {
+        if install.tmux().server_pid().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
 }
 
 /// The error for a server on the fleet's socket that the holder unit did not start.
@@ -58,7 +99,10 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
             let meta = std::fs::symlink_metadata(dir)
                 .map_err(|e| Error::io(format!("cannot look at `{}`", dir.display()), e))?;
-            if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() || meta.mode() & 0o077 != 0 {
+            if !meta.is_dir()
+                || meta.uid() != rustix::process::getuid().as_raw()
+                || meta.mode() & 0o077 != 0
+            {
                 return Err(Error::config(format!(
                     "the tmux directory `{}` is not a directory that only you can enter",
                     dir.display()
@@ -67,7 +111,10 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
             }
             Ok(())
         }
-        Err(e) => Err(Error::io(format!("cannot make the tmux directory `{}`", dir.display()), e)),
+        Err(e) => Err(Error::io(
+            format!("cannot make the tmux directory `{}`", dir.display()),
+            e,
+        )),
     }
 }
 
@@ -82,7 +129,9 @@ pub fn ready(state: &Path) -> Result<()> {
     let panes = loop {
         match tmux.panes() {
             Ok(panes) => break panes,
-            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
             Err(e) => return Err(e.into()),
         }
     };
@@ -109,23 +158,33 @@ pub fn holder_command(install: &Install) -> Vec<String> {
         install.mosaic.to_string_lossy().into_owned(),
         "internal".into(),
         "pane".into(),
-        "mosaic: this session holds the fleet's tmux server; agents have sessions of their own".into(),
+        "mosaic: this session holds the fleet's tmux server; agents have sessions of their own"
+            .into(),
     ]
 }
 
 /// The tmux.conf with the hook that looks for orphans whenever a session closes.
 pub fn conf(install: &Install, history: u32) -> String {
     let mut text = tmux::conf(history);
-    if install.mode == Mode::Systemd {
-        // tmux's own quotes end at `"`, `\` and `$`.
-        let escaped: String = orphans_command(install)
-            .chars()
-            .flat_map(|c| match c {
-                '"' | '\\' | '$' => vec!['\\', c],
-                c => vec![c],
-            })
-            .collect();
-        text.push_str(&format!("set-hook -g session-closed {{ run-shell -b \"{escaped}\" }}\n"));
+    // tmux's own quotes end at `"`, `\` and `$`.
+    let escaped: String = orphans_command(install)
+        .chars()
+        .flat_map(|c| match c {
+            '"' | '\\' | '$' => vec!['\\', c],
+            c => vec![c],
+        })
+        .collect();
+    // A person may have opened panes beside the agent's, so that the session stays: without a service
+    // manager the end of each pane counts.
+    let hooks = if install.mode == Mode::Supervisor {
+        tmux::CLOSING_HOOKS.as_slice()
+    } else {
+        &tmux::CLOSING_HOOKS[..1]
+    };
+    for hook in hooks {
+        text.push_str(&format!(
+            "set-hook -g {hook} {{ run-shell -b \"{escaped}\" }}\n"
+        ));
     }
     text
 }
@@ -145,8 +204,9 @@ fn sh_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Restarts agents that live on although their pane is gone (some never end on a hangup). Runs in
-/// the background after a session closed and after the server came back.
+/// Restarts agents that live on although their pane is gone (some never end on a hangup); without a
+/// service manager, ends what a killed supervisor left behind. Runs in the background after a session
+/// closed and after the server came back.
 ///
 /// # Errors
 /// No manager, or it refuses.
@@ -157,14 +217,29 @@ pub fn orphans(state: &Path) -> Result<()> {
     let Ok(waiting) = lock::exclusive(&lock_path, "the look for orphans", Duration::ZERO) else {
         return Ok(());
     };
+    if install.mode == Mode::Supervisor {
+        std::thread::sleep(GATHER);
+        drop(waiting);
+        super::supervised::end_leftovers(&install, None);
+        return Ok(());
+    }
     std::thread::sleep(GRACE);
     drop(waiting);
     let manager = Manager::connect()?;
     let panes = install.tmux().panes().unwrap_or_default();
     for unit in manager.agents(&install)? {
-        let Some(agent) = install.agent_of_unit(&unit.name) else { continue };
-        if unit.active == "active" && unit.main_pid > 0 && !on_a_pane_of(agent, unit.main_pid, &panes) {
-            tracing::warn!(agent, pid = unit.main_pid, "lives on without a pane: restarting it");
+        let Some(agent) = install.agent_of_unit(&unit.name) else {
+            continue;
+        };
+        if unit.active == "active"
+            && unit.main_pid > 0
+            && !on_a_pane_of(agent, unit.main_pid, &panes)
+        {
+            tracing::warn!(
+                agent,
+                pid = unit.main_pid,
+                "lives on without a pane: restarting it"
+            );
             manager.restart_no_wait(&unit.name)?;
         }
     }

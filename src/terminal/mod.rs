@@ -17,3 +17,5 @@ pub mod pane;
 pub mod placeholder;
 pub mod run;
 pub mod stopped;
+pub mod supervise;
+pub mod supervised;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::host::procfs;
-use crate::host::tmux::{NewSession, Pane, Tmux, TmuxError};
+use crate::host::tmux::{NewSession, Pane, TmuxError};
 use crate::install::Install;
 
 /// How long the tmux server may take to come (back): its unit restarts it after a tenth of a second,
@@ -50,15 +50,24 @@ pub fn foreign(install: &Install, agent: &str) -> Error {
         "session `{agent}` on socket `{}` was not made by mosaic",
         install.socket_name
     ))
-    .hint(format!("run `mosaic fleet start {agent} --replace` to end it and put the agent in its place"))
-    .hint(format!("or end it yourself: `tmux -L {} kill-session -t ={agent}`", install.socket_name))
+    .hint(format!(
+        "run `mosaic fleet start {agent} --replace` to end it and put the agent in its place"
+    ))
+    .hint(format!(
+        "or end it yourself: `tmux -L {} kill-session -t ={agent}`",
+        install.socket_name
+    ))
 }
 
 /// Lists panes, waiting for the server where it is just being restarted.
 ///
 /// # Errors
 /// No server within the wait, or another failure of tmux.
-pub fn panes_of_running_server(tmux: &Tmux) -> Result<Vec<Pane>> {
+pub fn panes_of_running_server(install: &Install) -> Result<Vec<Pane>> {
+    let tmux = install.tmux();
+    if matches!(tmux.panes(), Err(TmuxError::NoServer(_))) {
+        super::holder::revive_socket(install);
+    }
     let deadline = Instant::now() + SERVER_WAIT;
     loop {
         match tmux.panes() {
@@ -75,9 +84,14 @@ pub fn panes_of_running_server(tmux: &Tmux) -> Result<Vec<Pane>> {
 ///
 /// # Errors
 /// A foreign session has the name (kind `Config`); no server; the placeholder does not let go.
-pub fn obtain(install: &Install, agent: &str, directory: &std::path::Path, banner: &str) -> Result<Free> {
+pub fn obtain(
+    install: &Install,
+    agent: &str,
+    directory: &std::path::Path,
+    banner: &str,
+) -> Result<Free> {
     let tmux = install.tmux();
-    let panes = panes_of_running_server(&tmux)?;
+    let panes = panes_of_running_server(install)?;
     match find(&panes, agent) {
         Found::Ours(pane) if !pane.dead && is_placeholder(pane.pid) => {
             wait_released(agent, pane.pid)?;
@@ -108,9 +122,15 @@ pub fn obtain(install: &Install, agent: &str, directory: &std::path::Path, banne
         .into_iter()
         .find(|p| p.id == pane)
         .map(|p| p.pid)
-        .ok_or_else(|| Error::no(format!("the new pane of `{agent}` closed at once")).hint(format!("try it by hand: `{}`", command[..3].join(" "))))?;
+        .ok_or_else(|| {
+            Error::no(format!("the new pane of `{agent}` closed at once"))
+                .hint(format!("try it by hand: `{}`", command[..3].join(" ")))
+        })?;
     wait_released(agent, pid)?;
-    Ok(Free { pane, tty: tty.into() })
+    Ok(Free {
+        pane,
+        tty: tty.into(),
+    })
 }
 
 /// Whether a pane's own process is a placeholder, or just about to become one.
@@ -131,10 +151,16 @@ fn wait_released(agent: &str, pid: i32) -> Result<()> {
             Some(stat) if stat.comm == name && stat.tty == 0 => return Ok(()),
             Some(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
             Some(stat) => {
-                return Err(Error::busy(format!("the pane of `{agent}` does not give its terminal up"))
-                    .because(format!("process {pid} is `{}`", stat.comm)));
+                return Err(Error::busy(format!(
+                    "the pane of `{agent}` does not give its terminal up"
+                ))
+                .because(format!("process {pid} is `{}`", stat.comm)));
             }
-            None => return Err(Error::busy(format!("the pane of `{agent}` closed while it was taken over"))),
+            None => {
+                return Err(Error::busy(format!(
+                    "the pane of `{agent}` closed while it was taken over"
+                )));
+            }
         }
     }
 }
@@ -162,7 +188,11 @@ mod tests {
 
     #[test]
     fn a_neighbour_is_never_taken_for_the_agent() {
-        let panes = [pane("%1", "coder10", "coder10"), pane("%2", "", "coder"), pane("%3", "rev", "elsewhere")];
+        let panes = [
+            pane("%1", "coder10", "coder10"),
+            pane("%2", "", "coder"),
+            pane("%3", "rev", "elsewhere"),
+        ];
         assert_eq!(find(&panes, "coder1"), Found::Missing);
         assert_eq!(find(&panes, "coder"), Found::Foreign);
         assert_eq!(find(&panes, "rev"), Found::Ours(&panes[2]));

@@ -43,7 +43,11 @@ pub fn run(banner: Option<&str>) -> std::io::Result<()> {
         // No events asked for: only a hangup or an error ends the poll, never a key.
         let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::empty())];
         match poll(&mut fds, None) {
-            Ok(_) if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) => {
+            Ok(_)
+                if fds[0]
+                    .revents()
+                    .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) =>
+            {
                 return Ok(());
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

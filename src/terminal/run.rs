@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use super::conversation::{self, Situation};
-use super::{environment, pane};
+use super::{environment, pane, supervise};
 use crate::error::{Error, Result};
 use crate::host::{files, process, procfs, tty};
 use crate::install::Install;
@@ -52,6 +52,9 @@ struct Prepared {
 /// Kind `Config` for what a new try cannot mend: no launch file, program or directory missing, a
 /// foreign session. Others may pass: no tmux server, a port in use.
 pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> {
+    if let Terminal::Given { .. } = terminal {
+        die_with_supervisor(agent)?;
+    }
     let install = Install::require(state)?;
     let refuse = |e: Error| {
         record::event(&install.paths, agent, What::Refused { why: e.to_string() });
@@ -66,7 +69,12 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
         }
         Terminal::Given { pane, tty } => pane::Free { pane, tty },
     };
-    let doing = |what: &str| format!("cannot {what} the terminal `{}` of `{agent}`", free.tty.display());
+    let doing = |what: &str| {
+        format!(
+            "cannot {what} the terminal `{}` of `{agent}`",
+            free.tty.display()
+        )
+    };
     let file = tty::open(&free.tty).map_err(|e| Error::io(doing("open"), e))?;
     tty::take_over(&file).map_err(|e| Error::io(doing("take over"), e))?;
     announce(&install, &launch, &prepared, &free)?;
@@ -75,8 +83,26 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
     Err(Error::config(format!("cannot execute the program of `{agent}`")).because(error))
 }
 
+/// Sees to it that the agent does not outlive a supervisor that was killed: nobody would know of it,
+/// and the next one would start a second agent beside it. The kernel keeps this over the exec, and
+/// forgets it only for programs with privileges of their own (prctl(2)).
+fn die_with_supervisor(agent: &str) -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|e| Error::io(format!("cannot bind `{agent}` to its supervisor"), e))?;
+    let parent = rustix::process::getppid().and_then(|p| procfs::stat(p.as_raw_nonzero().get()));
+    if parent.is_none_or(|p| p.comm != supervise::NAME.to_string_lossy()) {
+        return Err(Error::no(format!("the supervisor of `{agent}` is gone")));
+    }
+    Ok(())
+}
+
 /// Records the start, then tells the service manager.
-fn announce(install: &Install, launch: &Launch, prepared: &Prepared, free: &pane::Free) -> Result<()> {
+fn announce(
+    install: &Install,
+    launch: &Launch,
+    prepared: &Prepared,
+    free: &pane::Free,
+) -> Result<()> {
     let agent = launch.agent.name.as_str();
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let resumed = prepared.conversation.as_ref().is_some_and(|c| c.resumed);
@@ -105,7 +131,10 @@ fn announce(install: &Install, launch: &Launch, prepared: &Prepared, free: &pane
     );
     let status = format!("agent on pane {} ({})", free.pane, free.tty.display());
     // Without a service manager there is nobody to tell, and that is no error.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&status),
+    ]);
     Ok(())
 }
 
@@ -125,7 +154,10 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
     let paths = &install.paths;
     let name = a.name.as_str();
     let env = build_environment(install, launch)?;
-    let path = env.get(&OsString::from("PATH")).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = env
+        .get(&OsString::from("PATH"))
+        .map(|p| p.to_string_lossy().into_owned())
+        .unwrap_or_default();
 
     let directory = a.working_directory.clone();
     if !directory.is_dir() {
@@ -143,12 +175,16 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
         .filter(|p| process::find_program(&p.to_string_lossy(), &path, &directory).is_some())
         .or_else(|| process::find_program(&wanted, &path, &directory))
         .ok_or_else(|| {
-            let mut e = Error::config(format!("`{wanted}`, the program of `{name}`, is not installed"))
-                .because(format!("not an executable file, and not on PATH={path}"));
+            let mut e = Error::config(format!(
+                "`{wanted}`, the program of `{name}`, is not installed"
+            ))
+            .because(format!("not an executable file, and not on PATH={path}"));
             if let Some(how) = &a.spec.install {
                 e = e.hint(format!("install it: {how}"));
             }
-            e.hint(format!("then `mosaic fleet apply` and `mosaic fleet start {name}`"))
+            e.hint(format!(
+                "then `mosaic fleet apply` and `mosaic fleet start {name}`"
+            ))
         })?;
 
     let mut args: Vec<String> = a.command.iter().skip(1).cloned().collect();
@@ -195,7 +231,8 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
 /// # Errors
 /// The record is damaged.
 pub fn current_conversation(paths: &Paths, agent: &str) -> Result<Option<ConversationRecord>> {
-    let Some(mut record) = files::read_json::<ConversationRecord>(&paths.conversation(agent))? else {
+    let Some(mut record) = files::read_json::<ConversationRecord>(&paths.conversation(agent))?
+    else {
         return Ok(None);
     };
     if let Some((id, file)) = report::last_session(&report::read(&report::path(paths, agent))?) {
@@ -230,14 +267,24 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
                     "the environment file `{}` of `{name}` does not exist",
                     file.display()
                 ))
-                .hint("restore it, or change `env_file` in the roster and run `mosaic fleet apply`"));
+                .hint(
+                    "restore it, or change `env_file` in the roster and run `mosaic fleet apply`",
+                ));
             }
         }
     }
     let mut marks = vec![
         ("MOSAIC_AGENT", name.to_owned()),
-        ("MOSAIC_STATE", install.paths.state.to_string_lossy().into_owned()),
-        (report::VARIABLE, report::path(&install.paths, name).to_string_lossy().into_owned()),
+        (
+            "MOSAIC_STATE",
+            install.paths.state.to_string_lossy().into_owned(),
+        ),
+        (
+            report::VARIABLE,
+            report::path(&install.paths, name)
+                .to_string_lossy()
+                .into_owned(),
+        ),
     ];
     let mut node_vars = Vec::new();
     if let Some(spec) = &a.spec.node {
@@ -247,7 +294,13 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
     }
     vars.extend(node_vars);
     marks.retain(|(_, v)| !v.is_empty());
-    Ok(environment::build(std::env::vars_os(), &launch.path, &a.env, &vars, &marks))
+    Ok(environment::build(
+        std::env::vars_os(),
+        &launch.path,
+        &a.env,
+        &vars,
+        &marks,
+    ))
 }
 
 /// Port and secret of a server agent: made at its first start, kept for ever.
@@ -266,9 +319,17 @@ pub fn node_record(paths: &Paths, agent: &str) -> Result<NodeRecord> {
         version: 1,
         port,
         // Two v4 UUIDs: 244 random bits from the system's generator.
-        secret: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
+        secret: format!(
+            "{}{}",
+            uuid::Uuid::new_v4().simple(),
+            uuid::Uuid::new_v4().simple()
+        ),
     };
-    files::write_atomic(&paths.node(agent), files::to_json(&node).as_bytes(), files::PRIVATE)?;
+    files::write_atomic(
+        &paths.node(agent),
+        files::to_json(&node).as_bytes(),
+        files::PRIVATE,
+    )?;
     Ok(node)
 }
 
@@ -276,10 +337,21 @@ pub fn node_record(paths: &Paths, agent: &str) -> Result<NodeRecord> {
 /// who gives the same argument in the roster keeps theirs; the agent then does not report.
 fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<Vec<String>> {
     let own = install.paths.agent_dir(launch.agent.name.as_str());
-    let given = |flag: &str| args.iter().any(|a| a == flag || a.starts_with(&format!("{flag}=")));
+    let given = |flag: &str| {
+        args.iter()
+            .any(|a| a == flag || a.starts_with(&format!("{flag}=")))
+    };
     let (file, text, flag) = match launch.agent.spec.reports {
-        Some(Reports::ClaudeHooks) => ("claude-settings.json", report::claude_settings(&install.mosaic), "--settings"),
-        Some(Reports::PiExtension) => ("mosaic-pi.ts", report::PI_EXTENSION.to_owned(), "--extension"),
+        Some(Reports::ClaudeHooks) => (
+            "claude-settings.json",
+            report::claude_settings(&install.mosaic),
+            "--settings",
+        ),
+        Some(Reports::PiExtension) => (
+            "mosaic-pi.ts",
+            report::PI_EXTENSION.to_owned(),
+            "--extension",
+        ),
         Some(Reports::DemoTranscript) | None => return Ok(Vec::new()),
     };
     // pi takes the flag any number of times, claude once.

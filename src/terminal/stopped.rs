@@ -45,13 +45,26 @@ impl Ending {
     }
 }
 
-/// Leaves the alternate screen of a program that died in it (it would look alive), writes a line
-/// saying what happened, and logs the event.
+/// Leaves a line on the agent's pane and logs the event.
 ///
 /// # Errors
 /// No install record. A pane that is gone is no error.
 pub fn stopped(state: &Path, agent: &str, ending: &Ending) -> Result<()> {
     let install = Install::require(state)?;
+    log(&install, agent, ending);
+    let Ok(panes) = install.tmux().panes() else {
+        return Ok(());
+    };
+    if let Found::Ours(pane) = find(&panes, agent)
+        && let Ok(file) = tty::open(Path::new(&pane.tty))
+    {
+        leave(&file, agent, ending, "");
+    }
+    Ok(())
+}
+
+/// Puts an agent's end into the event log.
+pub fn log(install: &Install, agent: &str, ending: &Ending) {
     record::event(
         &install.paths,
         agent,
@@ -61,18 +74,24 @@ pub fn stopped(state: &Path, agent: &str, ending: &Ending) -> Result<()> {
             result: ending.result.clone(),
         },
     );
-    let Ok(panes) = install.tmux().panes() else {
-        return Ok(());
-    };
-    if let Found::Ours(pane) = find(&panes, agent)
-        && let Ok(file) = tty::open(Path::new(&pane.tty))
-    {
-        let now = jiff::Zoned::now().strftime("%H:%M:%S");
-        let line = format!("\r\n\x1b[2m── {agent} ended at {now}: {} ──\x1b[0m\r\n", ending.describe());
-        let _ = tty::write_all(&file, tty::LEAVE);
-        let _ = tty::write_all(&file, line.as_bytes());
-    }
-    Ok(())
+}
+
+/// Leaves the alternate screen of a program that died in it (it would look alive), and writes a
+/// line saying what happened and, where given, what comes next.
+pub fn leave(tty: &std::fs::File, agent: &str, ending: &Ending, next: &str) {
+    let now = jiff::Zoned::now().strftime("%H:%M:%S");
+    let what = format!("{agent} ended at {now}: {}{next}", ending.describe());
+    let _ = tty::write_all(tty, tty::LEAVE);
+    banner(tty, &what);
+}
+
+/// Writes a line of mosaic's own on a pane.
+pub fn banner(tty: &std::fs::File, text: &str) {
+    // A program that died may have left the terminal without output processing: CR and LF both.
+    let _ = tty::write_all(
+        tty,
+        format!("\r\n\x1b[2m── {text} ──\x1b[0m\r\n").as_bytes(),
+    );
 }
 
 #[cfg(test)]

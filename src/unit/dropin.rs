@@ -7,12 +7,22 @@ use super::{UnitFile, path_value};
 use crate::fleet::{Agent, Restart, Sandbox};
 use crate::install::Install;
 
+/// What a start may take beside the wait for the prompt: a tmux server that is just coming back, and
+/// a kickstart.
+const START_MARGIN_MS: u64 = 70_000;
+
 /// Renders `PREFIX-agent@NAME.service.d/50-roster.conf`.
 pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
-    let mut t = String::from("# Written by mosaic from the roster; changes are overwritten by `mosaic fleet apply`.\n");
+    let mut t = String::from(
+        "# Written by mosaic from the roster; changes are overwritten by `mosaic fleet apply`.\n",
+    );
     // Durations are written in milliseconds: one unit, no rounding.
     let _ = writeln!(t, "[Unit]");
-    let _ = writeln!(t, "StartLimitIntervalSec={}ms", agent.start_limit.interval_ms);
+    let _ = writeln!(
+        t,
+        "StartLimitIntervalSec={}ms",
+        agent.start_limit.interval_ms
+    );
     let _ = writeln!(t, "StartLimitBurst={}", agent.start_limit.burst);
     let _ = writeln!(t, "\n[Service]");
     let restart = match agent.restart {
@@ -21,6 +31,9 @@ pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
     };
     let _ = writeln!(t, "Restart={restart}");
     let _ = writeln!(t, "RestartSec={}ms", agent.restart_delay_ms);
+    // The wait for the prompt and for the kickstart's receipt are part of the start.
+    let start = agent.ready_timeout_ms.saturating_add(START_MARGIN_MS);
+    let _ = writeln!(t, "TimeoutStartSec={start}ms");
     if let Some(bytes) = agent.limits.memory_max {
         let _ = writeln!(t, "MemoryMax={bytes}");
     }
@@ -50,13 +63,14 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-UMask=0077
 ";
     match agent.sandbox {
         Sandbox::Off => String::new(),
         Sandbox::Basic => BASIC.to_owned(),
         Sandbox::Strict => {
-            let mut t = format!("{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectKernelTunables=yes\nProtectControlGroups=yes\n");
+            let mut t = format!(
+                "{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectKernelTunables=yes\nProtectControlGroups=yes\n"
+            );
             let own = install.paths.agent_dir(agent.name.as_str());
             let writable = [
                 agent.working_directory.as_path(),
@@ -71,7 +85,10 @@ UMask=0077
                 .collect();
             let _ = writeln!(t, "ReadWritePaths={}", list.join(" "));
             // The agents' own records of conversations and credentials live here.
-            let _ = writeln!(t, "ReadWritePaths=-%h/.claude -%h/.claude.json -%h/.codex -%h/.pi -%h/.gemini -%h/.local/share/opencode -%h/.local/share/goose -%h/.config/goose -%h/.cache -/tmp -/var/tmp");
+            let _ = writeln!(
+                t,
+                "ReadWritePaths=-%h/.claude -%h/.claude.json -%h/.codex -%h/.pi -%h/.gemini -%h/.local/share/opencode -%h/.local/share/goose -%h/.config/goose -%h/.cache -/tmp -/var/tmp"
+            );
             t
         }
     }

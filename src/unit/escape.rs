@@ -35,7 +35,9 @@ pub fn path_value(text: &str) -> Option<String> {
     }
     Some(format!(
         "\"{}\"",
-        text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")
+        text.replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('%', "%%")
     ))
 }
 
@@ -83,7 +85,10 @@ mod tests {
 
     #[test]
     fn specifiers_and_variables_are_literal() {
-        assert_eq!(exec_argument("/a b/%h/$HOME/\"\\\n"), r#""/a b/%%h/$$HOME/\"\\\x0a""#);
+        assert_eq!(
+            exec_argument("/a b/%h/$HOME/\"\\\n"),
+            r#""/a b/%%h/$$HOME/\"\\\x0a""#
+        );
         assert_eq!(path_value("/a %b").as_deref(), Some("\"/a %%b\""));
         assert_eq!(path_value("/a\nExecStart=/bin/sh"), None);
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant as OwnedValue, message};
+use zbus::{
+    Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant as OwnedValue, message,
+};
 
 use super::{CALL_TIMEOUT, Detail, Job, Unit, Verb, counted};
 use crate::error::{Error, Result};
@@ -56,7 +58,9 @@ impl Bus {
         let connect = async {
             let builder = match std::env::var("DBUS_SESSION_BUS_ADDRESS") {
                 Ok(address) => zbus::connection::Builder::address(address.as_str()),
-                Err(_) => zbus::connection::Builder::address(format!("unix:path={}", socket.display()).as_str()),
+                Err(_) => zbus::connection::Builder::address(
+                    format!("unix:path={}", socket.display()).as_str(),
+                ),
             };
             builder.method_timeout(CALL_TIMEOUT).build().await
         };
@@ -68,7 +72,10 @@ impl Bus {
                     .because(format!("no handshake within {} s", CALL_TIMEOUT.as_secs()))
             })?
             .map_err(|e| Error::unavailable("cannot reach the session bus").because(e))?;
-        let bus = Self { runtime, connection };
+        let bus = Self {
+            runtime,
+            connection,
+        };
         // A bus without the manager on it is of no use.
         bus.version()?;
         Ok(Some(bus))
@@ -94,7 +101,13 @@ impl Bus {
     async fn property(&self, path: &str, interface: &str, name: &str) -> Result<OwnedValue> {
         let reply = self
             .connection
-            .call_method(Some(NAME), path, Some(PROPERTIES), "Get", &(interface, name))
+            .call_method(
+                Some(NAME),
+                path,
+                Some(PROPERTIES),
+                "Get",
+                &(interface, name),
+            )
             .await
             .map_err(|e| explain(&format!("cannot read {name}"), &e))?;
         reply
@@ -107,10 +120,9 @@ impl Bus {
         self.runtime.block_on(async {
             let none: &[&str] = &[];
             let reply = self.call("ListUnitsByPatterns", &(none, patterns)).await?;
-            let listed: Vec<ListedUnit> = reply
-                .body()
-                .deserialize()
-                .map_err(|e| Error::bug("systemd's list of units has an unexpected type").because(e))?;
+            let listed: Vec<ListedUnit> = reply.body().deserialize().map_err(|e| {
+                Error::bug("systemd's list of units has an unexpected type").because(e)
+            })?;
             // Each property is a request of its own; all are sent before the first answer is awaited.
             let units = listed.into_iter().map(|u| self.read(u, detail));
             Ok(join_all(units).await)
@@ -134,7 +146,9 @@ impl Bus {
         // A unit may vanish between the list and the question; it then has no properties.
         let get = |interface, name| async move { self.property(path, interface, name).await.ok() };
         if detail == Detail::Process {
-            unit.main_pid = number(get(SERVICE, "MainPID").await).try_into().unwrap_or(0);
+            unit.main_pid = number(get(SERVICE, "MainPID").await)
+                .try_into()
+                .unwrap_or(0);
             return unit;
         }
         let (pid, restarts, result, code, status, memory, since) = tokio::join!(
@@ -157,7 +171,8 @@ impl Bus {
     }
 
     pub fn reload(&self) -> Result<()> {
-        self.runtime.block_on(async { self.call("Reload", &()).await.map(drop) })
+        self.runtime
+            .block_on(async { self.call("Reload", &()).await.map(drop) })
     }
 
     pub fn jobs(&self, verb: Verb, units: &[String], timeout: Duration) -> Result<Vec<Job>> {
@@ -176,10 +191,19 @@ impl Bus {
                 .member("JobRemoved")
                 .build()
                 .map_err(|e| Error::bug("invalid match rule").because(e))?;
-            let mut removed = MessageStream::for_match_rule(rule, &self.connection, NonZeroUsize::new(SIGNAL_QUEUE))
-                .await
-                .map_err(|e| explain("cannot listen for jobs", &e))?;
-            self.call("Subscribe", &()).await?;
+            let mut removed = MessageStream::for_match_rule(
+                rule,
+                &self.connection,
+                NonZeroUsize::new(SIGNAL_QUEUE),
+            )
+            .await
+            .map_err(|e| explain("cannot listen for jobs", &e))?;
+            match self.call("Subscribe", &()).await {
+                Ok(_) => {}
+                // From an earlier batch over this connection.
+                Err(e) if e.to_string().contains("already subscribed") => {}
+                Err(e) => return Err(e),
+            }
             let queued = join_all(units.iter().map(|unit| async move {
                 let reply = self.call(method, &(unit.as_str(), "replace")).await?;
                 reply
@@ -206,9 +230,13 @@ impl Bus {
             }
             let collect = async {
                 while !waiting.is_empty() {
-                    let Some(Ok(signal)) = removed.next().await else { break };
+                    let Some(Ok(signal)) = removed.next().await else {
+                        break;
+                    };
                     let body = signal.body();
-                    let Ok((_, path, _, result)) = body.deserialize::<(u32, OwnedObjectPath, String, String)>() else {
+                    let Ok((_, path, _, result)) =
+                        body.deserialize::<(u32, OwnedObjectPath, String, String)>()
+                    else {
                         continue;
                     };
                     if let Some(unit) = waiting.remove(path.as_str()) {
@@ -261,10 +289,14 @@ fn text(value: &OwnedValue) -> String {
 }
 
 fn explain(doing: &str, error: &zbus::Error) -> Error {
-    let timed_out = matches!(error, zbus::Error::InputOutput(e) if e.kind() == std::io::ErrorKind::TimedOut);
+    let timed_out =
+        matches!(error, zbus::Error::InputOutput(e) if e.kind() == std::io::ErrorKind::TimedOut);
     if timed_out {
         return Error::unavailable("the systemd user manager does not answer")
-            .because(format!("{doing}: no answer within {} s", CALL_TIMEOUT.as_secs()))
+            .because(format!(
+                "{doing}: no answer within {} s",
+                CALL_TIMEOUT.as_secs()
+            ))
             .hint("see whether it hangs: `systemctl --user status`");
     }
     let message = match error {

@@ -125,7 +125,9 @@ impl Manager {
                 Err(e) => tracing::debug!("session bus unusable, using systemctl: {e}"),
             }
         }
-        systemctl::Systemctl::connect().map(Manager::Systemctl).map_err(explain_sudo)
+        systemctl::Systemctl::connect()
+            .map(Manager::Systemctl)
+            .map_err(explain_sudo)
     }
 
     /// How it is reached, for doctor and verify.

@@ -20,15 +20,18 @@ impl Systemctl {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut c = process::command("systemctl");
-        c.args(["--user", "--no-pager", "--no-ask-password"]).args(args);
+        c.args(["--user", "--no-pager", "--no-ask-password"])
+            .args(args);
         c
     }
 
     fn call(&self, args: &[&str], timeout: Duration) -> Result<Output> {
         process::run(self.command(args), None, timeout).map_err(|e| match e {
-            process::RunError::Timeout { .. } => Error::unavailable("the systemd user manager does not answer")
-                .because(e)
-                .hint("see whether it hangs: `systemctl --user status`"),
+            process::RunError::Timeout { .. } => {
+                Error::unavailable("the systemd user manager does not answer")
+                    .because(e)
+                    .hint("see whether it hangs: `systemctl --user status`")
+            }
             e => Error::unavailable("cannot run systemctl").because(e),
         })
     }
@@ -38,7 +41,8 @@ impl Systemctl {
         if out.status.success() {
             return Ok(out.stdout);
         }
-        let e = Error::unavailable(format!("systemd refused `{}`", args.join(" "))).because(&out.stderr);
+        let e = Error::unavailable(format!("systemd refused `{}`", args.join(" ")))
+            .because(&out.stderr);
         if out.stderr.contains("connect to bus") || out.stderr.contains("Connection refused") {
             return Err(Error::unavailable("cannot reach the systemd user manager")
                 .because(out.stderr)
@@ -67,7 +71,8 @@ impl Systemctl {
     }
 
     pub fn reload(&self) -> Result<()> {
-        self.checked(&["daemon-reload"], Duration::from_secs(60)).map(drop)
+        self.checked(&["daemon-reload"], Duration::from_secs(60))
+            .map(drop)
     }
 
     pub fn jobs(&self, verb: Verb, units: &[String], timeout: Duration) -> Result<Vec<Job>> {
@@ -88,15 +93,25 @@ impl Systemctl {
                 } else {
                     failed
                         .lines()
-                        .find(|l| l.split([' ', '\'', '"']).any(|w| w.trim_end_matches(['.', ':']) == unit))
-                        .map_or("done".into(), |l| if l.contains("dependency") { "dependency".into() } else { "failed".into() })
+                        .find(|l| {
+                            l.split([' ', '\'', '"'])
+                                .any(|w| w.trim_end_matches(['.', ':']) == unit)
+                        })
+                        .map_or("done".into(), |l| {
+                            if l.contains("dependency") {
+                                "dependency".into()
+                            } else {
+                                "failed".into()
+                            }
+                        })
                 },
             })
             .collect())
     }
 
     pub fn restart_no_wait(&self, unit: &str) -> Result<()> {
-        self.checked(&["restart", "--no-block", "--", unit], CALL_TIMEOUT).map(drop)
+        self.checked(&["restart", "--no-block", "--", unit], CALL_TIMEOUT)
+            .map(drop)
     }
 
     pub fn reset_failed(&self, units: &[String]) -> Result<()> {
@@ -153,8 +168,18 @@ mod tests {
         let text = "Id=mosaic-agent@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=42\nNRestarts=3\nResult=success\nExecMainCode=0\nExecMainStatus=0\nMemoryCurrent=[not set]\nStateChangeTimestamp=Sat 2026-11-21 05:07:14.123456 UTC\n\nId=b.service\nActiveState=failed\nMemoryCurrent=18446744073709551615\nStateChangeTimestamp=n/a\n";
         let units = parse_show(text);
         assert_eq!(units.len(), 2);
-        assert_eq!((units[0].main_pid, units[0].restarts, units[0].memory), (42, 3, None));
+        assert_eq!(
+            (units[0].main_pid, units[0].restarts, units[0].memory),
+            (42, 3, None)
+        );
         assert_eq!(units[0].since_usec, 1_795_237_634_123_456);
-        assert_eq!((units[1].active.as_str(), units[1].memory, units[1].since_usec), ("failed", None, 0));
+        assert_eq!(
+            (
+                units[1].active.as_str(),
+                units[1].memory,
+                units[1].since_usec
+            ),
+            ("failed", None, 0)
+        );
     }
 }

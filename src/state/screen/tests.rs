@@ -4,9 +4,15 @@ use crate::state::samples;
 
 /// A capture, and the width of its pane, which the longest of its rules has.
 fn capture(runtime: &str, name: &str) -> (String, u16) {
-    let path = format!("{}/tests/fixtures/screens/{runtime}/{name}.ansi", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/screens/{runtime}/{name}.ansi",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let rules = rows(&text).into_iter().map(|r| r.text()).filter(|t| !t.is_empty() && t.chars().all(|c| c == '─'));
+    let rules = rows(&text)
+        .into_iter()
+        .map(|r| r.text())
+        .filter(|t| !t.is_empty() && t.chars().all(|c| c == '─'));
     let width = rules.map(|t| t.chars().count()).max().unwrap_or(120);
     let width = u16::try_from(width).unwrap();
     (text, width)
@@ -22,8 +28,16 @@ fn summary(seen: &Seen) -> String {
             } else {
                 let first: String = input.text.chars().take(24).collect();
                 let shell = if input.shell { "shell " } else { "" };
-                let tail = if input.part == Part::Tail { "tail " } else { "" };
-                let collapsed = if input.collapsed.is_empty() { String::new() } else { format!(" collapsed {:?}", input.collapsed) };
+                let tail = if input.part == Part::Tail {
+                    "tail "
+                } else {
+                    ""
+                };
+                let collapsed = if input.collapsed.is_empty() {
+                    String::new()
+                } else {
+                    format!(" collapsed {:?}", input.collapsed)
+                };
                 format!("{shell}{tail}{first:?} rows {}{collapsed}", input.rows)
             };
             format!("{what}{work}")
@@ -37,10 +51,19 @@ fn summary(seen: &Seen) -> String {
 fn captured_screens_are_read_as_a_person_would() {
     let mut got = Vec::new();
     for runtime in ["claude", "demo", "pi"] {
-        let dir = format!("{}/tests/fixtures/screens/{runtime}", env!("CARGO_MANIFEST_DIR"));
+        let dir = format!(
+            "{}/tests/fixtures/screens/{runtime}",
+            env!("CARGO_MANIFEST_DIR")
+        );
         let mut names: Vec<String> = std::fs::read_dir(dir)
             .unwrap()
-            .map(|e| e.unwrap().file_name().to_string_lossy().trim_end_matches(".ansi").to_owned())
+            .map(|e| {
+                e.unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .trim_end_matches(".ansi")
+                    .to_owned()
+            })
             .collect();
         names.sort();
         for name in names {

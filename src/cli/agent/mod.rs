@@ -1,0 +1,50 @@
+//! Verbs about single agents.
+
+mod attach;
+mod reset;
+mod roster;
+mod run;
+mod send;
+mod status;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::error::Result;
+
+/// Verbs of `mosaic agent`.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the agents of the roster
+    Roster(roster::Args),
+    /// Show single agents
+    Status(status::Args),
+    /// Show an agent's terminal here
+    Attach(attach::Args),
+    /// Print the end of an agent's terminal
+    Tail(tail::Args),
+    /// Send a message, and prove that it was submitted
+    Send(send::Args),
+    /// Empty an agent's context
+    Reset(reset::Args),
+    /// Become an agent; what the units run
+    #[command(hide = true)]
+    Run(run::Args),
+}
+
+/// Runs a verb. `run` does without a context: it is told everything, and must not depend on the
+/// environment a unit happens to have.
+pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Roster(args) => roster::run(&context()?, &args),
+        Verb::Status(args) => status::run(&context()?, &args),
+        Verb::Attach(args) => attach::run(&context()?, &args),
+        Verb::Tail(args) => tail::run(&context()?, &args),
+        Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Reset(args) => reset::run(&context()?, &args),
+        Verb::Run(args) => run::run(&args),
+    }
+}

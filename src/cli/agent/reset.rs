@@ -1,0 +1,170 @@
+//! `mosaic agent reset`: an empty context.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::apply::run_jobs;
+use crate::cli::Context;
+use crate::cli::context::Selection;
+use crate::delivery::{self, Mode, Permitted, ResetOptions, ResetReport};
+use crate::error::{Error, Result};
+use crate::host::manager::Verb;
+use crate::install::Install;
+use crate::launch::Launch;
+use crate::record::{self, What};
+use crate::services::Services;
+use crate::ui::Tone;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// Use the agent's command that empties its context (the default)
+    #[arg(long, group = "mode")]
+    clear: bool,
+    /// Use the agent's command that begins a new conversation
+    #[arg(long, group = "mode")]
+    new: bool,
+    /// Start its process anew with a new conversation
+    #[arg(long, group = "mode")]
+    restart: bool,
+    /// Reset an agent with a persistent persona; with --restart also one that works
+    #[arg(long)]
+    force: bool,
+    /// Confirm the reset of a semi-persistent persona
+    #[arg(long)]
+    yes: bool,
+    /// How long to wait, in seconds, for the agent to be idle
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait: u64,
+    /// Print the reports as JSON: one document for one agent, an array for several
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn mode(&self) -> Mode {
+        if self.restart {
+            Mode::Restart
+        } else if self.new {
+            Mode::New
+        } else {
+            Mode::Clear
+        }
+    }
+}
+
+/// Resets one agent after the other; a failure does not keep the rest from theirs.
+pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let install = context.install()?;
+    let agents = context.select(&args.selection)?;
+    if agents.is_empty() {
+        return Err(Error::usage("no agent named")
+            .hint("name agents, or use `--class CLASS`: `mosaic agent reset coder0 --clear`"));
+    }
+    let mut reports = Vec::new();
+    let mut refused = Vec::new();
+    for agent in &agents {
+        let launch = Launch::load(&install.paths.launch(agent))?;
+        match permitted(context, args, &launch) {
+            Ok(()) => {}
+            Err(e) => {
+                refused.push(e);
+                continue;
+            }
+        }
+        let report = reset(&install, &launch, args);
+        if !args.json {
+            print(context, &report);
+        }
+        reports.push(report);
+    }
+    if args.json {
+        match reports.as_slice() {
+            [one] => context.ui.json(one),
+            all => context.ui.json(&all),
+        }
+    }
+    if let Some(e) = Error::all(refused) {
+        return Err(e);
+    }
+    let code = reports
+        .iter()
+        .map(ResetReport::exit_code)
+        .min_by_key(|code| match code {
+            1 => 0,
+            75 => 1,
+            _ => 2,
+        })
+        .unwrap_or(0);
+    Ok(ExitCode::from(code))
+}
+
+fn permitted(context: &Context<'_>, args: &Args, launch: &Launch) -> Result<()> {
+    let agent = &launch.agent.name;
+    match delivery::permitted(
+        launch.agent.persistent_persona,
+        args.force,
+        args.yes,
+        context.ui.interactive(),
+    ) {
+        Permitted::Permitted => Ok(()),
+        Permitted::Ask
+            if context
+                .ui
+                .confirm(&format!("empty the context of `{agent}`?")) =>
+        {
+            Ok(())
+        }
+        Permitted::Ask => Err(Error::no(format!("`{agent}` was not reset: not confirmed"))),
+        Permitted::Refused(why) => Err(Error::no(format!("`{agent}` was not reset: {why}"))),
+    }
+}
+
+fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
+    let agent = launch.agent.name.as_str();
+    let options = ResetOptions {
+        wait: Duration::from_secs(args.wait),
+        force: args.force,
+        ..ResetOptions::new(delivery::host_name())
+    };
+    let restart = || -> Result<()> {
+        let services = Services::connect(install)?;
+        services.start_server()?;
+        for (_, result) in run_jobs(&services, Verb::Restart, &[agent.to_owned()])? {
+            result?;
+        }
+        Ok(())
+    };
+    let report = delivery::reset(install, launch, args.mode(), &options, &restart);
+    record::event(
+        &install.paths,
+        agent,
+        What::Command {
+            verb: "reset".to_owned(),
+            detail: format!(
+                "{}{}",
+                report.mode.as_str(),
+                if report.reset { "" } else { ", failed" }
+            ),
+        },
+    );
+    report
+}
+
+fn print(context: &Context<'_>, report: &ResetReport) {
+    let style = if report.exit_code() == 0 {
+        Tone::Good
+    } else {
+        Tone::Bad
+    }
+    .style();
+    context
+        .ui
+        .line(format!("{style}{}{style:#}", report.line()));
+    let kickstart = report.kickstart.as_ref().and_then(|k| k.hint.as_ref());
+    for hint in report.hint.iter().chain(kickstart) {
+        context.ui.hint(hint);
+    }
+}

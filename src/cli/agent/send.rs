@@ -1,0 +1,149 @@
+//! `mosaic agent send`: a message, with proof that it was submitted.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cli::Context;
+use crate::cli::context::Selection;
+use crate::delivery::{self, Message, Receipt};
+use crate::error::{Error, Result};
+use crate::launch::Launch;
+use crate::record::{self, What};
+use crate::ui::Tone;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// The message; `-` or nothing reads standard input
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    message: Option<String>,
+    /// Read the message from a file
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Name yourself in the preamble [default: the agent that runs this, else `user`]
+    #[arg(short = 'S', long, value_name = "NAME")]
+    sender: Option<String>,
+    /// Leave out the line's beginning `[host:sender -> host:agent]`
+    #[arg(long)]
+    no_preamble: bool,
+    /// How long to wait, in seconds, for an agent that is not ready to be typed to
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait: u64,
+    /// Print the receipts as JSON: one document for one agent, an array for several
+    #[arg(long)]
+    json: bool,
+}
+
+/// Sends to one agent after the other; a failure does not keep the rest from getting theirs.
+pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let install = context.install()?;
+    let agents = context.select(&args.selection)?;
+    if agents.is_empty() {
+        return Err(Error::usage("no agent named")
+            .hint("name agents, or use `--class CLASS`: `mosaic agent send coder0 -m 'hello'`"));
+    }
+    let text = text(args)?;
+    let message = Message {
+        text,
+        sender: delivery::sender(
+            args.sender.as_deref(),
+            std::env::var("MOSAIC_AGENT").ok().as_deref(),
+        ),
+        host: delivery::host_name(),
+        preamble: !args.no_preamble,
+        wait: Duration::from_secs(args.wait),
+        accept_wait: Duration::from_secs(2),
+    };
+    let mut receipts = Vec::new();
+    for agent in &agents {
+        let launch = Launch::load(&install.paths.launch(agent))?;
+        let receipt = delivery::send(&install, &launch, &message);
+        record::event(
+            &install.paths,
+            agent,
+            What::Command {
+                verb: "send".to_owned(),
+                detail: format!("{} from {}", receipt.receipt.as_str(), message.sender),
+            },
+        );
+        if !args.json {
+            print(context, &receipt);
+        }
+        receipts.push(receipt);
+    }
+    if args.json {
+        match receipts.as_slice() {
+            [one] => context.ui.json(one),
+            all => context.ui.json(&all),
+        }
+    }
+    // The worst of several: a refusal tells more than a time-out.
+    let code = receipts
+        .iter()
+        .map(Receipt::exit_code)
+        .min_by_key(|code| match code {
+            1 => 0,
+            75 => 1,
+            _ => 2,
+        })
+        .unwrap_or(0);
+    Ok(ExitCode::from(code))
+}
+
+fn print(context: &Context<'_>, receipt: &Receipt) {
+    let style = if receipt.succeeded() {
+        Tone::Good
+    } else {
+        Tone::Bad
+    }
+    .style();
+    context
+        .ui
+        .line(format!("{style}{}{style:#}", receipt.line()));
+    for row in &receipt.screen {
+        context.ui.status(format!("  | {row}"));
+    }
+    if let Some(hint) = &receipt.hint {
+        context.ui.hint(hint);
+    }
+}
+
+fn text(args: &Args) -> Result<Vec<u8>> {
+    // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
+    const MOST: u64 = 16 * 1024 * 1024;
+    let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        reader
+            .take(MOST)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Error::io(format!("cannot read the message from {what}"), e))?;
+        Ok(bytes)
+    };
+    let bytes = match (&args.message, &args.file) {
+        (Some(text), _) if text != "-" => text.clone().into_bytes(),
+        (_, Some(path)) => {
+            let mut file = std::fs::File::open(path).map_err(|e| {
+                Error::config(format!("cannot read the message from `{}`", path.display()))
+                    .because(e)
+            })?;
+            read(&format!("`{}`", path.display()), &mut file)?
+        }
+        _ => {
+            use std::io::IsTerminal as _;
+            if std::io::stdin().is_terminal() && args.message.is_none() {
+                return Err(Error::usage("no message")
+                    .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
+            }
+            read("standard input", &mut std::io::stdin())?
+        }
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::usage("the message is empty")
+            .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,170 @@
+//! `mosaic fleet apply`: brings the machine in line with the roster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::plan::Allow;
+use crate::apply::Report;
+use crate::cli::{Context, answer};
+use crate::converge::Convergence;
+use crate::error::{Error, Result};
+use crate::host::files;
+use crate::host::interrupt::Interrupt;
+use crate::install::{Install, Mode};
+use crate::plan::{self, Plan, Scope, What};
+use crate::ui::{Tone, cell, toned};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A plan written by `mosaic fleet plan --out`; refused when something has changed since
+    plan: Option<PathBuf>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    allow: Allow,
+}
+
+/// Runs it.
+pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let fleet = context.roster()?;
+    let old = Install::load(&context.paths.state)?.ok_or_else(|| {
+        Error::config("the fleet is not installed")
+            .hint("run `mosaic fleet up`, or `mosaic fleet install-systemd`")
+    })?;
+    let install = context.resolve_install(&fleet, old.mode, false)?;
+    let convergence = Convergence::new(&install, &fleet)?;
+    let interrupt = Interrupt::listen()?;
+    let (report, deferred) = match &args.plan {
+        Some(path) => {
+            let stored: Plan = files::read_json(path)?
+                .ok_or_else(|| Error::config(format!("no plan `{}`", path.display())))?;
+            if stored.version > plan::VERSION {
+                return Err(
+                    Error::config("the plan was made by a newer mosaic").hint("upgrade mosaic")
+                );
+            }
+            let deferred = deferred(&stored);
+            (
+                convergence.apply_stored(&stored, &|| interrupt.is_set())?,
+                deferred,
+            )
+        }
+        None => {
+            let _lock = convergence.lock()?;
+            let plan = convergence.plan(args.allow.options(Scope::All))?;
+            let deferred = deferred(&plan);
+            (convergence.apply(&plan, &|| interrupt.is_set()), deferred)
+        }
+    };
+    if args.json {
+        context.ui.json(&report);
+    } else {
+        print(context, &report);
+    }
+    finish(context, &report)?;
+    if deferred > 0 {
+        context
+            .ui
+            .hint("deferred agents take the change at their next restart; `--force` does it now");
+    }
+    Ok(answer(report.ok()))
+}
+
+fn deferred(plan: &Plan) -> usize {
+    plan.actions
+        .iter()
+        .filter(|a| matches!(a.what, What::Deferred { .. }))
+        .count()
+}
+
+/// Converges without a table of files: what `up`, `install-systemd` and `start` do.
+///
+/// # Errors
+/// The manager does not answer; another process applies.
+pub fn converge(
+    context: &Context<'_>,
+    install: &Install,
+    fleet: &crate::fleet::Fleet,
+    allow: Allow,
+    scope: Scope,
+) -> Result<Report> {
+    let convergence = Convergence::new(install, fleet)?;
+    let interrupt = Interrupt::listen()?;
+    let _lock = convergence.lock()?;
+    let plan = convergence.plan(allow.options(scope))?;
+    let report = convergence.apply(&plan, &|| interrupt.is_set());
+    print(context, &report);
+    finish(context, &report)?;
+    Ok(report)
+}
+
+/// Warns of what was left out.
+fn finish(context: &Context<'_>, report: &Report) -> Result<()> {
+    if report.interrupted {
+        return Err(
+            Error::busy("interrupted: the rest of the plan was not begun")
+                .hint("run the same command again"),
+        );
+    }
+    if !report.ok() {
+        context
+            .ui
+            .hint("`mosaic fleet events` and `mosaic fleet doctor` say more");
+    }
+    Ok(())
+}
+
+/// Prints what was done; files in one line each kind, agents one by one.
+pub fn print(context: &Context<'_>, report: &Report) {
+    if report.outcomes.is_empty() {
+        context.ui.line("in sync: nothing to do");
+        return;
+    }
+    let rows: Vec<_> = report
+        .outcomes
+        .iter()
+        .map(|o| {
+            let (verb, object) = o.action.what.words();
+            let tone = match (&o.action.what, o.ok) {
+                (_, false) => Tone::Bad,
+                (What::Deferred { .. }, _) => Tone::Attention,
+                _ => Tone::Good,
+            };
+            let detail = match (&o.action.what, o.ok) {
+                (What::Deferred { .. }, _) => format!("deferred: {}", o.action.reason),
+                (_, true) => format!("{} ({})", o.detail, o.action.reason),
+                (_, false) => format!("FAILED: {}", o.detail),
+            };
+            vec![cell(verb), cell(object), toned(detail, tone)]
+        })
+        .collect();
+    context.ui.table(&["ACTION", "OBJECT", "RESULT"], &rows);
+}
+
+/// The mode of an installation, or the one this machine allows.
+///
+/// # Errors
+/// Installed as units, while this is asked to go without: two sets of agents must not run.
+pub fn choose_mode(context: &Context<'_>, no_systemd: bool) -> Result<Mode> {
+    let old = Install::load(&context.paths.state)?.map(|i| i.mode);
+    match (old, no_systemd) {
+        (Some(Mode::Systemd), true) => {
+            Err(Error::config("the fleet is installed as systemd units")
+                .hint("run `mosaic fleet uninstall` first, or leave `--no-systemd` out"))
+        }
+        (_, true) => Ok(Mode::Supervisor),
+        (Some(mode), false) => Ok(mode),
+        (None, false) => match crate::host::manager::Manager::connect() {
+            Ok(_) => Ok(Mode::Systemd),
+            Err(e) => {
+                context
+                    .ui
+                    .warn(format!("no systemd user manager ({e}): running without it"));
+                context.ui.warn("lost without it: limits, sandbox, start at boot, and a restart of the tmux server");
+                Ok(Mode::Supervisor)
+            }
+        },
+    }
+}

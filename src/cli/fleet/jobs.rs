@@ -1,0 +1,191 @@
+//! `mosaic fleet start|stop|restart`.
+
+use std::process::ExitCode;
+
+use crate::apply::run_jobs;
+use crate::cli::context::Selection;
+use crate::cli::{Context, answer};
+use crate::error::{Error, Result};
+use crate::host::files;
+use crate::host::manager::Verb;
+use crate::install::Install;
+use crate::launch::{Launch, installed as installed_agents};
+use crate::services::Services;
+use crate::state;
+use crate::ui::{Tone, cell, toned};
+
+/// Arguments of `start`.
+#[derive(Debug, clap::Args)]
+pub struct StartArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// End a session that mosaic did not make and that has an agent's name
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Arguments of `stop`.
+#[derive(Debug, clap::Args)]
+pub struct StopArgs {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, clap::Args)]
+pub struct RestartArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Restart agents although they work, or nobody can tell
+    #[arg(long)]
+    force: bool,
+}
+
+/// Starts agents; the whole fleet when none is named.
+pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
+    let install = context.install()?;
+    let mut agents = context.select(&args.selection)?;
+    if agents.is_empty() {
+        // What the roster says now is not applied here: `start` starts what is installed.
+        agents = enabled(&install)?;
+        for agent in &agents {
+            files::remove(&install.paths.stopped_mark(agent))?;
+        }
+    }
+    let services = Services::connect(&install)?;
+    refuse_foreign(&install, &services, &agents, args.replace)?;
+    services.start_server()?;
+    drive(context, &services, Verb::Start, &agents)
+}
+
+/// Stops agents; the whole fleet with its tmux server when none is named.
+pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
+    let install = context.install()?;
+    let agents = context.select(&args.selection)?;
+    let services = Services::connect(&install)?;
+    if agents.is_empty() {
+        let all = installed_agents(&install.paths);
+        hold(&install, &all)?;
+        let code = drive(context, &services, Verb::Stop, &all)?;
+        services.stop_server()?;
+        context.ui.status("the fleet's tmux server is stopped");
+        return Ok(code);
+    }
+    hold(&install, &agents)?;
+    drive(context, &services, Verb::Stop, &agents)
+}
+
+/// Restarts agents; all enabled ones when none is named. Spares those that work.
+pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
+    let install = context.install()?;
+    let mut agents = context.select(&args.selection)?;
+    let named = !agents.is_empty();
+    if !named {
+        agents = enabled(&install)?;
+    }
+    let services = Services::connect(&install)?;
+    services.start_server()?;
+    let mut spared = false;
+    if !args.force {
+        let panes = install.tmux().panes()?;
+        let units = services.agents()?;
+        agents.retain(|agent| {
+            let unit = install.agent_unit(agent);
+            let up = units.iter().any(|u| u.name == unit && u.active == "active");
+            let busy = up
+                .then(|| Launch::load(&install.paths.launch(agent)).ok())
+                .flatten()
+                .map(|launch| state::observe(&install, &launch, &panes, true).state)
+                .filter(|s| matches!(s, state::State::Working | state::State::Waiting));
+            if let Some(state) = busy {
+                spared = true;
+                context
+                    .ui
+                    .warn(format!("`{agent}` is {state} and was not restarted"));
+                context.ui.hint(format!(
+                    "`mosaic fleet restart {agent} --force` restarts it all the same"
+                ));
+            }
+            busy.is_none()
+        });
+    }
+    let code = drive(context, &services, Verb::Restart, &agents)?;
+    Ok(if spared { answer(false) } else { code })
+}
+
+/// Marks agents as stopped by hand, so that the next plan leaves them down.
+fn hold(install: &Install, agents: &[String]) -> Result<()> {
+    for agent in agents {
+        files::write_record(&install.paths.stopped_mark(agent), b"")?;
+    }
+    Ok(())
+}
+
+fn enabled(install: &Install) -> Result<Vec<String>> {
+    let mut agents = Vec::new();
+    for name in installed_agents(&install.paths) {
+        if Launch::load(&install.paths.launch(&name))?.agent.enabled {
+            agents.push(name);
+        }
+    }
+    if agents.is_empty() {
+        return Err(
+            Error::config("no agent is installed and enabled").hint("run `mosaic fleet apply`")
+        );
+    }
+    Ok(agents)
+}
+
+fn refuse_foreign(
+    install: &Install,
+    services: &Services<'_>,
+    agents: &[String],
+    replace: bool,
+) -> Result<()> {
+    if let Some(pid) = services.foreign_server()? {
+        return Err(crate::terminal::holder::foreign_server(install, pid));
+    }
+    let Ok(panes) = install.tmux().panes() else {
+        return Ok(());
+    };
+    for agent in agents {
+        if crate::terminal::pane::find(&panes, agent) == crate::terminal::pane::Found::Foreign {
+            if !replace {
+                return Err(crate::terminal::pane::foreign(install, agent));
+            }
+            install.tmux().kill_session(agent)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the jobs under the lock and prints one line each.
+fn drive(
+    context: &Context<'_>,
+    services: &Services<'_>,
+    verb: Verb,
+    agents: &[String],
+) -> Result<ExitCode> {
+    let install = services.install();
+    let _lock = crate::host::lock::exclusive(
+        &install.paths.apply_lock(),
+        "the fleet's plan",
+        crate::converge::LOCK_WAIT,
+    )?;
+    let results = run_jobs(services, verb, agents)?;
+    let rows: Vec<_> = results
+        .iter()
+        .map(|(agent, result)| match result {
+            Ok(text) => vec![cell(agent), toned(text, Tone::Good)],
+            Err(e) => vec![cell(agent), toned(format!("FAILED: {e}"), Tone::Bad)],
+        })
+        .collect();
+    if !rows.is_empty() {
+        context.ui.table(&["AGENT", "RESULT"], &rows);
+    }
+    let ok = results.iter().all(|(_, r)| r.is_ok());
+    if !ok {
+        context.ui.hint("`mosaic fleet events` says how they ended");
+    }
+    Ok(answer(ok))
+}

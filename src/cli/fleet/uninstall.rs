@@ -1,0 +1,126 @@
+//! `mosaic fleet uninstall`: stops everything and removes what mosaic wrote, but the roster.
+
+use std::process::ExitCode;
+
+use crate::apply;
+use crate::cli::{Context, answer};
+use crate::converge::Convergence;
+use crate::error::{Error, Result};
+use crate::fleet::Fleet;
+use crate::host::files;
+use crate::inventory;
+use crate::plan::{Options, Scope};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Remove conversations, reports, secrets and the event log, too
+    #[arg(long)]
+    purge: bool,
+}
+
+/// Runs it.
+pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let install = context.install()?;
+    if !args.yes {
+        if !context.ui.interactive() {
+            return Err(Error::usage("uninstall stops every agent")
+                .hint("say `--yes` to do it without being asked"));
+        }
+        if !context.ui.confirm("stop every agent and remove the units?") {
+            return Err(Error::no("not confirmed: nothing was done"));
+        }
+    }
+    let nobody = Fleet {
+        socket_name: install.socket_name.clone(),
+        holder_session: install.holder_session.clone(),
+        agents: Vec::new(),
+    };
+    let mut convergence = Convergence::new(&install, &nobody)?;
+    // A fleet that wants no file at all: the plan then removes every one that mosaic wrote.
+    convergence.desired.files.clear();
+    convergence.desired.links.clear();
+    let _lock = convergence.lock()?;
+    let mut plan = convergence.plan(Options {
+        scope: Scope::All,
+        force: true,
+        replace: false,
+    })?;
+    for action in &mut plan.actions {
+        "uninstall".clone_into(&mut action.reason);
+    }
+    let (stops, rest): (Vec<_>, Vec<_>) = plan.actions.iter().cloned().partition(|a| {
+        matches!(
+            a.what,
+            crate::plan::What::Stop { .. } | crate::plan::What::Close { .. }
+        )
+    });
+    let part = |actions| crate::plan::Plan {
+        actions,
+        ..plan.clone()
+    };
+    let mut report = apply::apply(
+        &part(stops),
+        &convergence.desired,
+        convergence.services(),
+        &|| false,
+    );
+    convergence.services().stop_server()?;
+    report.outcomes.extend(
+        apply::apply(
+            &part(rest),
+            &convergence.desired,
+            convergence.services(),
+            &|| false,
+        )
+        .outcomes,
+    );
+    for unit in crate::unit::templates(&install) {
+        let path = install.paths.units.join(&unit.path);
+        if files::read_optional(&path)?.is_some_and(|t| t.starts_with(crate::desired::MARK)) {
+            files::remove(&path)?;
+        }
+    }
+    files::remove_dir_if_empty(
+        &install
+            .paths
+            .units
+            .join(format!("{}.wants", install.target_unit())),
+    );
+    if let Some(manager) = convergence.services().manager() {
+        manager.reload()?;
+    }
+    files::remove(&inventory::reload_mark(&install))?;
+    files::remove(&install.paths.tmux_conf())?;
+    super::apply::print(context, &report);
+    if report.ok() {
+        files::remove(&install.paths.install())?;
+        // Locks, marks and records of processes that are gone.
+        remove_all(&install.paths.runtime)?;
+        if args.purge {
+            remove_all(&install.paths.state)?;
+        } else {
+            context.ui.status(format!(
+                "conversations and the event log stay in {} (`--purge` removes them)",
+                install.paths.state.display()
+            ));
+        }
+        context.ui.status(format!(
+            "the roster stays: {}",
+            context.paths.roster.display()
+        ));
+    }
+    Ok(answer(report.ok()))
+}
+
+fn remove_all(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove `{}`", dir.display()), e))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,128 @@
+//! What units, panes and hooks run. Not for people, and stable only as far as the units of the
+//! same installation go.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::delivery::ready;
+use crate::demo;
+use crate::error::{Error, Result};
+use crate::install::Install;
+use crate::launch::Launch;
+use crate::names::AgentName;
+use crate::record::{self, What};
+use crate::report;
+use crate::terminal::{holder, placeholder, stopped, supervise};
+
+/// See the module.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Hold a pane's terminal open for an agent
+    Pane {
+        /// Printed first
+        banner: Option<String>,
+    },
+    /// Become the fleet's tmux server
+    Holder {
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Wait for the server and make the holder session
+    HolderReady {
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Restart agents that lost their pane
+    Orphans {
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Wait until an agent stands at its prompt
+    Started {
+        #[arg(long)]
+        state: PathBuf,
+        agent: AgentName,
+    },
+    /// Record how an agent ended
+    Stopped {
+        #[arg(long)]
+        state: PathBuf,
+        agent: AgentName,
+    },
+    /// Supervise an agent in its pane
+    Supervise {
+        #[arg(long)]
+        state: PathBuf,
+        agent: AgentName,
+    },
+    /// Report what a Claude Code hook says on standard input
+    ReportClaude,
+    /// A small agent for trials and tests
+    DemoAgent(demo::DemoArgs),
+}
+
+/// Runs it.
+pub fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Pane { banner } => {
+            placeholder::run(banner.as_deref())
+                .map_err(|e| Error::io("cannot hold the pane", e))?;
+        }
+        Verb::Holder { state } => match holder::become_server(&state)? {},
+        Verb::HolderReady { state } => holder::ready(&state)?,
+        Verb::Orphans { state } => holder::orphans(&state)?,
+        Verb::Started { state, agent } => started(&state, agent.as_str())?,
+        Verb::Stopped { state, agent } => {
+            let ending = stopped::Ending::from_env(&|key| std::env::var(key).ok());
+            stopped::stopped(&state, agent.as_str(), &ending)?;
+        }
+        Verb::Supervise { state, agent } => return supervise::supervise(&state, agent.as_str()),
+        Verb::ReportClaude => report_claude()?,
+        Verb::DemoAgent(args) => return Ok(demo::run(args)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails only when the agent has died: an agent that stands at a login dialog is up, and its unit
+/// must not be torn down for it.
+fn started(state: &std::path::Path, agent: &str) -> Result<()> {
+    let install = Install::require(state)?;
+    let launch = Launch::load(&install.paths.launch(agent))?;
+    if launch.agent.ready_timeout_ms == 0 {
+        return Ok(());
+    }
+    let timeout = std::time::Duration::from_millis(launch.agent.ready_timeout_ms);
+    let seen = ready::wait_ready(&install, &launch, timeout)?;
+    let what = if seen.is_ready() {
+        What::Ready {
+            after_ms: seen.after_ms,
+        }
+    } else {
+        What::NotReady {
+            seen: format!("{} ({})", seen.state, seen.evidence),
+        }
+    };
+    record::event(&install.paths, agent, what);
+    Ok(())
+}
+
+/// Never fails: a hook that fails would disturb the agent.
+fn report_claude() -> Result<()> {
+    use std::io::Read as _;
+    let Some(path) = std::env::var_os(report::VARIABLE).map(PathBuf::from) else {
+        return Ok(());
+    };
+    // A prompt may be long, but not without bound.
+    let mut input = String::new();
+    let _ = std::io::stdin()
+        .take(16 * 1024 * 1024)
+        .read_to_string(&mut input);
+    if let Some(what) = report::from_claude_hook(&input)
+        && let Err(e) = report::append(&path, what)
+    {
+        tracing::warn!("{e}");
+    }
+    Ok(())
+}

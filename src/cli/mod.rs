@@ -1,0 +1,187 @@
+//! The command line: one verb per file, each an `Args` and a `run`. This file knows the tree of
+//! verbs, the global flags, and how an error becomes an exit code.
+
+mod agent;
+mod completions;
+mod context;
+mod fleet;
+mod internal;
+#[cfg(test)]
+mod reference;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::error::Result;
+use crate::ui::{Color, Ui};
+
+pub use context::Context;
+
+/// Runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux server
+#[derive(Debug, Parser)]
+#[command(
+    name = "mosaic",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Roster file [default: $XDG_CONFIG_HOME/mosaic/fleet/roster.yaml]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MOSAIC_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// Say more on standard error; twice for debugging (MOSAIC_LOG sets it in detail)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Print no progress and no hints
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The fleet as a whole: set up, converge, start, stop, prove
+    #[command(subcommand)]
+    Fleet(fleet::Verb),
+    /// Single agents: look, attach, send, reset
+    #[command(subcommand)]
+    Agent(agent::Verb),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Write the man pages into a directory
+    Man(completions::ManArgs),
+    /// What units and panes run; not for people
+    #[command(subcommand, hide = true)]
+    Internal(internal::Verb),
+}
+
+/// Parses the command line, runs the verb, prints its error, returns the exit status.
+pub fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(command).complete();
+    let args = expand_alias(std::env::args_os().collect());
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(2);
+        }
+    };
+    init_tracing(cli.global.verbose);
+    let ui = Ui::new(cli.global.color, cli.global.quiet);
+    match run(&ui, cli) {
+        Ok(code) => code,
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+/// The whole command tree, for parsing, completions and the reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
+    let config = cli.global.config;
+    let context = || Context::new(ui, config.as_deref());
+    match cli.command {
+        Command::Fleet(verb) => fleet::run(&context()?, verb),
+        Command::Agent(verb) => agent::run(&context, verb),
+        Command::Completions(args) => completions::run(ui, &args),
+        Command::Man(args) => completions::man(ui, &args),
+        Command::Internal(verb) => internal::run(verb),
+    }
+}
+
+/// `fleet x` and `agent x` mean `mosaic fleet x` and `mosaic agent x` when the program is called so.
+fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
+    let name = args.first().map(|a| {
+        std::path::Path::new(a)
+            .file_name()
+            .unwrap_or_default()
+            .to_owned()
+    });
+    if let Some(name) = name.filter(|n| n == "fleet" || n == "agent") {
+        args.insert(1, name);
+    }
+    args
+}
+
+fn init_tracing(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "warn",
+        1 => "mosaic=info,warn",
+        _ => "mosaic=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("MOSAIC_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Exit status 1 without an error message: what was printed is the answer.
+fn answer_no() -> ExitCode {
+    ExitCode::from(crate::error::Kind::No.exit_code())
+}
+
+/// Exit status of a yes-or-no answer.
+fn answer(yes: bool) -> ExitCode {
+    if yes { ExitCode::SUCCESS } else { answer_no() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_links_are_the_same_binary() {
+        let e = |v: &[&str]| {
+            expand_alias(v.iter().map(OsString::from).collect())
+                .into_iter()
+                .map(|s| s.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            e(&["/usr/bin/fleet", "plan"]),
+            ["/usr/bin/fleet", "fleet", "plan"]
+        );
+        assert_eq!(e(&["agent", "send"]), ["agent", "agent", "send"]);
+        assert_eq!(e(&["mosaic", "fleet"]), ["mosaic", "fleet"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! From a roster to a converged machine: the one sequence load → render → observe → plan → apply,
+//! for the verbs and for the canary fleets of verify.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::apply::{self, Report};
+use crate::desired::{self, Desired, Lookup};
+use crate::error::{Error, Result};
+use crate::fleet::Fleet;
+use crate::host::tmux::Pane;
+use crate::host::{files, lock, process};
+use crate::install::Install;
+use crate::inventory::{self, Inventory};
+use crate::launch::Launch;
+use crate::plan::{self, Options, Plan};
+use crate::services::Services;
+use crate::state;
+
+/// How long a second mosaic waits for the first to finish applying before it says busy.
+pub const LOCK_WAIT: Duration = Duration::from_secs(20);
+
+/// Programs and files of this machine.
+pub struct Machine;
+
+impl Lookup for Machine {
+    fn program(&self, name: &str, path: &str, directory: &Path) -> Option<PathBuf> {
+        process::find_program(name, path, directory)
+    }
+
+    fn digest(&self, paths: &[PathBuf]) -> String {
+        let mut all = Vec::new();
+        for path in paths {
+            match std::fs::read(path) {
+                Ok(bytes) => {
+                    all.extend_from_slice(b"present\n");
+                    all.extend_from_slice(files::digest(&bytes).as_bytes());
+                }
+                Err(_) => all.extend_from_slice(b"missing\n"),
+            }
+        }
+        files::digest(&all)
+    }
+}
+
+/// A fleet that is ready to be planned.
+pub struct Convergence<'a> {
+    /// The install record as it should be.
+    pub install: &'a Install,
+    /// What should be.
+    pub desired: Desired,
+    services: Services<'a>,
+}
+
+impl<'a> Convergence<'a> {
+    /// Renders the desired state and connects to the services.
+    ///
+    /// # Errors
+    /// The manager cannot be reached.
+    pub fn new(install: &'a Install, fleet: &Fleet) -> Result<Self> {
+        Ok(Self {
+            install,
+            desired: desired::render(install, fleet, &Machine),
+            services: Services::connect(install)?,
+        })
+    }
+
+    /// The services.
+    pub fn services(&self) -> &Services<'a> {
+        &self.services
+    }
+
+    /// Takes the lock under which plans are made and applied.
+    ///
+    /// # Errors
+    /// Kind `Busy` when another process keeps it.
+    pub fn lock(&self) -> Result<lock::Lock> {
+        lock::exclusive(
+            &self.install.paths.apply_lock(),
+            "the fleet's plan",
+            LOCK_WAIT,
+        )
+    }
+
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// Manager or tmux do not answer.
+    pub fn observe(&self) -> Result<Inventory> {
+        let files: BTreeSet<PathBuf> = self.desired.files.keys().cloned().collect();
+        let agents: BTreeSet<String> = self.desired.agents.keys().cloned().collect();
+        inventory::observe(
+            self.install,
+            &files,
+            &agents,
+            &self.services,
+            &|agent, panes| occupied(self.install, agent, panes),
+        )
+    }
+
+    /// Plans.
+    ///
+    /// # Errors
+    /// See [`Convergence::observe`].
+    pub fn plan(&self, options: Options) -> Result<Plan> {
+        let found = self.observe()?;
+        let old = |agent: &str| Launch::load(&self.install.paths.launch(agent)).ok();
+        Ok(plan::decide(
+            self.install,
+            &self.desired,
+            &found,
+            &old,
+            options,
+        ))
+    }
+
+    /// Executes a plan that was just made, under the lock.
+    pub fn apply(&self, plan: &Plan, stop: &dyn Fn() -> bool) -> Report {
+        apply::apply(plan, &self.desired, &self.services, stop)
+    }
+
+    /// Executes a plan made earlier.
+    ///
+    /// # Errors
+    /// Kind `Busy` when the machine or the roster has changed since: nothing is done.
+    pub fn apply_stored(&self, stored: &Plan, stop: &dyn Fn() -> bool) -> Result<Report> {
+        let _lock = self.lock()?;
+        let now = self.plan(stored.options)?;
+        if now.fingerprint != stored.fingerprint {
+            return Err(Error::busy(
+                "the plan is stale: roster or machine have changed since it was made",
+            )
+            .hint("make a new one: `mosaic fleet plan --out FILE`"));
+        }
+        Ok(self.apply(stored, stop))
+    }
+}
+
+/// Why a running agent must not be disturbed; `None` when it is known to be idle.
+fn occupied(install: &Install, agent: &str, panes: &[Pane]) -> Option<String> {
+    let Ok(launch) = Launch::load(&install.paths.launch(agent)) else {
+        return Some("its state is unknown".to_owned());
+    };
+    let seen = state::observe(install, &launch, panes, true);
+    match seen.state {
+        state::State::Idle | state::State::Exited | state::State::Failed => None,
+        other => Some(other.to_string()),
+    }
+}

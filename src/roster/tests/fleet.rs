@@ -1,0 +1,289 @@
+//! Exact values: what a right roster becomes.
+
+use super::*;
+use crate::fleet::{
+    Kickstart, KickstartOn, Limits, Permissions, Persona, Restart, Resume, Sandbox, StartLimit,
+};
+use crate::runtime::builtin;
+
+fn fleet(text: &str) -> Fleet {
+    fleet_on(&Machine::default(), text)
+}
+
+fn fleet_on(machine: &Machine, text: &str) -> Fleet {
+    machine
+        .resolve(text)
+        .unwrap_or_else(|e| panic!("{}", shown(&e)))
+        .0
+}
+
+#[test]
+fn the_least_roster() {
+    let fleet = fleet(&with_agents("  - name: coder0\n"));
+    assert_eq!(
+        (fleet.socket_name.as_str(), fleet.holder_session.as_str()),
+        ("mosaic-factory", "_holder")
+    );
+    let agent = &fleet.agents[0];
+    assert_eq!(
+        *agent,
+        crate::fleet::Agent {
+            name: "coder0".parse().unwrap(),
+            runtime: "claude".to_owned(),
+            spec: builtin::get("claude").unwrap().clone(),
+            class: "agent".to_owned(),
+            working_directory: "/home/me/work".into(),
+            command: vec!["claude".to_owned()],
+            enabled: true,
+            permissions: Permissions::Ask,
+            model_hint: None,
+            persistent_persona: Persona::Free,
+            reset_between_tasks: false,
+            kickstart: None,
+            kickstart_on: KickstartOn::Reset,
+            env: BTreeMap::new(),
+            env_files: vec!["/etc/mosaic/agents/coder0.env".into()],
+            limits: Limits::default(),
+            sandbox: Sandbox::Off,
+            restart: Restart::Always,
+            restart_delay_ms: 1000,
+            start_limit: StartLimit {
+                burst: 5,
+                interval_ms: 300_000
+            },
+            ready_timeout_ms: 20_000,
+            resume: Resume::Last,
+        }
+    );
+}
+
+#[test]
+fn every_key() {
+    let machine = Machine::with(&[("/etc/mosaic/x.env", ""), ("/etc/mosaic/go.md", "hi")]);
+    let fleet = fleet_on(
+        &machine,
+        "version: 1
+transport: tmux
+tmux: {socket_name: s, holder_session: h}
+defaults:
+  runtime: pi
+  class: d
+  env: {A: 1, B: 2}
+  env_file: x.env
+  limits: {memory_max: 1G, cpu_quota: 50%}
+agents:
+  - name: a
+    runtime: claude
+    class: security_reviewers
+    working_directory: sub
+    enabled: false
+    permissions: skip
+    model_hint: opus
+    persistent_persona: semi
+    reset_between_tasks: true
+    kickstart: {file: go.md}
+    kickstart_on: both
+    env: {B: 1.10, C: true, D: 0x10, E: ''}
+    env_file: [./x.env]
+    limits: {memory_max: 2G, tasks_max: 99}
+    sandbox: off
+    restart: never
+    restart_delay: 500ms
+    resume: none
+",
+    );
+    assert_eq!(
+        (fleet.socket_name.as_str(), fleet.holder_session.as_str()),
+        ("s", "h")
+    );
+    let a = &fleet.agents[0];
+    assert_eq!(a.class, "security_reviewers");
+    assert_eq!(a.working_directory, Path::new("/etc/mosaic/sub"));
+    assert_eq!(
+        a.command,
+        [
+            "claude",
+            "--dangerously-skip-permissions",
+            "--model",
+            "opus"
+        ]
+    );
+    assert!(!a.enabled);
+    assert_eq!(a.persistent_persona, Persona::Semi);
+    assert!(a.reset_between_tasks);
+    assert_eq!(
+        a.kickstart,
+        Some(Kickstart::File("/etc/mosaic/go.md".into()))
+    );
+    assert_eq!(a.kickstart_on, KickstartOn::Both);
+    let env: Vec<(&str, &str)> = a
+        .env
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        env,
+        [
+            ("A", "1"),
+            ("B", "1.10"),
+            ("C", "true"),
+            ("D", "0x10"),
+            ("E", "")
+        ]
+    );
+    let files: Vec<_> = a.env_files.iter().map(|p| p.to_str().unwrap()).collect();
+    assert_eq!(
+        files,
+        [
+            "/etc/mosaic/x.env",
+            "/etc/mosaic/x.env",
+            "/etc/mosaic/agents/a.env"
+        ]
+    );
+    assert_eq!(
+        a.limits,
+        Limits {
+            memory_max: Some(2 << 30),
+            cpu_quota: Some(50),
+            tasks_max: Some(99)
+        }
+    );
+    assert_eq!(
+        (a.sandbox, a.restart, a.restart_delay_ms, a.resume),
+        (Sandbox::Off, Restart::Never, 500, Resume::None)
+    );
+}
+
+#[test]
+fn commands() {
+    for (keys, want) in [
+        ("command: my claude", vec!["my", "claude"]),
+        ("command: [my claude, '']", vec!["my claude", ""]),
+        ("command: ~/bin/x ~/y", vec!["/home/me/bin/x", "~/y"]),
+        (
+            "command: ./x\n    permissions: skip",
+            vec!["./x", "--dangerously-skip-permissions"],
+        ),
+        ("model_hint: 4.5", vec!["claude", "--model", "4.5"]),
+        ("runtime: goosed", vec!["goosed", "agent"]),
+        ("runtime: demo", vec!["{mosaic}", "internal", "demo-agent"]),
+        ("runtime: pi\n    permissions: skip", vec!["pi"]),
+        (
+            "runtime: codex\n    permissions: skip",
+            vec!["codex", "--dangerously-bypass-approvals-and-sandbox"],
+        ),
+        (
+            "runtime: gemini\n    permissions: skip",
+            vec!["gemini", "--yolo"],
+        ),
+    ] {
+        let fleet = fleet(&with_agents(&format!("  - name: a\n    {keys}\n")));
+        assert_eq!(fleet.agents[0].command, want, "{keys}");
+    }
+}
+
+#[test]
+fn paths() {
+    for (written, want) in [
+        ("~", "/home/me"),
+        ("~/work", "/home/me/work"),
+        ("~//work/", "/home/me/work"),
+        ("/home/me//work/.", "/home/me/work"),
+        (".", "/etc/mosaic"),
+        ("./sub/", "/etc/mosaic/sub"),
+    ] {
+        let fleet = fleet(&with_agents(&format!(
+            "  - name: a\n    working_directory: {written}\n"
+        )));
+        assert_eq!(
+            fleet.agents[0].working_directory,
+            Path::new(want),
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn runtimes_are_changed_added_and_alike() {
+    let fleet = fleet(
+        "version: 1
+runtimes:
+  claude: {args: [--x], env: {A: a}}
+  work: {like: claude, env: {B: b}}
+  mine: {command: /opt/mine, permission_args: [-y]}
+defaults: {working_directory: ~}
+agents:
+  - {name: a, runtime: claude}
+  - {name: b, runtime: work}
+  - {name: c, runtime: mine, permissions: skip}
+",
+    );
+    let got: Vec<(String, Vec<&str>)> = fleet
+        .agents
+        .iter()
+        .map(|a| {
+            (
+                a.command.join(" "),
+                a.env.iter().flat_map(|(k, v)| [k.as_str(), v]).collect(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        got,
+        [
+            ("claude --x".to_owned(), vec!["A", "a"]),
+            ("claude --x".to_owned(), vec!["A", "a", "B", "b"]),
+            ("/opt/mine -y".to_owned(), vec![]),
+        ]
+    );
+    assert_eq!(fleet.agents[1].runtime, "work");
+    assert!(
+        fleet.agents[1].spec.conversation.is_some() && fleet.agents[2].spec.conversation.is_none()
+    );
+}
+
+#[test]
+fn the_own_file_overrides_the_roster() {
+    let machine = Machine::with(&[(
+        "/etc/mosaic/agents/a.env",
+        "MOSAIC_AGENT_RUNTIME=pi\nMOSAIC_AGENT_WORKDIR=~\nMOSAIC_AGENT_COMMAND=\"pi --x 'y z'\"\nKEY=1\n",
+    )]);
+    let text = with_agents(
+        "  - name: a\n    runtime: gone\n    working_directory: /gone\n    command: gone\n  - name: b\n",
+    );
+    let fleet = fleet_on(&machine, &text);
+    let a = &fleet.agents[0];
+    assert_eq!(
+        (a.runtime.as_str(), a.working_directory.as_path()),
+        ("pi", Path::new("/home/me"))
+    );
+    assert_eq!(a.command, ["pi", "--x", "y z"]);
+    assert!(a.env.is_empty(), "the file itself is read at the start");
+    assert_eq!(fleet.agents[1].runtime, "claude");
+}
+
+#[test]
+fn anchors_and_merges_work() {
+    let fleet = fleet(
+        "version: 1
+defaults: {working_directory: ~}
+agents:
+  - &base {name: a, runtime: claude, class: x}
+  - {<<: *base, name: b}
+",
+    );
+    let got: Vec<_> = fleet
+        .agents
+        .iter()
+        .map(|a| (a.name.as_str(), a.class.as_str()))
+        .collect();
+    assert_eq!(got, [("a", "x"), ("b", "x")]);
+}
+
+#[test]
+fn line_ends_and_byte_order_marks_do_not_matter() {
+    let text = with_agents("  - name: a\n    env: {A: 1.0}\n");
+    let want = fleet(&text);
+    assert_eq!(fleet(&text.replace('\n', "\r\n")), want);
+    assert_eq!(fleet(&format!("\u{feff}{text}")), want);
+}

@@ -1,0 +1,220 @@
+//! What each agent looks like now, from one question to the service manager and one to tmux,
+//! whatever the fleet's size.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::fleet::Persona;
+use crate::host::manager::Unit;
+use crate::host::tmux::{Pane, TmuxError};
+use crate::install::{Install, Mode};
+use crate::launch::Launch;
+use crate::record::{self, Run};
+use crate::services::Services;
+use crate::state::{self, Evidence, State};
+use crate::terminal::holder::on_a_pane_of;
+use crate::terminal::pane::{Found, find};
+use crate::terminal::stopped::Ending;
+
+/// Version of the JSON document.
+pub const VERSION: u32 = 1;
+
+/// The fleet.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Format version.
+    pub version: u32,
+    /// Who keeps the agents running.
+    pub mode: Mode,
+    /// The tmux server.
+    pub server: Server,
+    /// In name order.
+    pub agents: Vec<AgentStatus>,
+}
+
+/// The tmux server.
+#[derive(Debug, Clone, Serialize)]
+pub struct Server {
+    /// Socket path.
+    pub socket: std::path::PathBuf,
+    /// It answers.
+    pub up: bool,
+    /// systemd's words for its unit; empty without systemd.
+    pub active: String,
+    /// Automatic restarts.
+    pub restarts: u32,
+}
+
+/// One agent.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentStatus {
+    /// Name.
+    pub name: String,
+    /// Class.
+    pub class: String,
+    /// Runtime.
+    pub runtime: String,
+    /// The roster wants it to run.
+    pub enabled: bool,
+    /// Reset rule.
+    pub persistent_persona: Persona,
+    /// systemd's active state.
+    pub active: String,
+    /// systemd's sub state.
+    pub sub: String,
+    /// What the agent is doing.
+    pub state: State,
+    /// How that is known.
+    pub evidence: Evidence,
+    /// Since when the unit is in its state.
+    pub since: Option<jiff::Timestamp>,
+    /// Automatic restarts.
+    pub restarts: u32,
+    /// How it ended last; absent when it never did.
+    pub last_exit: Option<String>,
+    /// Bytes in use by all its processes.
+    pub memory: Option<u64>,
+    /// Main process.
+    pub pid: Option<i32>,
+    /// Pane id.
+    pub pane: Option<String>,
+    /// Terminals that show it.
+    pub viewers: u32,
+    /// What is wrong with it, in words; empty when nothing is.
+    pub problems: Vec<String>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// The manager does not answer. No tmux server is no error.
+pub fn collect(install: &Install) -> Result<Status> {
+    // The two questions take about as long as each other: they are asked at the same time.
+    let tmux = install.tmux();
+    let (panes, units) = std::thread::scope(|scope| {
+        let panes = scope.spawn(|| tmux.panes());
+        let units = Services::connect(install).and_then(|s| s.details());
+        (panes.join(), units)
+    });
+    let units = units?;
+    let (panes, up) = match panes {
+        Ok(Ok(panes)) => (panes, true),
+        Ok(Err(TmuxError::NoServer(_))) => (Vec::new(), false),
+        Ok(Err(e)) => return Err(e.into()),
+        Err(_) => return Err(crate::error::Error::bug("the question to tmux panicked")),
+    };
+    let holder = units.iter().find(|u| u.name == install.holder_unit());
+    let mut agents = Vec::new();
+    for name in crate::launch::installed(&install.paths) {
+        let launch = Launch::load(&install.paths.launch(&name))?;
+        let unit_name = install.agent_unit(&name);
+        let unit = units
+            .iter()
+            .find(|u| u.name == unit_name)
+            .cloned()
+            .unwrap_or_default();
+        agents.push(agent(install, &launch, unit, &panes));
+    }
+    Ok(Status {
+        version: VERSION,
+        mode: install.mode,
+        server: Server {
+            socket: install.socket.clone(),
+            up,
+            active: holder.map(|u| u.active.clone()).unwrap_or_default(),
+            restarts: holder.map_or(0, |u| u.restarts),
+        },
+        agents,
+    })
+}
+
+/// In words, how an agent ended last.
+fn last_exit(install: &Install, agent: &str) -> Option<String> {
+    match record::last_exit(&install.paths, agent)? {
+        record::What::Exited {
+            how,
+            status,
+            result,
+        } => Some(
+            Ending {
+                result,
+                code: how,
+                status,
+            }
+            .describe(),
+        ),
+        record::What::Refused { why } => Some(format!("could not start: {why}")),
+        _ => None,
+    }
+}
+
+fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane]) -> AgentStatus {
+    let a = &launch.agent;
+    let name = a.name.as_str();
+    let pane = match find(panes, name) {
+        Found::Ours(pane) => Some(pane),
+        _ => None,
+    };
+    let run = Run::load(&install.paths, name).ok().flatten();
+    let up = unit.active == "active";
+    let mut problems = Vec::new();
+    if find(panes, name) == Found::Foreign {
+        problems.push("a session of its name was not made by mosaic".to_owned());
+    }
+    if up && unit.main_pid > 0 && !on_a_pane_of(name, unit.main_pid, panes) {
+        problems.push("active, no pane".to_owned());
+    }
+    if up && run.as_ref().is_some_and(|r| r.digest != launch.digest()) {
+        problems.push("runs with older settings".to_owned());
+    }
+    if a.enabled && unit.active == "failed" {
+        problems.push(format!("failed: {}", unit.result));
+    }
+    let (state, evidence) = match unit.active.as_str() {
+        "active" | "reloading" => {
+            let seen = state::observe(install, launch, panes, false);
+            (seen.state, seen.evidence)
+        }
+        "activating" => (State::Starting, unit_evidence(&unit)),
+        "failed" => (State::Failed, unit_evidence(&unit)),
+        _ => (State::Exited, unit_evidence(&unit)),
+    };
+    AgentStatus {
+        name: name.to_owned(),
+        class: a.class.clone(),
+        runtime: a.runtime.clone(),
+        enabled: a.enabled,
+        persistent_persona: a.persistent_persona,
+        active: if unit.active.is_empty() {
+            "inactive".into()
+        } else {
+            unit.active.clone()
+        },
+        sub: if unit.sub.is_empty() {
+            "dead".into()
+        } else {
+            unit.sub.clone()
+        },
+        state,
+        evidence,
+        since: jiff::Timestamp::from_microsecond(unit.since_usec.try_into().unwrap_or(0))
+            .ok()
+            .filter(|_| unit.since_usec > 0),
+        restarts: unit.restarts,
+        last_exit: last_exit(install, name),
+        memory: unit.memory.filter(|_| up),
+        pid: (unit.main_pid > 0).then_some(unit.main_pid),
+        pane: pane.map(|p| p.id.clone()),
+        viewers: pane.map_or(0, |p| p.viewers),
+        problems,
+    }
+}
+
+fn unit_evidence(unit: &Unit) -> Evidence {
+    let what = if unit.active.is_empty() {
+        "no unit loaded".to_owned()
+    } else {
+        format!("{} ({})", unit.active, unit.sub)
+    };
+    Evidence::unit(what)
+}
