@@ -314,7 +314,7 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         });
         // What it asks stands above its choices; below them some dialogs draw a page more.
         let end = texts.len().min(row + 1 + CHOICES);
-        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS));
+        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS + CHOICES));
     }
     seen
 }
