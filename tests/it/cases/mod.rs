@@ -1,0 +1,3 @@
+//! The claims, one file per subject.
+
+mod lifecycle;
