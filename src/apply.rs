@@ -278,25 +278,22 @@ fn judge(
             .because(format!("job {result}, unit {active}"))),
         _ if result == "done" && active == "active" => Ok("running".to_owned()),
         _ => {
-            let last = record::events(&install.paths, Some(agent))
-                .into_iter()
-                .rev()
-                .find_map(|e| match e.what {
-                    Event::Refused { why } => Some(why),
-                    Event::Exited {
-                        how,
-                        status,
+            let last = record::last_exit(&install.paths, agent).and_then(|what| match what {
+                Event::Refused { why } => Some(why),
+                Event::Exited {
+                    how,
+                    status,
+                    result,
+                } => Some(
+                    crate::terminal::stopped::Ending {
                         result,
-                    } => Some(
-                        crate::terminal::stopped::Ending {
-                            result,
-                            code: how,
-                            status,
-                        }
-                        .describe(),
-                    ),
-                    _ => None,
-                });
+                        code: how,
+                        status,
+                    }
+                    .describe(),
+                ),
+                _ => None,
+            });
             let mut e = Error::no(format!("`{agent}` does not run"));
             if let Some(last) = last {
                 e = e.because(last);

@@ -9,6 +9,7 @@ use crate::host::manager::Manager;
 use crate::host::{files, linger, process, tmux};
 use crate::install::{Install, Mode};
 use crate::paths::Paths;
+use crate::terminal::holder;
 
 /// How a finding is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -210,7 +211,7 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
             "tmux server",
             format!("pid {pid} on {}", install.socket.display()),
         ),
-        Err(tmux::TmuxError::NoServer(_)) => match deaf_server(install) {
+        Err(tmux::TmuxError::NoServer(_)) => match holder::deaf_server(install) {
             Some(pid) => finding(
                 "tmux server",
                 Level::Fail,
@@ -218,7 +219,7 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
                     "process {pid} runs, but its socket `{}` is gone",
                     install.socket.display()
                 ),
-                format!("kill -USR1 {pid}"),
+                "mosaic fleet start",
             ),
             None => finding(
                 "tmux server",
@@ -234,17 +235,6 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
             "mosaic fleet stop; mosaic fleet start",
         ),
     });
-}
-
-/// The fleet's own server, when it lives and its socket file was deleted.
-pub fn deaf_server(install: &Install) -> Option<i32> {
-    let socket = install.socket.to_string_lossy().into_owned();
-    crate::host::procfs::own_processes()
-        .into_iter()
-        .find(|pid| {
-            crate::host::procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
-                && crate::host::procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
-        })
 }
 
 fn state_dir(paths: &Paths) -> Finding {

@@ -9,6 +9,8 @@ pub mod desired;
 pub mod doctor;
 pub mod error;
 pub mod fleet;
+#[cfg(test)]
+mod golden;
 pub mod host;
 pub mod install;
 pub mod inventory;

@@ -87,6 +87,10 @@ impl Paths {
     pub fn run(&self, agent: &str) -> PathBuf {
         self.runtime.join("run").join(format!("{agent}.json"))
     }
+    /// How an agent ended last.
+    pub fn last_exit(&self, agent: &str) -> PathBuf {
+        self.state.join("exits").join(format!("{agent}.json"))
+    }
     /// The fleet's event log.
     pub fn events(&self) -> PathBuf {
         self.state.join("events.jsonl")

@@ -141,6 +141,14 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// Its first message of a conversation was sent, or could not be.
+    Kickstart {
+        /// How far it got: `refused`, `typed`, `submitted`, `accepted`.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.
@@ -159,9 +167,25 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
         what,
     };
     let line = serde_json::to_string(&event).unwrap_or_default();
-    if let Err(e) = files::append_line(&paths.events(), &line, EVENTS_LIMIT) {
+    let mut written = files::append_line(&paths.events(), &line, EVENTS_LIMIT);
+    // Kept apart from the log, so that a status need not read the log.
+    if matches!(event.what, What::Exited { .. } | What::Refused { .. }) {
+        written = written.and(files::write_record(
+            &paths.last_exit(agent),
+            line.as_bytes(),
+        ));
+    }
+    if let Err(e) = written {
         tracing::warn!("{e}");
     }
+}
+
+/// How an agent ended last, however long ago; `None` when it never did.
+pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
+    files::read_json::<Event>(&paths.last_exit(agent))
+        .ok()
+        .flatten()
+        .map(|e| e.what)
 }
 
 /// Reads the events of one agent, or of all, oldest first. Lines that cannot be read are left out.

@@ -92,6 +92,7 @@ impl<'a> Services<'a> {
     /// # Errors
     /// It does not come.
     pub fn start_server(&self) -> Result<()> {
+        crate::terminal::holder::revive_socket(self.install);
         match &self.manager {
             Some(manager) => {
                 let unit = self.install.holder_unit();

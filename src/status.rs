@@ -105,7 +105,6 @@ pub fn collect(install: &Install) -> Result<Status> {
     };
     let holder = units.iter().find(|u| u.name == install.holder_unit());
     let mut agents = Vec::new();
-    let exits = last_exits(install);
     for name in crate::launch::installed(&install.paths) {
         let launch = Launch::load(&install.paths.launch(&name))?;
         let unit_name = install.agent_unit(&name);
@@ -114,13 +113,7 @@ pub fn collect(install: &Install) -> Result<Status> {
             .find(|u| u.name == unit_name)
             .cloned()
             .unwrap_or_default();
-        agents.push(agent(
-            install,
-            &launch,
-            unit,
-            &panes,
-            exits.get(&name).cloned(),
-        ));
+        agents.push(agent(install, &launch, unit, &panes));
     }
     Ok(Status {
         version: VERSION,
@@ -135,39 +128,27 @@ pub fn collect(install: &Install) -> Result<Status> {
     })
 }
 
-/// The last exit of each agent, from the event log: it outlives the unit's own memory.
-fn last_exits(install: &Install) -> std::collections::BTreeMap<String, String> {
-    let mut last = std::collections::BTreeMap::new();
-    for event in record::events(&install.paths, None) {
-        match event.what {
-            record::What::Exited {
-                how,
-                status,
+/// In words, how an agent ended last.
+fn last_exit(install: &Install, agent: &str) -> Option<String> {
+    match record::last_exit(&install.paths, agent)? {
+        record::What::Exited {
+            how,
+            status,
+            result,
+        } => Some(
+            Ending {
                 result,
-            } => {
-                let ending = Ending {
-                    result,
-                    code: how,
-                    status,
-                };
-                last.insert(event.agent, ending.describe());
+                code: how,
+                status,
             }
-            record::What::Refused { why } => {
-                last.insert(event.agent, format!("could not start: {why}"));
-            }
-            _ => {}
-        }
+            .describe(),
+        ),
+        record::What::Refused { why } => Some(format!("could not start: {why}")),
+        _ => None,
     }
-    last
 }
 
-fn agent(
-    install: &Install,
-    launch: &Launch,
-    unit: Unit,
-    panes: &[Pane],
-    last_exit: Option<String>,
-) -> AgentStatus {
+fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane]) -> AgentStatus {
     let a = &launch.agent;
     let name = a.name.as_str();
     let pane = match find(panes, name) {
@@ -220,7 +201,7 @@ fn agent(
             .ok()
             .filter(|_| unit.since_usec > 0),
         restarts: unit.restarts,
-        last_exit,
+        last_exit: last_exit(install, name),
         memory: unit.memory.filter(|_| up),
         pid: (unit.main_pid > 0).then_some(unit.main_pid),
         pane: pane.map(|p| p.id.clone()),

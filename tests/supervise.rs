@@ -490,16 +490,75 @@ fn a_closed_pane_ends_its_agent() {
         })
     });
     assert!(running(&f.unit("b")));
-    // At once, while nothing is known to have ended: the successor waits for its predecessor.
-    f.install.tmux().kill_session("b").unwrap();
-    assert_eq!(f.start(&["a", "b"]), ["done", "done"]);
+}
+
+#[test]
+fn a_successor_waits_until_its_predecessor_has_ended() {
+    let f = Fleet::new();
+    f.script("a", LITTER);
+    f.start(&["a"]);
+    f.until_processes("up", |p| {
+        p.iter().any(|(_, line)| line.contains("sleep 1005"))
+    });
+    let old: Vec<i32> = std::iter::once(f.unit("a").main_pid)
+        .chain(procfs::descendants(f.pane("a").pid))
+        .collect();
+    f.install.tmux().kill_session("a").unwrap();
+    assert_eq!(f.start(&["a"]), ["done"]);
+    let left: Vec<&i32> = old
+        .iter()
+        .filter(|pid| procfs::stat(**pid).is_some())
+        .collect();
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
+#[test]
+fn an_agent_never_outlives_its_supervisor_and_its_helpers_not_the_next_start() {
+    let f = Fleet::new();
+    // No hook tells of the closed pane.
+    files::write_atomic(
+        &f.install.paths.tmux_conf(),
+        mosaic::host::tmux::conf(2000).as_bytes(),
+        0o600,
+    )
+    .unwrap();
+    f.script("a", LITTER);
+    f.start(&["a"]);
+    f.until_processes("up", |p| {
+        p.iter().any(|(_, line)| line.contains("sleep 1005"))
+    });
+    let agent = f.unit("a").main_pid;
+    f.kill(f.pane("a").pid);
+    f.until_processes("dead", |p| !p.iter().any(|(pid, _)| *pid == agent));
+    let helpers = |p: &[(i32, String)]| {
+        p.iter()
+            .filter(|(_, line)| line.starts_with("sleep 1005"))
+            .map(|(pid, _)| *pid)
+            .collect::<Vec<_>>()
+    };
+    let old = helpers(&f.processes());
+    assert_eq!(
+        old.len(),
+        1,
+        "the kernel knows nothing of helpers in sessions of their own"
+    );
+    assert_eq!(f.start(&["a"]), ["done"]);
+    f.until_processes("up", |p| helpers(p).len() == 1 && helpers(p) != old);
 }
 
 #[test]
 fn nothing_outlives_the_server() {
     for kill in [false, true] {
         let f = Fleet::new();
-        f.script("a", LITTER);
+        // Once with an agent that hears the hangup: the helpers are deaf either way.
+        f.script(
+            "a",
+            if kill {
+                LITTER
+            } else {
+                LITTER.split_once(';').unwrap().1
+            },
+        );
         f.agent("b", &["bash", "--norc", "-i"], |_| {});
         f.start(&["a", "b"]);
         f.until_processes("up", |p| {
@@ -578,4 +637,22 @@ fn twenty_at_once() {
             .count(),
         20
     );
+}
+
+#[test]
+fn a_supervisor_that_cannot_begin_is_missed_soon() {
+    let f = Fleet::new();
+    f.agent("a", &["sleep", "1009"], |_| {});
+    supervised::start_server(&f.install).unwrap();
+    let install = Install {
+        mosaic: "/bin/false".into(),
+        ..f.install.clone()
+    };
+    let begun = Instant::now();
+    let result = results(supervised::start(&install, &["a"], WAIT).unwrap());
+    assert!(
+        result[0].contains("the pane of `a` closed at once"),
+        "{result:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }

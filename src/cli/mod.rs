@@ -6,6 +6,8 @@ mod completions;
 mod context;
 mod fleet;
 mod internal;
+#[cfg(test)]
+mod reference;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -2,6 +2,8 @@
 //! pure function; a plan leaves no choice to whoever executes it.
 
 mod decide;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 

@@ -344,6 +344,14 @@ fn without_rules_nothing_is_known() {
 fn a_dialog_is_told_by_its_question() {
     assert_eq!(question(&screen("dialog")), "Do you want to proceed?");
     assert_eq!(
+        question(&screen("trust-dialog")),
+        "Quick safety check: Is this a project you created or one you trust?"
+    );
+    assert_eq!(
+        question(&screen("onboarding")),
+        "a choice is open at `❯ ✔ Auto (match terminal)`"
+    );
+    assert_eq!(
         serde_json::to_string(&State::Waiting).unwrap(),
         "\"waiting\""
     );

@@ -40,6 +40,13 @@ pub fn build(
         .into_iter()
         .filter(|(k, _)| !UNSET.iter().any(|u| k.as_os_str() == *u))
         .collect();
+    // A user manager seldom knows the locale of the login; without one, programs take text for ASCII.
+    if !["LANG", "LC_ALL", "LC_CTYPE"]
+        .iter()
+        .any(|k| env.contains_key(&OsString::from(k)))
+    {
+        env.insert("LANG".into(), "C.UTF-8".into());
+    }
     env.insert("PATH".into(), path.into());
     env.insert("TERM".into(), TERM.into());
     env.insert("COLORTERM".into(), "truecolor".into());
@@ -94,6 +101,7 @@ mod tests {
             ("B", "file"),
             ("COLORTERM", "truecolor"),
             ("HOME", "/h"),
+            ("LANG", "C.UTF-8"),
             ("MOSAIC_AGENT", "c"),
             ("PATH", "/p"),
             ("TERM", "tmux-256color"),

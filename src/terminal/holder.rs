@@ -36,6 +36,44 @@ pub fn become_server(state: &Path) -> Result<Infallible> {
     Err(Error::unavailable(format!("cannot execute `{}`", install.tmux.display())).because(error))
 }
 
+/// The fleet's own server, when it lives and its socket file is gone: no client reaches it, and a
+/// second server would be started beside it.
+pub fn deaf_server(install: &Install) -> Option<i32> {
+    let socket = install.socket.to_string_lossy().into_owned();
+    if install.socket.exists() {
+        return None;
+    }
+    procfs::own_processes().into_iter().find(|pid| {
+        procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
+            && procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
+    })
+}
+
+/// Makes a server that lost its socket file create it again (tmux does so on SIGUSR1). True when
+/// it answers afterwards.
+pub fn revive_socket(install: &Install) -> bool {
+    let Some(pid) = deaf_server(install).and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
+    tracing::warn!(
+        pid = pid.as_raw_nonzero().get(),
+        "the tmux server's socket file is gone: asking for a new one"
+    );
+    if prepare_socket_dir(&install.socket).is_err()
+        || rustix::process::kill_process(pid, rustix::process::Signal::USR1).is_err()
+    {
+        return false;
+    }
+    let deadline = Instant::now() + READY_WAIT;
+    while Instant::now() < deadline {
+        if install.tmux().server_pid().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
 /// The error for a server on the fleet's socket that the holder unit did not start.
 pub fn foreign_server(install: &Install, pid: i32) -> Error {
     Error::config(format!(

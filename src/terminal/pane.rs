@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::host::procfs;
-use crate::host::tmux::{NewSession, Pane, Tmux, TmuxError};
+use crate::host::tmux::{NewSession, Pane, TmuxError};
 use crate::install::Install;
 
 /// How long the tmux server may take to come (back): its unit restarts it after a tenth of a second,
@@ -63,7 +63,11 @@ pub fn foreign(install: &Install, agent: &str) -> Error {
 ///
 /// # Errors
 /// No server within the wait, or another failure of tmux.
-pub fn panes_of_running_server(tmux: &Tmux) -> Result<Vec<Pane>> {
+pub fn panes_of_running_server(install: &Install) -> Result<Vec<Pane>> {
+    let tmux = install.tmux();
+    if matches!(tmux.panes(), Err(TmuxError::NoServer(_))) {
+        super::holder::revive_socket(install);
+    }
     let deadline = Instant::now() + SERVER_WAIT;
     loop {
         match tmux.panes() {
@@ -87,7 +91,7 @@ pub fn obtain(
     banner: &str,
 ) -> Result<Free> {
     let tmux = install.tmux();
-    let panes = panes_of_running_server(&tmux)?;
+    let panes = panes_of_running_server(install)?;
     match find(&panes, agent) {
         Found::Ours(pane) if !pane.dead && is_placeholder(pane.pid) => {
             wait_released(agent, pane.pid)?;

@@ -7,6 +7,10 @@ use super::{UnitFile, path_value};
 use crate::fleet::{Agent, Restart, Sandbox};
 use crate::install::Install;
 
+/// What a start may take beside the wait for the prompt: a tmux server that is just coming back, and
+/// a kickstart.
+const START_MARGIN_MS: u64 = 70_000;
+
 /// Renders `PREFIX-agent@NAME.service.d/50-roster.conf`.
 pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
     let mut t = String::from(
@@ -27,6 +31,9 @@ pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
     };
     let _ = writeln!(t, "Restart={restart}");
     let _ = writeln!(t, "RestartSec={}ms", agent.restart_delay_ms);
+    // The wait for the prompt and for the kickstart's receipt are part of the start.
+    let start = agent.ready_timeout_ms.saturating_add(START_MARGIN_MS);
+    let _ = writeln!(t, "TimeoutStartSec={start}ms");
     if let Some(bytes) = agent.limits.memory_max {
         let _ = writeln!(t, "MemoryMax={bytes}");
     }
@@ -56,7 +63,6 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-UMask=0077
 ";
     match agent.sandbox {
         Sandbox::Off => String::new(),

@@ -4,6 +4,8 @@
 
 mod dropin;
 mod escape;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -7,6 +7,7 @@ use crate::cli::{Context, answer};
 use crate::converge::Convergence;
 use crate::error::Result;
 use crate::host::files;
+use crate::host::manager::Manager;
 use crate::install::{Install, Mode};
 use crate::plan::{Options, Plan, Scope, What};
 use crate::ui::{Tone, cell, toned};
@@ -49,7 +50,12 @@ impl Allow {
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let fleet = context.roster()?;
-    let mode = Install::load(&context.paths.state)?.map_or(Mode::Systemd, |i| i.mode);
+    let mode = match Install::load(&context.paths.state)? {
+        Some(install) => install.mode,
+        // What `up` would choose.
+        None if Manager::connect().is_ok() => Mode::Systemd,
+        None => Mode::Supervisor,
+    };
     let install = context.resolve_install(&fleet, mode, false)?;
     let convergence = Convergence::new(&install, &fleet)?;
     let plan = convergence.plan(args.allow.options(Scope::All))?;

@@ -44,11 +44,14 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     convergence.desired.files.clear();
     convergence.desired.links.clear();
     let _lock = convergence.lock()?;
-    let plan = convergence.plan(Options {
+    let mut plan = convergence.plan(Options {
         scope: Scope::All,
         force: true,
         replace: false,
     })?;
+    for action in &mut plan.actions {
+        "uninstall".clone_into(&mut action.reason);
+    }
     let (stops, rest): (Vec<_>, Vec<_>) = plan.actions.iter().cloned().partition(|a| {
         matches!(
             a.what,
@@ -95,13 +98,10 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     super::apply::print(context, &report);
     if report.ok() {
         files::remove(&install.paths.install())?;
+        // Locks, marks and records of processes that are gone.
+        remove_all(&install.paths.runtime)?;
         if args.purge {
-            for dir in [&install.paths.runtime, &install.paths.state] {
-                if dir.exists() {
-                    std::fs::remove_dir_all(dir)
-                        .map_err(|e| Error::io(format!("cannot remove `{}`", dir.display()), e))?;
-                }
-            }
+            remove_all(&install.paths.state)?;
         } else {
             context.ui.status(format!(
                 "conversations and the event log stay in {} (`--purge` removes them)",
@@ -114,4 +114,13 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         ));
     }
     Ok(answer(report.ok()))
+}
+
+fn remove_all(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove `{}`", dir.display()), e))
+        }
+        _ => Ok(()),
+    }
 }

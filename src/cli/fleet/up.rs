@@ -7,6 +7,7 @@ use super::plan::Allow;
 use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
 use crate::error::Result;
+use crate::host::files;
 use crate::install::{Install, Mode};
 use crate::plan::Scope;
 
@@ -44,6 +45,10 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let mode = apply::choose_mode(context, args.no_systemd)?;
     let again = Install::load(&context.paths.state)?.is_none_or(|i| i.mode != mode);
     let install = context.resolve_install(&fleet, mode, again)?;
+    // `up` means up: what was stopped by hand starts again.
+    for agent in &fleet.agents {
+        files::remove(&install.paths.stopped_mark(agent.name.as_str()))?;
+    }
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::All)?;
     if mode == Mode::Systemd {
         install::linger(context);

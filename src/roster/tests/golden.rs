@@ -1,21 +1,7 @@
 //! Generated files are fresh. `MOSAIC_UPDATE=1` rewrites them.
 
-use std::fs;
-
+use crate::golden::check as fresh;
 use crate::roster::{reference::reference_markdown, schema::schema};
-
-#[allow(clippy::disallowed_methods)] // A switch for whoever runs the tests.
-fn fresh(name: &str, text: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    if std::env::var_os("MOSAIC_UPDATE").is_some_and(|v| v == "1") {
-        fs::write(&path, text).unwrap();
-    }
-    let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        there == text,
-        "`{name}` is stale: run the tests with MOSAIC_UPDATE=1"
-    );
-}
 
 #[test]
 fn the_schema() {

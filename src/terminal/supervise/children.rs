@@ -116,10 +116,14 @@ impl Children {
         said
     }
 
-    /// Reaps whoever has ended, adopted orphans too.
-    pub fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            let pid = pid.as_raw_nonzero().get();
+    /// Reaps whoever has ended, adopted orphans too. False when there are no children left.
+    pub fn reap(&mut self) -> bool {
+        loop {
+            let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => (pid.as_raw_nonzero().get(), status),
+                Ok(None) => return true,
+                Err(_) => return false,
+            };
             if self.main == Some(pid) {
                 self.main = None;
                 self.ended = Some(status);
@@ -159,7 +163,11 @@ impl Children {
         let patience = if politely { LEFTOVERS } else { Duration::ZERO };
         let mut told = BTreeSet::new();
         loop {
-            self.reap();
+            // Also the dead are waited for: where the first process of a container does not reap,
+            // what this one leaves would stay for ever.
+            if !self.reap() {
+                return;
+            }
             let left = if begun.elapsed() < patience {
                 // Shells end by a hangup, what ran under nohup(1) by a termination.
                 self.tell(&[Signal::HUP, Signal::TERM, Signal::CONT], &mut told)
@@ -167,9 +175,6 @@ impl Children {
                 // Each time anew: what forks while it is looked at is found by the next look.
                 self.tell(&[Signal::KILL], &mut BTreeSet::new())
             };
-            if left == 0 {
-                return;
-            }
             if begun.elapsed() > patience + KILLED {
                 tracing::warn!("{left} processes do not end though they were killed");
                 return;

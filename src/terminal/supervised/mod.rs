@@ -4,6 +4,7 @@
 
 mod leftovers;
 mod list;
+mod waiting;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 
 pub use leftovers::end_leftovers;
 pub use list::list;
+use waiting::{Before, Wanted};
 
 use super::pane::{self, Found, find};
 use super::supervise::status::{State, Status};
@@ -38,30 +40,6 @@ pub struct Done {
     pub job: Job,
     /// Why it could not even be tried.
     pub error: Option<Error>,
-}
-
-/// What is waited for.
-struct Wanted {
-    agent: String,
-    /// The supervisor, and how many starts it had made; `None` for one that is just being made.
-    before: Option<(i32, u32)>,
-    result: Option<&'static str>,
-    error: Option<Error>,
-}
-
-impl Wanted {
-    fn new(agent: &str, tried: Result<Option<(i32, u32)>>) -> Self {
-        let (before, error) = match tried {
-            Ok(before) => (before, None),
-            Err(e) => (None, Some(e)),
-        };
-        Self {
-            agent: agent.to_owned(),
-            before,
-            result: error.is_some().then_some("failed"),
-            error,
-        }
-    }
 }
 
 /// Starts the fleet's tmux server with its holder session, unless it runs. Idempotent.
@@ -116,15 +94,11 @@ pub fn restart(install: &Install, agents: &[&str], timeout: Duration) -> Result<
 /// # Errors
 /// None at present; what fails for single agents is in their result.
 pub fn stop(install: &Install, agents: &[&str], timeout: Duration) -> Result<Vec<Done>> {
-    let mut wanted: Vec<Wanted> = agents
+    let wanted = agents
         .iter()
         .map(|agent| Wanted::new(agent, stop_one(install, agent)))
         .collect();
-    wait(install, &mut wanted, timeout, |status, _| match status {
-        Some(s) if s.alive() => (s.state == State::Stopped).then_some("done"),
-        _ => Some("done"),
-    });
-    Ok(done(install, wanted))
+    Ok(waiting::for_stops(install, wanted, timeout))
 }
 
 /// Does what [`crate::host::manager::Manager::jobs`] does for units.
@@ -221,43 +195,42 @@ fn raise(
 ) -> Result<Vec<Done>> {
     start_server(install)?;
     let panes = install.tmux().panes()?;
-    let mut wanted: Vec<Wanted> = agents
+    let supervised =
+        |agent: &&str| matches!(find(&panes, agent), Found::Ours(p) if is_supervisor(p.pid));
+    if !agents.iter().all(supervised) {
+        // What a killed supervisor left would stand beside the new agent.
+        end_leftovers(install, None);
+    }
+    let wanted = agents
         .iter()
         .map(|agent| Wanted::new(agent, raise_one(install, agent, &panes, signal)))
         .collect();
-    wait(install, &mut wanted, timeout, settled);
-    Ok(done(install, wanted))
+    Ok(waiting::for_starts(install, wanted, timeout))
 }
 
 /// Sees to it that the agent has a supervisor that is about to start it, or has done so.
-fn raise_one(
-    install: &Install,
-    agent: &str,
-    panes: &[Pane],
-    signal: Signal,
-) -> Result<Option<(i32, u32)>> {
+fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> Result<Before> {
+    let status = Status::load(&install.paths, agent)?;
+    let unknown = Before::another_than(status.as_ref());
     match find(panes, agent) {
         Found::Foreign => return Err(pane::foreign(install, agent)),
         Found::Ours(pane) if !pane.dead && is_supervisor(pane.pid) => {
-            let status =
-                Status::load(&install.paths, agent)?.filter(|s| s.pid == pane.pid && s.alive());
+            let status = status.filter(|s| s.pid == pane.pid && s.alive());
             // Without a record it has only just begun.
             let Some(status) = status else {
-                return Ok(None);
+                return Ok(unknown);
             };
             let up = matches!(status.state, State::Starting | State::Running);
             if !(up && signal == Signal::USR1) {
                 tell(agent, &status, signal)?;
-                return Ok(Some((status.pid, status.starts)));
+                return Ok(Before::of(&status, status.starts));
             }
-            return Ok(Some((status.pid, status.starts.saturating_sub(1))));
+            return Ok(Before::of(&status, status.starts.saturating_sub(1)));
         }
         // Dead, or a placeholder from when the fleet ran under systemd.
         Found::Ours(pane) => install.tmux().kill_pane(&pane.id)?,
         Found::Missing => {}
     }
-    // What a killed supervisor left would stand beside the new agent.
-    end_leftovers(install, Some(agent));
     let command = [
         install.mosaic.to_string_lossy().into_owned(),
         "internal".into(),
@@ -277,89 +250,28 @@ fn raise_one(
         command: &command,
     });
     match made {
-        Ok(_) => Ok(None),
+        Ok(_) => Ok(unknown),
         // Another mosaic made it between our look and now; its supervisor starts the agent.
-        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => Ok(None),
+        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => Ok(unknown),
         Err(e) => Err(e.into()),
     }
 }
 
 /// Tells a supervisor to stop its agent. One that is gone needs no telling, what it left does.
-fn stop_one(install: &Install, agent: &str) -> Result<Option<(i32, u32)>> {
-    match Status::load(&install.paths, agent)? {
-        Some(status) if status.alive() => {
-            if status.state != State::Stopped {
-                tell(agent, &status, Signal::TERM)?;
-            }
-            Ok(Some((status.pid, status.starts)))
-        }
-        found => {
+fn stop_one(install: &Install, agent: &str) -> Result<Before> {
+    let found = Status::load(&install.paths, agent)?;
+    let before = Before::another_than(found.as_ref());
+    match found {
+        Some(status) if status.alive() && status.state == State::Stopped => {}
+        Some(status) if status.alive() => tell(agent, &status, Signal::TERM)?,
+        Some(_) => {
             end_leftovers(install, Some(agent));
             // It was said to be failed; now somebody wants it down, and so it is.
-            if found.is_some() {
-                forget(install, agent)?;
-            }
-            Ok(None)
+            forget(install, agent)?;
         }
+        None => {}
     }
-}
-
-/// Whether a start has come to an end: `None` as long as it has not.
-fn settled(status: Option<&Status>, before: Option<(i32, u32)>) -> Option<&'static str> {
-    let status = status.filter(|s| s.this_boot())?;
-    if let Some((pid, starts)) = before {
-        if status.pid == pid && status.starts <= starts {
-            return (!status.alive()).then_some("failed");
-        }
-    } else if !status.alive() {
-        // A predecessor's record.
-        return None;
-    }
-    match status.state {
-        State::Running => Some("done"),
-        State::Starting | State::Stopping => (!status.alive()).then_some("failed"),
-        State::Stopped if status.last.as_ref().is_some_and(|e| e.clean()) => Some("done"),
-        State::Stopped | State::Backoff | State::Failed => Some("failed"),
-    }
-}
-
-/// Looks at the records until all that is wanted has a result or the time is over.
-fn wait(
-    install: &Install,
-    wanted: &mut [Wanted],
-    timeout: Duration,
-    settled: impl Fn(Option<&Status>, Option<(i32, u32)>) -> Option<&'static str>,
-) {
-    let deadline = Instant::now() + timeout;
-    loop {
-        for one in wanted.iter_mut().filter(|w| w.result.is_none()) {
-            match Status::load(&install.paths, &one.agent) {
-                Ok(status) => one.result = settled(status.as_ref(), one.before),
-                Err(e) => {
-                    one.result = Some("failed");
-                    one.error = Some(e);
-                }
-            }
-        }
-        if wanted.iter().all(|w| w.result.is_some()) || Instant::now() >= deadline {
-            return;
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-fn done(install: &Install, wanted: Vec<Wanted>) -> Vec<Done> {
-    wanted
-        .into_iter()
-        .map(|w| Done {
-            job: Job {
-                unit: install.agent_unit(&w.agent),
-                result: w.result.unwrap_or("timeout").to_owned(),
-            },
-            agent: w.agent,
-            error: w.error,
-        })
-        .collect()
+    Ok(before)
 }
 
 fn tell(agent: &str, status: &Status, signal: Signal) -> Result<()> {
