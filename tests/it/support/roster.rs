@@ -59,7 +59,6 @@ impl Roster {
             "version": 1,
             "defaults": {
                 "runtime": "demo",
-                "working_directory": "~/../work",
                 "restart_delay": "100ms",
                 "start_limit": {"burst": 100, "interval": "60s"},
                 "env": {"MOSAIC_DEMO_THINK_MS": "50"},
@@ -96,6 +95,10 @@ impl Roster {
         let mut root = self.root.clone();
         let agents = self.agents.iter().map(|a| Value::Object(a.0.clone()));
         root.insert("agents".to_owned(), agents.collect());
+        let defaults = root["defaults"].as_object_mut().unwrap();
+        if !defaults.contains_key("working_directory") {
+            defaults.insert("working_directory".to_owned(), json!(sandbox.path("work")));
+        }
         let text = serde_json::to_string_pretty(&root).unwrap();
         sandbox.write(&sandbox.roster(), text);
     }
