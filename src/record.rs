@@ -168,8 +168,14 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
     };
     let line = serde_json::to_string(&event).unwrap_or_default();
     let mut written = files::append_line(&paths.events(), &line, EVENTS_LIMIT);
-    // Kept apart from the log, so that a status need not read the log.
-    if matches!(event.what, What::Exited { .. } | What::Refused { .. }) {
+    // Kept apart from the log, so that a status need not read the log. What a start that was refused
+    // ends with says less than why it was refused.
+    let end = match event.what {
+        What::Refused { .. } => true,
+        What::Exited { .. } => !refused_since_start(paths, agent),
+        _ => false,
+    };
+    if end {
         written = written.and(files::write_record(
             &paths.last_exit(agent),
             line.as_bytes(),
@@ -186,6 +192,14 @@ pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
         .ok()
         .flatten()
         .map(|e| e.what)
+}
+
+fn refused_since_start(paths: &Paths, agent: &str) -> bool {
+    let Ok(Some(last)) = files::read_json::<Event>(&paths.last_exit(agent)) else {
+        return false;
+    };
+    let started = Run::load(paths, agent).ok().flatten().map(|r| r.started);
+    matches!(last.what, What::Refused { .. }) && started.is_none_or(|t| t < last.time)
 }
 
 /// Reads the events of one agent, or of all, oldest first. Lines that cannot be read are left out.
