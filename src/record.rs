@@ -141,6 +141,14 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// Its first message of a conversation was sent, or could not be.
+    Kickstart {
+        /// How far it got: `refused`, `typed`, `submitted`, `accepted`.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.
@@ -161,7 +169,12 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
     let line = serde_json::to_string(&event).unwrap_or_default();
     let mut written = files::append_line(&paths.events(), &line, EVENTS_LIMIT);
     // Kept apart from the log, so that a status need not read the log.
-    if matches!(event.what, What::Exited { .. } | What::Refused { .. }) {
+    let ended = match &event.what {
+        What::Refused { .. } => true,
+        What::Exited { how, .. } => !(how == "exited" && refused(paths, agent)),
+        _ => false,
+    };
+    if ended {
         written = written.and(files::write_record(
             &paths.last_exit(agent),
             line.as_bytes(),
@@ -170,6 +183,21 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
     if let Err(e) = written {
         tracing::warn!("{e}");
     }
+}
+
+/// Whether the last end on record is a refusal to start, and no program was started since: the exit
+/// that follows is that of mosaic itself, and says less.
+fn refused(paths: &Paths, agent: &str) -> bool {
+    let last = files::read_json::<Event>(&paths.last_exit(agent));
+    let Ok(Some(Event {
+        time,
+        what: What::Refused { .. },
+        ..
+    })) = last
+    else {
+        return false;
+    };
+    !matches!(Run::load(paths, agent), Ok(Some(run)) if run.started > time)
 }
 
 /// How an agent ended last, however long ago; `None` when it never did.

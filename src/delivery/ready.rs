@@ -45,6 +45,11 @@ impl Ready {
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Idle | State::Unknown)
     }
+
+    /// What it does and why that is believed, for a person.
+    pub fn describe(&self) -> String {
+        format!("{}: {}", self.state, self.evidence.what)
+    }
 }
 
 /// Waits at most `timeout`.

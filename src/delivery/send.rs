@@ -34,6 +34,41 @@ pub struct Message {
     pub accept_wait: Duration,
 }
 
+impl Message {
+    /// A message of the user's, with the usual waits.
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
+        Self {
+            text: text.into(),
+            sender: sender(None, None),
+            host: host_name(),
+            preamble: true,
+            wait: DEFAULT_WAIT,
+            accept_wait: ACCEPT_WAIT,
+        }
+    }
+
+    /// Sent by somebody else.
+    #[must_use]
+    pub fn from(mut self, sender: String) -> Self {
+        self.sender = sender;
+        self
+    }
+
+    /// The text alone.
+    #[must_use]
+    pub fn without_preamble(mut self) -> Self {
+        self.preamble = false;
+        self
+    }
+
+    /// With another bound on the waits for the pane and for an empty box.
+    #[must_use]
+    pub fn waiting(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
 /// Who sends: as told by the user, else the agent this process runs in, else `user`.
 pub fn sender(told: Option<&str>, agent: Option<&str>) -> String {
     let given = |text: &&str| !text.trim().is_empty();
@@ -61,8 +96,27 @@ pub fn supported(install: &Install, launch: &Launch) -> Result<(), String> {
         .map_err(|stop| stop.reason)
 }
 
-/// Sends. Whatever happens is told by the receipt.
+/// Sends, and records that in the event log. Whatever happens is told by the receipt.
 pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
+    let receipt = deliver(install, launch, message);
+    let mut detail = format!("{} from {}", receipt.receipt.as_str(), message.sender);
+    if let Some(reason) = &receipt.reason {
+        detail.push_str(&format!(": {reason}"));
+    }
+    detail.push_str(&format!(" ({})", receipt.id));
+    record::event(
+        &install.paths,
+        &receipt.agent,
+        record::What::Command {
+            verb: "send".into(),
+            detail,
+        },
+    );
+    receipt
+}
+
+/// Sends; what the message was is recorded by the caller.
+pub(super) fn deliver(install: &Install, launch: &Launch, message: &Message) -> Receipt {
     let begun = Instant::now();
     let clean = sanitise(&message.text);
     let agent = launch.agent.name.as_str();
@@ -103,20 +157,7 @@ pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
             },
         )
     };
-    let receipt = receipt(agent, begun, clean.dropped.clone(), attempt());
-    let detail = match &receipt.reason {
-        Some(reason) => format!("{} {}: {reason}", receipt.id, receipt.receipt.as_str()),
-        None => format!("{} {}", receipt.id, receipt.receipt.as_str()),
-    };
-    record::event(
-        &install.paths,
-        agent,
-        record::What::Command {
-            verb: "send".into(),
-            detail,
-        },
-    );
-    receipt
+    receipt(agent, begun, clean.dropped.clone(), attempt())
 }
 
 /// Waits for an empty box, fills it, submits.

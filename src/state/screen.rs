@@ -6,6 +6,8 @@
 //! whole pane, at the foot of the screen; work is looked for right above it; a dialog only where no
 //! box is.
 
+use std::sync::{Arc, Mutex};
+
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -13,6 +15,9 @@ use crate::runtime::ScreenRules;
 
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
+
+/// Rows below a dialog's marked choice that are shown: the other choices, and the keys.
+const CHOICES: usize = 5;
 
 /// Screen rules with their patterns compiled.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub struct Rules {
     working: Vec<Regex>,
     dialog: Vec<Regex>,
     collapsed: Vec<Regex>,
+    /// [`crate::runtime::Typing::split`].
+    pub split: Vec<Regex>,
     title_idle: Vec<Regex>,
     title_working: Vec<Regex>,
 }
@@ -51,10 +58,29 @@ impl Rules {
             working: all(&data.working)?,
             dialog: all(&data.dialog)?,
             collapsed: all(&data.collapsed)?,
+            split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
             title_working: all(&data.title.working)?,
             data: data.clone(),
         })
+    }
+
+    /// The same, compiled once per process: all agents of a runtime have the same rules, and
+    /// compiling them for each of two hundred agents takes longer than all else a status does.
+    ///
+    /// # Errors
+    /// As [`Rules::compile`].
+    pub fn shared(data: &ScreenRules) -> Result<Arc<Self>> {
+        static COMPILED: Mutex<Vec<Arc<Rules>>> = Mutex::new(Vec::new());
+        let mut compiled = COMPILED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(rules) = compiled.iter().find(|r| r.data == *data) {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(Self::compile(data)?);
+        compiled.push(Arc::clone(&rules));
+        Ok(rules)
     }
 
     /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
@@ -76,7 +102,7 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
-    /// The last rows of an open dialog.
+    /// Rows of an open dialog, around its marked choice.
     pub dialog: Option<Vec<String>>,
     /// The rows that were matched, and by which rule.
     pub matched: Vec<Match>,
@@ -108,8 +134,21 @@ pub struct Input {
     pub part: Part,
     /// It takes shell commands at the moment.
     pub shell: bool,
-    /// Further lines of each collapsed paste in it; 0 where the mark names no number.
-    pub collapsed: Vec<u64>,
+    /// What each collapsed paste in it says of its size.
+    pub collapsed: Vec<Size>,
+}
+
+/// The size that the mark of a collapsed paste names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Lines after the first.
+    More(usize),
+    /// Lines.
+    Lines(usize),
+    /// Characters, as JavaScript counts them (UTF-16 units).
+    Chars(usize),
+    /// None.
+    Unnamed,
 }
 
 /// How much of a box is shown.
@@ -273,7 +312,9 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
             row: row + 1,
             text: texts[row].clone(),
         });
-        seen.dialog = Some(foot(&texts, SHOWN_ROWS));
+        // What it asks stands above its choices; below them some dialogs draw a page more.
+        let end = texts.len().min(row + 1 + CHOICES);
+        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS + CHOICES));
     }
     seen
 }
@@ -352,7 +393,13 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
         .collapsed
         .iter()
         .flat_map(|r| r.captures_iter(&text))
-        .map(|c| c.get(1).and_then(|n| n.as_str().parse().ok()).unwrap_or(0))
+        .map(|c| {
+            let number = |name| c.name(name).and_then(|n| n.as_str().parse().ok());
+            let more = number("more").map(Size::More);
+            more.or(number("lines").map(Size::Lines))
+                .or(number("chars").map(Size::Chars))
+                .unwrap_or(Size::Unnamed)
+        })
         .collect();
     Input {
         rows: rows.len(),
