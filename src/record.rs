@@ -141,6 +141,14 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// Its first message of a conversation was sent, or could not be.
+    Kickstart {
+        /// How far it got: `refused`, `typed`, `submitted`, `accepted`.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.

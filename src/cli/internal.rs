@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::delivery::ready;
+use crate::delivery::{kickstart, ready};
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::install::Install;
@@ -86,25 +86,33 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Fails only when the agent has died: an agent that stands at a login dialog is up, and its unit
-/// must not be torn down for it.
+/// must not be torn down for it, nor for a kickstart that was not delivered.
 fn started(state: &std::path::Path, agent: &str) -> Result<()> {
     let install = Install::require(state)?;
     let launch = Launch::load(&install.paths.launch(agent))?;
-    if launch.agent.ready_timeout_ms == 0 {
-        return Ok(());
-    }
     let timeout = std::time::Duration::from_millis(launch.agent.ready_timeout_ms);
-    let seen = ready::wait_ready(&install, &launch, timeout)?;
-    let what = if seen.is_ready() {
-        What::Ready {
-            after_ms: seen.after_ms,
+    let mut seen = None;
+    if !timeout.is_zero() {
+        let ready = ready::wait_ready(&install, &launch, timeout)?;
+        let what = if ready.is_ready() {
+            What::Ready {
+                after_ms: ready.after_ms,
+            }
+        } else {
+            What::NotReady {
+                seen: format!("{} ({})", ready.state, ready.evidence),
+            }
+        };
+        record::event(&install.paths, agent, what);
+        seen = Some(ready);
+    }
+    match kickstart::at_start(&install, &launch, seen.as_ref()) {
+        Ok(Some(receipt)) if !receipt.succeeded() => {
+            tracing::warn!("kickstart of {}", receipt.line());
         }
-    } else {
-        What::NotReady {
-            seen: format!("{} ({})", seen.state, seen.evidence),
-        }
-    };
-    record::event(&install.paths, agent, what);
+        Ok(_) => {}
+        Err(e) => tracing::warn!("{e}"),
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 pub mod compose;
 pub mod guard;
 pub mod held;
+pub mod kickstart;
 pub mod ready;
 pub mod receipt;
 pub mod reset;

@@ -59,6 +59,23 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// Nothing was tried.
+    pub fn refused(agent: &str, reason: String) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            agent: agent.to_owned(),
+            receipt: Rung::Refused,
+            evidence: Vec::new(),
+            reason: Some(reason),
+            hint: None,
+            retry: false,
+            screen: Vec::new(),
+            dropped: Vec::new(),
+            elapsed_ms: 0,
+            channel: "paste",
+        }
+    }
+
     /// The message was proved to be submitted.
     pub fn succeeded(&self) -> bool {
         self.receipt >= Rung::Submitted

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::guard::{Hold, Mark, Stop, Target};
-use super::receipt::{Receipt, Rung};
-use super::send::{DEFAULT_WAIT, Message, put, send};
+use super::kickstart::{recorded, sent_since};
+use super::receipt::Receipt;
+use super::send::{ACCEPT_WAIT, DEFAULT_WAIT, Message, deliver, put};
 use super::wait_ready;
 use crate::error::{EXIT_OK, Error, Kind, Result};
 use crate::fleet::{Kickstart, KickstartOn, Persona};
@@ -211,6 +212,7 @@ pub fn reset(
     restart: &dyn Fn() -> Result<()>,
 ) -> ResetReport {
     let begun = Instant::now();
+    let asked_at = jiff::Timestamp::now();
     let agent = launch.agent.name.as_str();
     let commands = launch.agent.spec.reset.clone().unwrap_or_default();
     let command = match asked {
@@ -239,10 +241,16 @@ pub fn reset(
         Ok(done) => {
             report.evidence = done.evidence;
             report.conversation = done.conversation;
-            if matches!(
+            let wanted = matches!(
                 launch.agent.kickstart_on,
                 KickstartOn::Reset | KickstartOn::Both
-            ) {
+            );
+            // A restart is a start, and that may have sent it.
+            if mode == Mode::Restart && sent_since(install, agent, asked_at) {
+                report
+                    .evidence
+                    .push("its start sent the kickstart".to_owned());
+            } else if wanted {
                 report.kickstart = kickstart(install, launch, &options.host);
             }
         }
@@ -457,8 +465,14 @@ pub fn forget_conversation(paths: &Paths, agent: &str) -> Result<Option<String>>
     Ok(Some(old))
 }
 
-/// Sends an agent's kickstart; `None` when it has none.
+/// Sends an agent's kickstart and records what became of it; `None` when it has none.
 pub fn kickstart(install: &Install, launch: &Launch, host: &str) -> Option<Receipt> {
+    let receipt = first_words(install, launch, host)?;
+    recorded(install, &receipt);
+    Some(receipt)
+}
+
+fn first_words(install: &Install, launch: &Launch, host: &str) -> Option<Receipt> {
     let template = match launch.agent.kickstart.as_ref()? {
         Kickstart::Text(text) => Ok(text.clone()),
         Kickstart::File(path) => read(path),
@@ -479,19 +493,21 @@ pub fn kickstart(install: &Install, launch: &Launch, host: &str) -> Option<Recei
         )
     });
     Some(match text {
-        Ok(text) => send(install, launch, &Message::new(text).without_preamble()),
+        Ok(text) => deliver(
+            install,
+            launch,
+            &Message {
+                text: text.into_bytes(),
+                sender: String::new(),
+                host: host.to_owned(),
+                preamble: false,
+                wait: DEFAULT_WAIT,
+                accept_wait: ACCEPT_WAIT,
+            },
+        ),
         Err(e) => Receipt {
-            id: uuid::Uuid::new_v4().to_string(),
-            agent: agent.name.to_string(),
-            receipt: Rung::Refused,
-            evidence: Vec::new(),
-            reason: Some(e.to_string()),
             hint: e.hints.first().cloned(),
-            retry: false,
-            screen: Vec::new(),
-            dropped: Vec::new(),
-            elapsed_ms: 0,
-            channel: "paste",
+            ..Receipt::refused(agent.name.as_str(), e.to_string())
         },
     })
 }

@@ -99,8 +99,27 @@ pub fn supported(install: &Install, launch: &Launch) -> Result<(), String> {
         .map_err(|stop| stop.reason)
 }
 
-/// Sends. Whatever happens is told by the receipt.
+/// Sends, and records that in the event log. Whatever happens is told by the receipt.
 pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
+    let receipt = deliver(install, launch, message);
+    let mut detail = format!("{} from {}", receipt.receipt.as_str(), message.sender);
+    if let Some(reason) = &receipt.reason {
+        detail.push_str(&format!(": {reason}"));
+    }
+    detail.push_str(&format!(" ({})", receipt.id));
+    record::event(
+        &install.paths,
+        &receipt.agent,
+        record::What::Command {
+            verb: "send".into(),
+            detail,
+        },
+    );
+    receipt
+}
+
+/// Sends; what the message was is recorded by the caller.
+pub(super) fn deliver(install: &Install, launch: &Launch, message: &Message) -> Receipt {
     let begun = Instant::now();
     let clean = sanitise(&message.text);
     let agent = launch.agent.name.as_str();
@@ -141,20 +160,7 @@ pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
         evidence.extend(record.map(str::to_owned));
         Ok((rung, evidence))
     };
-    let receipt = receipt(agent, begun, clean.dropped.clone(), attempt());
-    let detail = match &receipt.reason {
-        Some(reason) => format!("{} {}: {reason}", receipt.id, receipt.receipt.as_str()),
-        None => format!("{} {}", receipt.id, receipt.receipt.as_str()),
-    };
-    record::event(
-        &install.paths,
-        agent,
-        record::What::Command {
-            verb: "send".into(),
-            detail,
-        },
-    );
-    receipt
+    receipt(agent, begun, clean.dropped.clone(), attempt())
 }
 
 /// Waits for an empty box, fills it, submits.

@@ -78,6 +78,10 @@ impl Checker<'_> {
                 conversation.and_then(|c| c.exists.as_deref()),
             ),
             (
+                ["conversation", "holds"],
+                conversation.and_then(|c| c.holds.as_deref()),
+            ),
+            (
                 ["transcript", "file"],
                 spec.transcript.as_ref().map(|t| t.file.as_str()),
             ),

@@ -76,6 +76,10 @@ pub struct Conversation {
     /// right from the second start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exists: Option<String>,
+    /// Text that this file holds once the conversation can be resumed. A file without it has used its
+    /// id up, and the agent starts with a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.

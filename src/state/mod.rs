@@ -378,12 +378,15 @@ fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
                 )
             }
         }
-        (None, Some(_)) if young && title.is_none() => verdict(
-            State::Starting,
-            Source::Unit,
-            "started, nothing reported yet",
-            signs.started,
-        ),
+        (None, Some(_)) if young && title.is_none() => Verdict {
+            look: true,
+            ..verdict(
+                State::Starting,
+                Source::Unit,
+                "started, nothing reported yet",
+                signs.started,
+            )
+        },
         (None, Some(_)) => Verdict {
             look: true,
             ..verdict(
@@ -415,18 +418,23 @@ fn waiting_on_screen(seen: &Seen) -> Verdict {
     verdict(State::Waiting, Source::Screen, question(seen), None)
 }
 
-/// What an open dialog asks: the row that ends in a question mark, else its marked choice.
+/// What an open dialog asks: the row that ends in a question mark, else the question within a row,
+/// else its marked choice.
 pub fn question(seen: &Seen) -> String {
     let rows = seen.dialog.as_deref().unwrap_or_default();
-    let asked = rows.iter().rev().find(|r| r.trim_end().ends_with('?'));
-    let marked = seen
-        .matched
-        .iter()
-        .find(|m| m.rule == "dialog")
-        .map(|m| &m.text);
-    asked
-        .or(marked)
-        .or(rows.last())
+    let ends = || rows.iter().rev().find(|r| r.trim_end().ends_with('?'));
+    let holds = || {
+        let within = |r: &String| r.split_once("? ").map(|(asked, _)| format!("{asked}?"));
+        rows.iter().rev().find_map(within)
+    };
+    let marked = || {
+        let found = seen.matched.iter().find(|m| m.rule == "dialog")?;
+        Some(format!("a choice is open at `{}`", found.text.trim()))
+    };
+    ends()
+        .cloned()
+        .or_else(holds)
+        .or_else(marked)
         .map(|r| r.trim().to_owned())
         .unwrap_or_default()
 }

@@ -65,7 +65,7 @@ pub fn observe_with(
         .spec
         .screen
         .as_ref()
-        .and_then(|r| Rules::compile(r).ok());
+        .and_then(|r| Rules::shared(r).ok());
     let reports =
         last_reports(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
     let look = || {
@@ -84,7 +84,7 @@ pub fn observe_with(
                 _ => Source::Report,
             },
             title: pane.as_ref().map_or("", |p| p.title.as_str()),
-            rules: rules.as_ref(),
+            rules: rules.as_deref(),
             screen,
         })
     };

@@ -6,6 +6,8 @@
 //! whole pane, at the foot of the screen; work is looked for right above it; a dialog only where no
 //! box is.
 
+use std::sync::{Arc, Mutex};
+
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -13,6 +15,9 @@ use crate::runtime::ScreenRules;
 
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
+
+/// Rows below a dialog's marked choice that are shown: the other choices, and the keys.
+const CHOICES: usize = 5;
 
 /// Screen rules with their patterns compiled.
 #[derive(Debug, Clone)]
@@ -60,6 +65,24 @@ impl Rules {
         })
     }
 
+    /// The same, compiled once per process: all agents of a runtime have the same rules, and
+    /// compiling them for each of two hundred agents takes longer than all else a status does.
+    ///
+    /// # Errors
+    /// As [`Rules::compile`].
+    pub fn shared(data: &ScreenRules) -> Result<Arc<Self>> {
+        static COMPILED: Mutex<Vec<Arc<Rules>>> = Mutex::new(Vec::new());
+        let mut compiled = COMPILED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(rules) = compiled.iter().find(|r| r.data == *data) {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(Self::compile(data)?);
+        compiled.push(Arc::clone(&rules));
+        Ok(rules)
+    }
+
     /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
     pub fn title(&self, title: &str) -> Option<bool> {
         if self.title_working.iter().any(|r| r.is_match(title)) {
@@ -79,7 +102,7 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
-    /// The last rows of an open dialog.
+    /// Rows of an open dialog, around its marked choice.
     pub dialog: Option<Vec<String>>,
     /// The rows that were matched, and by which rule.
     pub matched: Vec<Match>,
@@ -289,7 +312,9 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
             row: row + 1,
             text: texts[row].clone(),
         });
-        seen.dialog = Some(foot(&texts, SHOWN_ROWS));
+        // What it asks stands above its choices; below them some dialogs draw a page more.
+        let end = texts.len().min(row + 1 + CHOICES);
+        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS + CHOICES));
     }
     seen
 }

@@ -21,6 +21,14 @@ fn screen(kind: &str) -> Seen {
         "dialog" => {
             format!("{rule}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel")
         }
+        "trust-dialog" | "onboarding" => {
+            let path = format!(
+                "{}/tests/fixtures/screens/claude/{kind}.ansi",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let text = std::fs::read_to_string(path).unwrap();
+            return read(&text, 120, &samples::rules("claude"));
+        }
         _ => "Loading".to_owned(),
     };
     read(&text, 80, &samples::rules("claude"))
@@ -343,6 +351,14 @@ fn without_rules_nothing_is_known() {
 #[test]
 fn a_dialog_is_told_by_its_question() {
     assert_eq!(question(&screen("dialog")), "Do you want to proceed?");
+    assert_eq!(
+        question(&screen("trust-dialog")),
+        "Quick safety check: Is this a project you created or one you trust?"
+    );
+    assert_eq!(
+        question(&screen("onboarding")),
+        "a choice is open at `❯ ✔ Auto (match terminal)`"
+    );
     assert_eq!(
         serde_json::to_string(&State::Waiting).unwrap(),
         "\"waiting\""

@@ -35,13 +35,24 @@ pub struct Situation<'a> {
     pub new_id: &'a str,
 }
 
+/// What is on disk of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// Nothing: its id is free.
+    Nothing,
+    /// A file that holds no conversation: it can neither be resumed nor begun again under its id.
+    Husk,
+    /// A conversation that can be resumed.
+    Whole,
+}
+
 /// Decides. `old` is the record of the last start, with what the agent reported since folded in;
-/// `expand` fills a template, `exists` answers whether a file (with `*` in segments) is there.
+/// `expand` fills a template, `stored` looks for a file (with `*` in segments).
 pub fn choose(
     situation: &Situation<'_>,
     old: Option<ConversationRecord>,
     expand: &dyn Fn(&str, &ConversationRecord) -> String,
-    exists: &dyn Fn(&str) -> bool,
+    stored: &dyn Fn(&str) -> Stored,
 ) -> Choice {
     let rule = situation.rule;
     let fits = |r: &ConversationRecord| {
@@ -67,13 +78,17 @@ pub fn choose(
             (fresh, false)
         }
     };
-    let resumed = kept
-        && record.begun
-        && match (&record.file, &rule.exists) {
-            (Some(file), Some(_)) => exists(&file.to_string_lossy()),
-            (None, Some(pattern)) => exists(&expand(pattern, &record)),
-            (_, None) => true,
-        };
+    let found = match (&record.file, &rule.exists) {
+        _ if !(kept && record.begun) => Stored::Nothing,
+        (Some(file), Some(_)) => stored(&file.to_string_lossy()),
+        (None, Some(pattern)) => stored(&expand(pattern, &record)),
+        (_, None) => Stored::Whole,
+    };
+    if found == Stored::Husk {
+        situation.new_id.clone_into(&mut record.id);
+        record.file = None;
+    }
+    let resumed = found == Stored::Whole;
     let template = if resumed { &rule.resume } else { &rule.first };
     let args = template.iter().map(|a| expand(a, &record)).collect();
     record.begun = true;
@@ -129,6 +144,29 @@ pub fn expand(
     }
 }
 
+/// Looks on disk: a file that fits `pattern` (see [`find`]) and holds `text`, where that is given.
+pub fn stored(pattern: &str, text: Option<&str>) -> Stored {
+    use std::io::BufRead as _;
+    let Some(path) = find(pattern) else {
+        return Stored::Nothing;
+    };
+    let Some(text) = text else {
+        return Stored::Whole;
+    };
+    // It stands near the beginning, so a long file is hardly ever read to its end.
+    let holds = std::fs::File::open(&path).map(|file| {
+        std::io::BufReader::new(file)
+            .split(b'\n')
+            .map_while(Result::ok)
+            .any(|line| String::from_utf8_lossy(&line).contains(text))
+    });
+    match holds {
+        // A file that cannot be read is the agent's to complain about.
+        Ok(true) | Err(_) => Stored::Whole,
+        Ok(false) => Stored::Husk,
+    }
+}
+
 /// Finds a file by a pattern whose segments may hold one `*` each; the first match in name order.
 pub fn find(pattern: &str) -> Option<PathBuf> {
     fn matches(pattern: &str, name: &str) -> bool {
@@ -175,6 +213,7 @@ mod tests {
             first: vec!["--session-id".into(), "{id}".into()],
             resume: vec!["--resume".into(), "{id}".into()],
             exists: Some("~/.claude/projects/*/{id}.jsonl".into()),
+            holds: None,
         }
     }
 
@@ -193,7 +232,7 @@ mod tests {
     fn run(
         old: Option<ConversationRecord>,
         resume: Resume,
-        exists: bool,
+        found: Stored,
     ) -> (Vec<String>, bool, String) {
         let env = BTreeMap::from([("HOME".into(), "/h".into())]);
         let own = Path::new("/s/agents/c");
@@ -209,7 +248,7 @@ mod tests {
             &|t, r| expand(t, r, own, &env),
             &|p| {
                 assert!(p.starts_with("/h/.claude/projects/*/"), "{p}");
-                exists
+                found
             },
         );
         assert!(c.record.begun);
@@ -220,28 +259,33 @@ mod tests {
     fn the_argument_follows_what_exists() {
         let s = |v: &[&str]| v.iter().map(|x| (*x).to_owned()).collect::<Vec<_>>();
         assert_eq!(
-            run(None, Resume::Last, false),
+            run(None, Resume::Last, Stored::Nothing),
             (s(&["--session-id", "new"]), false, "new".into())
         );
         assert_eq!(
-            run(Some(record("a")), Resume::Last, true),
+            run(Some(record("a")), Resume::Last, Stored::Whole),
             (s(&["--resume", "a"]), true, "a".into())
         );
         // Started once, nothing said: there is nothing to resume, and the id is free.
         assert_eq!(
-            run(Some(record("a")), Resume::Last, false),
+            run(Some(record("a")), Resume::Last, Stored::Nothing),
             (s(&["--session-id", "a"]), false, "a".into())
         );
+        // Killed right after a reset: a file with no message in it.
         assert_eq!(
-            run(Some(record("a")), Resume::None, true),
+            run(Some(record("a")), Resume::Last, Stored::Husk),
+            (s(&["--session-id", "new"]), false, "new".into())
+        );
+        assert_eq!(
+            run(Some(record("a")), Resume::None, Stored::Whole),
             (s(&["--session-id", "new"]), false, "new".into())
         );
         let mut other = record("a");
         other.runtime = "pi".into();
-        assert_eq!(run(Some(other), Resume::Last, true).2, "new");
+        assert_eq!(run(Some(other), Resume::Last, Stored::Whole).2, "new");
         let mut moved = record("a");
         moved.directory = "/elsewhere".into();
-        assert_eq!(run(Some(moved), Resume::Last, true).2, "new");
+        assert_eq!(run(Some(moved), Resume::Last, Stored::Whole).2, "new");
     }
 
     #[test]
@@ -253,6 +297,19 @@ mod tests {
         assert_eq!(e("{file}"), "/s/conversation/i.jsonl");
         assert_eq!(e("{dir}"), "/s/conversation");
         assert_eq!(e("${broken"), "${broken");
+    }
+
+    #[test]
+    fn a_file_without_a_message_is_a_husk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let look = || stored(&path.to_string_lossy(), Some(r#""type":"user""#));
+        assert_eq!(look(), Stored::Nothing);
+        std::fs::write(&path, "{\"type\":\"mode\"}\n").unwrap();
+        assert_eq!(look(), Stored::Husk);
+        std::fs::write(&path, "{\"type\":\"mode\"}\n{\"type\":\"user\"}\n").unwrap();
+        assert_eq!(look(), Stored::Whole);
+        assert_eq!(stored(&path.to_string_lossy(), None), Stored::Whole);
     }
 
     #[test]

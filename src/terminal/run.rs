@@ -204,7 +204,7 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
                 },
                 current_conversation(paths, name)?,
                 &|template, record| conversation::expand(template, record, &own, &env),
-                &|pattern| conversation::find(pattern).is_some(),
+                &|pattern| conversation::stored(pattern, rule.holds.as_deref()),
             );
             files::write_atomic(
                 &paths.conversation(name),

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::Launch;
-use crate::record::{self, What};
 use crate::services::Services;
 use crate::ui::Tone;
 
@@ -137,20 +136,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
         }
         Ok(())
     };
-    let report = delivery::reset(install, launch, args.mode(), &options, &restart);
-    record::event(
-        &install.paths,
-        agent,
-        What::Command {
-            verb: "reset".to_owned(),
-            detail: format!(
-                "{}{}",
-                report.mode.as_str(),
-                if report.reset { "" } else { ", failed" }
-            ),
-        },
-    );
-    report
+    delivery::reset(install, launch, args.mode(), &options, &restart)
 }
 
 fn print(context: &Context<'_>, report: &ResetReport) {

@@ -10,7 +10,6 @@ use crate::cli::context::Selection;
 use crate::delivery::{self, Message, Receipt};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
-use crate::record::{self, What};
 use crate::ui::Tone;
 
 /// Arguments.
@@ -62,14 +61,6 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     for agent in &agents {
         let launch = Launch::load(&install.paths.launch(agent))?;
         let receipt = delivery::send(&install, &launch, &message);
-        record::event(
-            &install.paths,
-            agent,
-            What::Command {
-                verb: "send".to_owned(),
-                detail: format!("{} from {}", receipt.receipt.as_str(), message.sender),
-            },
-        );
         if !args.json {
             print(context, &receipt);
         }

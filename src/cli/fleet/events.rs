@@ -77,6 +77,8 @@ pub fn describe(event: &Event) -> String {
         }
         .describe(),
         What::Refused { why } => format!("could not start: {why}"),
+        What::Kickstart { receipt, why } if why.is_empty() => format!("kickstart {receipt}"),
+        What::Kickstart { receipt, why } => format!("kickstart {receipt}: {why}"),
         What::Command { verb, detail } if detail.is_empty() => format!("asked to {verb}"),
         What::Command { verb, detail } => format!("asked to {verb}: {detail}"),
     }

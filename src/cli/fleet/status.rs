@@ -85,6 +85,12 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
         for problem in &agent.problems {
             context.ui.warn(format!("{}: {problem}", agent.name));
         }
+        if agent.state == State::Waiting {
+            context.ui.hint(format!(
+                "{} asks for something; answer it: `mosaic agent attach {}`",
+                agent.name, agent.name
+            ));
+        }
     }
 }
 
