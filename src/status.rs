@@ -104,17 +104,37 @@ pub fn collect(install: &Install) -> Result<Status> {
         Err(_) => return Err(crate::error::Error::bug("the question to tmux panicked")),
     };
     let holder = units.iter().find(|u| u.name == install.holder_unit());
-    let mut agents = Vec::new();
+    let mut launches = Vec::new();
     for name in crate::launch::installed(&install.paths) {
-        let launch = Launch::load(&install.paths.launch(&name))?;
-        let unit_name = install.agent_unit(&name);
-        let unit = units
-            .iter()
-            .find(|u| u.name == unit_name)
-            .cloned()
-            .unwrap_or_default();
-        agents.push(agent(install, &launch, unit, &panes));
+        launches.push(Launch::load(&install.paths.launch(&name))?);
     }
+    let look = |launch: &Launch| {
+        let unit_name = install.agent_unit(launch.agent.name.as_str());
+        let unit = units.iter().find(|u| u.name == unit_name);
+        agent(install, launch, unit.cloned().unwrap_or_default(), &panes)
+    };
+    // A server that hangs is waited for; all are asked at the same time, so that one wait is enough.
+    let agents = std::thread::scope(|scope| {
+        let asked: Vec<_> = launches
+            .iter()
+            .map(|launch| {
+                let node = launch.agent.spec.node.is_some();
+                (launch, node.then(|| scope.spawn(|| look(launch))))
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(launch, thread)| match thread {
+                None => Ok(look(launch)),
+                Some(thread) => thread.join().map_err(|_| {
+                    crate::error::Error::bug(format!(
+                        "the look at `{}` panicked",
+                        launch.agent.name
+                    ))
+                }),
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
     Ok(Status {
         version: VERSION,
         mode: install.mode,

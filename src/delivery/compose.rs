@@ -1,6 +1,9 @@
 //! Turns a cleaned message into the text of the input box and into the pieces it is pasted in.
 //! Pure: sender and host are data.
 
+use std::collections::BTreeSet;
+
+use regex::Regex;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::runtime::{Leading, Typing};
@@ -127,8 +130,12 @@ fn as_text(text: &str, typing: &Typing) -> Result<String, Refusal> {
     }
 }
 
-/// Cuts a text into pastes: at line ends, and inside long lines. Their concatenation is the text.
-pub fn pieces<'a>(text: &'a str, typing: &Typing) -> Vec<&'a str> {
+/// Cuts a text into pastes: at line ends, inside long lines, and inside each match of `split`. Their
+/// concatenation is the text.
+pub fn pieces<'a>(text: &'a str, typing: &Typing, split: &[Regex]) -> Vec<&'a str> {
+    if typing.whole_above > 0 && text.chars().count() > typing.whole_above as usize {
+        return vec![text];
+    }
     let most_chars = match typing.piece_chars {
         0 => usize::MAX,
         n => n as usize,
@@ -137,15 +144,30 @@ pub fn pieces<'a>(text: &'a str, typing: &Typing) -> Vec<&'a str> {
         0 => usize::MAX,
         n => n as usize,
     };
+    let last_char = |m: regex::Match<'_>| {
+        m.as_str()
+            .char_indices()
+            .next_back()
+            .map(|(at, _)| m.start() + at)
+    };
+    let cuts: BTreeSet<usize> = split
+        .iter()
+        .flat_map(|r| r.find_iter(text))
+        .filter_map(last_char)
+        .collect();
     let mut pieces = Vec::new();
     let (mut start, mut chars, mut lines) = (0, 0, 0);
     let mut last = ' ';
     for (at, c) in text.char_indices() {
-        // A character that joins with the one before must come in the same paste.
-        let joins = last == '\u{200d}'
+        // A character that joins with the one before must come in the same paste; and one CLI puts a
+        // blank before a paste that looks like a path, if it follows a word.
+        let path = matches!(c, '/' | '~' | '.') && (last.is_ascii_alphanumeric() || last == '_');
+        let joins = path
+            || last == '\u{200d}'
             || is_combining_mark(c)
             || matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
-        if at > start && (lines >= most_lines || (chars >= most_chars && c != '\n' && !joins)) {
+        let cut = lines >= most_lines || cuts.contains(&at);
+        if at > start && (cut || (chars >= most_chars && c != '\n' && !joins)) {
             pieces.push(&text[start..at]);
             (start, chars, lines) = (at, 0, 0);
         }
@@ -176,6 +198,7 @@ mod tests {
             piece_lines: 1,
             bang,
             slash,
+            ..Typing::default()
         }
     }
 
@@ -243,33 +266,63 @@ mod tests {
 
     #[test]
     fn pieces_end_at_lines_and_in_long_ones() {
+        fn cut<'a>(text: &'a str, typing: &Typing) -> Vec<&'a str> {
+            pieces(text, typing, &[])
+        }
         let t = typing(Leading::Text, Leading::Text);
-        assert_eq!(pieces("one\n\n  two", &t), ["one\n", "\n", "  two"]);
-        assert_eq!(pieces("0123456789abc\nd", &t), ["0123456789", "abc\n", "d"]);
-        assert_eq!(pieces("0123456789\nd", &t), ["0123456789\n", "d"]);
+        assert_eq!(cut("one\n\n  two", &t), ["one\n", "\n", "  two"]);
+        assert_eq!(cut("0123456789abc\nd", &t), ["0123456789", "abc\n", "d"]);
+        assert_eq!(cut("0123456789\nd", &t), ["0123456789\n", "d"]);
         assert_eq!(
-            pieces("012345678👩\u{200d}👧z", &t),
+            cut("012345678👩\u{200d}👧z", &t),
             ["012345678👩\u{200d}👧", "z"]
         );
         assert_eq!(
-            pieces(
+            cut(
                 "a\nb\nc\nd",
                 &Typing {
                     piece_lines: 2,
-                    ..t
+                    ..t.clone()
                 }
             ),
             ["a\nb\n", "c\nd"]
         );
-        assert_eq!(pieces("a\nb", &Typing::default()), ["a\nb"]);
-        assert!(pieces("", &Typing::default()).is_empty());
+        assert_eq!(cut("0123456789/ab.c", &t), ["0123456789/", "ab.c"]);
+        assert_eq!(cut("012345678 /ab", &t), ["012345678 ", "/ab"]);
+        assert_eq!(cut("a\nb", &Typing::default()), ["a\nb"]);
+        assert_eq!(
+            cut(
+                "a\nb",
+                &Typing {
+                    whole_above: 2,
+                    ..t.clone()
+                }
+            ),
+            ["a\nb"]
+        );
+        assert_eq!(
+            cut(
+                "a\nb",
+                &Typing {
+                    whole_above: 3,
+                    ..t.clone()
+                }
+            ),
+            ["a\n", "b"]
+        );
+        assert!(cut("", &Typing::default()).is_empty());
+        let image = [Regex::new(r"\.(?:png|jpe?g)").expect("a pattern")];
+        assert_eq!(
+            pieces("/a.png\nb.jpeg", &t, &image),
+            ["/a.pn", "g\n", "b.jpe", "g"]
+        );
     }
 
     proptest! {
         #[test]
         fn pieces_put_together_are_the_text(text in "(\\PC|\n){0,400}", chars in 0u32..20, lines in 0u32..4) {
             let t = Typing { piece_chars: chars, piece_lines: lines, ..Typing::default() };
-            let pieces = pieces(&text, &t);
+            let pieces = pieces(&text, &t, &[Regex::new(".x").expect("a pattern")]);
             prop_assert_eq!(&pieces.concat(), &text);
             prop_assert!(pieces.iter().all(|p| !p.is_empty()));
             if lines > 0 {

@@ -41,8 +41,12 @@ const GONE_WAIT: Duration = Duration::from_secs(3);
 /// screen and draws it again.
 const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
-/// How long the box may take to show what was pasted. Measured: 30 ms on an idle machine.
+/// How long the box may stand still without showing what was pasted. Measured: 30 ms on an idle
+/// machine for a short text; one CLI needs seconds where much stands in the box already.
 const ECHO_WAIT: Duration = Duration::from_secs(5);
+
+/// How long it may take altogether, however much it changes.
+const ECHO_MOST: Duration = Duration::from_secs(30);
 
 /// How long after Enter the box may still hold the message before Enter counts as swallowed. Agent
 /// CLIs take 100 ms at most on an idle machine; a second Enter would fall on an empty box, where it
@@ -122,7 +126,6 @@ impl From<TmuxError> for Stop {
 #[derive(Debug)]
 pub struct Target<'a> {
     install: &'a Install,
-    launch: &'a Launch,
     agent: &'a str,
     tmux: Tmux,
     rules: Rules,
@@ -170,7 +173,6 @@ impl<'a> Target<'a> {
         let rules = Rules::compile(data).map_err(|e| Stop::refused(e.to_string()))?;
         Ok(Self {
             install,
-            launch,
             agent,
             tmux: install.tmux(),
             rules,
@@ -207,11 +209,16 @@ impl<'a> Target<'a> {
                 Ok(look) => match self.judge(&look) {
                     Ok(()) if look.pane.in_mode => {
                         self.tmux.leave_mode(&look.pane.id)?;
+                        let hint = format!(
+                            "leave it there: `mosaic agent attach {}`, then `q`",
+                            self.agent
+                        );
                         (
                             Stop::busy(format!(
                                 "the pane of `{}` is in a mode of tmux that does not end",
                                 self.agent
-                            )),
+                            ))
+                            .hint(hint),
                             wait,
                         )
                     }
@@ -310,7 +317,11 @@ impl<'a> Target<'a> {
             .seen(seen));
         }
         match &seen.input {
-            None => Err(Stop::busy(format!("`{agent}` does not stand at its prompt")).seen(seen)),
+            None => Err(
+                Stop::busy(format!("`{agent}` does not stand at its prompt"))
+                    .hint("give it longer with `--wait SECONDS`")
+                    .seen(seen),
+            ),
             Some(input) if input.shell => {
                 Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen))
             }
@@ -329,14 +340,6 @@ impl<'a> Target<'a> {
     /// # Errors
     /// `typed` once anything was pasted.
     pub fn fill(&self, _hold: &Hold, pane: &Pane, text: &str) -> Result<String, Stop> {
-        let typing = &self
-            .launch
-            .agent
-            .spec
-            .screen
-            .as_ref()
-            .map(|s| s.typing.clone())
-            .unwrap_or_default();
         let columns = usize::from(pane.width).saturating_sub(4).max(1);
         // The box shows a part of the screen only; each part of the text is looked at while it is there.
         let budget = usize::from(pane.height / 6).max(2);
@@ -346,7 +349,7 @@ impl<'a> Target<'a> {
             proved: 0,
             gap: false,
         };
-        let all = pieces(text, typing);
+        let all = pieces(text, &self.rules.data.typing, &self.rules.split);
         let count = all.len();
         for (at, piece) in all.into_iter().enumerate() {
             self.tmux
@@ -382,6 +385,8 @@ impl<'a> Target<'a> {
             return Ok(());
         }
         let begun = Instant::now();
+        let mut changed = begun;
+        let mut before = None;
         let mut dialog_since: Option<Instant> = None;
         loop {
             let seen = self
@@ -412,7 +417,11 @@ impl<'a> Target<'a> {
                 ))
                 .seen(&seen));
             }
-            if begun.elapsed() >= ECHO_WAIT {
+            let now = seen.input.as_ref().map(|input| input.text.clone());
+            if now != before {
+                (before, changed) = (now, Instant::now());
+            }
+            if changed.elapsed() >= ECHO_WAIT || begun.elapsed() >= ECHO_MOST {
                 return Err(self.not_held(&seen));
             }
             std::thread::sleep(LOOK);
@@ -448,14 +457,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// Always `typed`: whether the agent has the text is not known.
     pub fn submit(&self, _hold: &Hold, text: &str, pasted: Instant) -> Result<Submitted, Stop> {
-        let delay = Duration::from_millis(
-            self.launch
-                .agent
-                .spec
-                .screen
-                .as_ref()
-                .map_or(0, |s| s.enter_delay_ms),
-        );
+        let delay = Duration::from_millis(self.rules.data.enter_delay_ms);
         std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
         let offset = self.reports.as_ref().map_or(0, |f| report::length(&f.path));
         let mut enters = 0;

@@ -3,7 +3,7 @@
 //! A TUI wraps lines, pads them and expands tabs, so blanks say nothing; nor do characters that have
 //! no picture of their own.
 
-use crate::state::screen::{Input, Part};
+use crate::state::screen::{Input, Part, Size};
 
 /// How well a box is seen to hold a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Held {
     Whole,
     /// Its end stands there, this many characters (as in [`bare`]); what is above is not shown.
     Tail(usize),
-    /// A mark stands there for a paste of as many lines.
+    /// A mark stands there for a paste of the same size.
     Collapsed,
     /// Something else.
     No,
@@ -42,20 +42,26 @@ pub fn held(input: &Input, expected: &str) -> Held {
     }
 }
 
-/// One mark and nothing else, naming the right number of lines. Marks without a number prove nothing.
+/// One mark and nothing else, naming the right size. Marks without a size prove nothing.
 fn is_mark_alone(input: &Input, shown: &str, expected: &str) -> bool {
-    let more = expected.matches('\n').count() as u64;
-    matches!(input.collapsed[..], [lines] if lines == more && more > 0)
-        && shown.starts_with('[')
-        && shown.ends_with(']')
-        && shown.matches('[').count() == 1
+    let lines = expected.split('\n').count();
+    // Agent CLIs count a TAB as the four blanks they make of it, or as one character.
+    let tabs = expected.matches('\t').count();
+    let chars = expected.encode_utf16().count();
+    let right = match input.collapsed[..] {
+        [Size::More(n)] => lines > 1 && n + 1 == lines,
+        [Size::Lines(n)] => lines > 1 && n == lines,
+        [Size::Chars(n)] => n == chars || n == chars + 3 * tabs,
+        _ => false,
+    };
+    right && shown.starts_with('[') && shown.ends_with(']') && shown.matches('[').count() == 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn input(text: &str, part: Part, collapsed: &[u64]) -> Input {
+    fn input(text: &str, part: Part, collapsed: &[Size]) -> Input {
         Input {
             text: text.to_owned(),
             rows: text.split('\n').count(),
@@ -94,18 +100,30 @@ mod tests {
     }
 
     #[test]
-    fn a_collapsed_paste_counts_by_its_lines() {
-        let mark = |shown: &str, lines: &[u64]| held(&input(shown, Part::Whole, lines), "a\nb\nc");
-        assert_eq!(mark("[Pasted text #1 +2 lines]", &[2]), Held::Collapsed);
-        assert_eq!(mark("[Pasted text #1 +3 lines]", &[3]), Held::No);
-        assert_eq!(mark("draft [Pasted text #1 +2 lines]", &[2]), Held::No);
+    fn a_collapsed_paste_counts_by_its_size() {
+        use Size::{Chars, Lines, More, Unnamed};
+        let mark =
+            |shown: &str, sizes: &[Size]| held(&input(shown, Part::Whole, sizes), "a\nb\t\nc");
+        assert_eq!(
+            mark("[Pasted text #1 +2 lines]", &[More(2)]),
+            Held::Collapsed
+        );
+        assert_eq!(mark("[paste #1 +3 lines]", &[Lines(3)]), Held::Collapsed);
+        assert_eq!(mark("[paste #1 6 chars]", &[Chars(6)]), Held::Collapsed);
+        assert_eq!(mark("[paste #1 9 chars]", &[Chars(9)]), Held::Collapsed);
+        assert_eq!(mark("[paste #1 7 chars]", &[Chars(7)]), Held::No);
+        assert_eq!(mark("[Pasted text #1 +3 lines]", &[More(3)]), Held::No);
+        assert_eq!(
+            mark("draft [Pasted text #1 +2 lines]", &[More(2)]),
+            Held::No
+        );
         assert_eq!(
             mark(
                 "[Pasted text #1 +2 lines][Pasted text #2 +2 lines]",
-                &[2, 2]
+                &[More(2), More(2)]
             ),
             Held::No
         );
-        assert_eq!(mark("[Pasted text #1]", &[0]), Held::No);
+        assert_eq!(mark("[Pasted text #1]", &[Unnamed]), Held::No);
     }
 }

@@ -1,17 +1,15 @@
 //! Waits until an agent that was just started can be used: it stands at its prompt, or its server
 //! answers. What the unit's post-start step and `reset` wait for.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::host::files;
 use crate::install::Install;
 use crate::launch::Launch;
-use crate::record::{NodeRecord, Run};
+use crate::record::Run;
+use crate::state::observe::answers;
 use crate::state::screen::{self, Rules, Seen};
 use crate::state::{Evidence, Source, State, question};
 use crate::terminal::pane;
@@ -25,7 +23,7 @@ const STEADY: Duration = Duration::from_millis(100);
 /// A dialog at the start (trust this folder?) waits for a person; there is no use in waiting with it.
 const DIALOG_STEADY: Duration = Duration::from_secs(1);
 
-/// For each step of one health probe.
+/// For one health probe.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// How an agent stands at the end of the wait.
@@ -44,6 +42,11 @@ impl Ready {
     /// Whether the agent can be used, as far as anything can tell.
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Idle | State::Unknown)
+    }
+
+    /// What it does and why that is believed, for a person.
+    pub fn describe(&self) -> String {
+        format!("{}: {}", self.state, self.evidence.what)
     }
 }
 
@@ -79,19 +82,8 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
         }
         let late = begun.elapsed() >= timeout;
         if let Some(node) = &spec.node {
-            let port = files::read_json::<NodeRecord>(&install.paths.node(agent))?.map(|n| n.port);
-            let status = match port {
-                Some(port) => healthy(port, &node.health_path),
-                None => Err("no port is recorded".to_owned()),
-            };
-            match status {
-                Ok(()) => {
-                    return Ok(done(
-                        State::Idle,
-                        Source::Report,
-                        format!("`{}` answers", node.health_path),
-                    ));
-                }
+            match answers(install, agent, node, PROBE) {
+                Ok(what) => return Ok(done(State::Idle, Source::Report, what)),
                 Err(why) if late => return Ok(done(State::Starting, Source::Report, why)),
                 Err(_) => {}
             }
@@ -145,93 +137,4 @@ fn look(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
         pane.width,
         rules,
     ))
-}
-
-/// Whether a server on loopback answers a GET of `path` with a 2xx status.
-///
-/// # Errors
-/// What it did instead.
-pub fn healthy(port: u16, path: &str) -> std::result::Result<(), String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PROBE)?;
-        stream.set_read_timeout(Some(PROBE))?;
-        stream.set_write_timeout(Some(PROBE))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        )?;
-        // The status line is all that matters, and no server may keep us by sending it bytewise.
-        let mut line = Vec::new();
-        let mut buffer = [0; 256];
-        let deadline = Instant::now() + PROBE;
-        while !line.contains(&b'\n') && line.len() < 1024 && Instant::now() < deadline {
-            match stream.read(&mut buffer)? {
-                0 => break,
-                n => line.extend_from_slice(&buffer[..n]),
-            }
-        }
-        Ok(String::from_utf8_lossy(&line)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
-    };
-    let line = ask().map_err(|e| format!("no answer on {address}: {e}"))?;
-    match line
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1))
-    {
-        Some(code) if code.len() == 3 && code.starts_with('2') => Ok(()),
-        _ => Err(format!(
-            "{address} answered `{}`",
-            line.chars().take(60).collect::<String>()
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::io::BufRead as _;
-
-    fn server(answer: &'static str) -> u16 {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut line = String::new();
-            std::io::BufReader::new(&stream)
-                .read_line(&mut line)
-                .unwrap();
-            assert_eq!(line, "GET /status HTTP/1.0\r\n");
-            let _ = stream.write_all(answer.as_bytes());
-        });
-        port
-    }
-
-    #[test]
-    fn only_a_success_is_healthy() {
-        assert_eq!(
-            healthy(server("HTTP/1.1 200 OK\r\n\r\nok"), "/status"),
-            Ok(())
-        );
-        assert!(
-            healthy(server("HTTP/1.1 503 Busy\r\n\r\n"), "/status")
-                .unwrap_err()
-                .contains("503")
-        );
-        assert!(healthy(server(""), "/status").is_err());
-        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        assert!(
-            healthy(closed, "/status")
-                .unwrap_err()
-                .contains("no answer")
-        );
-    }
 }

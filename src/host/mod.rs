@@ -6,6 +6,7 @@ pub mod interrupt;
 pub mod linger;
 pub mod lock;
 pub mod manager;
+pub mod probe;
 pub mod process;
 pub mod procfs;
 pub mod tmux;

@@ -113,8 +113,8 @@ pub struct ScreenRules {
     /// one match will do.
     #[serde(default)]
     pub dialog: Vec<String>,
-    /// What a collapsed paste looks like inside the box; group 1, where there is one, is the number
-    /// of further lines.
+    /// What a collapsed paste looks like inside the box, with the size it names as a group: `(?<more>…)`
+    /// lines after the first, `(?<lines>…)` lines, or `(?<chars>…)` characters.
     #[serde(default)]
     pub collapsed: Vec<String>,
     /// What the terminal's title tells.
@@ -184,6 +184,12 @@ pub struct Typing {
     pub piece_chars: u32,
     /// Most lines of one paste, for the same reason; 0 for any number.
     pub piece_lines: u32,
+    /// Text that must not come whole in one paste, as the agent CLI would make something else of it (of
+    /// an image's path, the image): the paste is cut before the last character of each match.
+    pub split: Vec<String>,
+    /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
+    /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
+    pub whole_above: u32,
     /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
     pub bang: Leading,
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in

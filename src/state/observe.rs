@@ -3,20 +3,25 @@
 //! be done for hundreds at a time.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::screen::{Rules, Seen, read};
 use super::{Evidence, Life, Signs, Source, State, decide};
 use crate::error::Result;
-use crate::host::files;
 use crate::host::tmux::Pane;
+use crate::host::{files, probe};
 use crate::install::Install;
 use crate::launch::Launch;
-use crate::record::{ConversationRecord, Run};
+use crate::record::{ConversationRecord, NodeRecord, Run};
 use crate::report::{self, Report};
-use crate::runtime::Reports;
+use crate::runtime::{NodeSpec, Reports};
 use crate::terminal::{conversation, holder, pane};
+
+/// A server on this machine that is well answers in a few milliseconds; more would make a table of
+/// many wait for the sick ones.
+const PROBE: Duration = Duration::from_millis(300);
 
 /// What was found of one agent.
 #[derive(Debug, Clone)]
@@ -60,6 +65,24 @@ pub fn observe_with(
         pane::Found::Ours(pane) => Some(pane.clone()),
         pane::Found::Foreign | pane::Found::Missing => None,
     };
+    if let (Life::Up, Some(node)) = (&life, &launch.agent.spec.node) {
+        let (state, source, what) = match answers(install, agent, node, PROBE) {
+            Ok(what) => (State::Idle, Source::Report, what),
+            Err(why) => (State::Unknown, Source::None, why),
+        };
+        return Observation {
+            state,
+            evidence: Evidence {
+                source,
+                what,
+                since: None,
+            },
+            on_pane: on_pane(agent, run.as_ref(), panes),
+            pane,
+            run,
+            screen: None,
+        };
+    }
     let rules = launch
         .agent
         .spec
@@ -101,13 +124,35 @@ pub fn observe_with(
     Observation {
         state: verdict.state,
         evidence: verdict.evidence,
-        on_pane: run
-            .as_ref()
-            .is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes)),
+        on_pane: on_pane(agent, run.as_ref(), panes),
         pane,
         run,
         screen,
     }
+}
+
+fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
+    run.is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes))
+}
+
+/// Whether an agent that is a server answers on its health path, within `wait`; what was seen.
+///
+/// # Errors
+/// What was seen instead.
+pub fn answers(
+    install: &Install,
+    agent: &str,
+    node: &NodeSpec,
+    wait: Duration,
+) -> std::result::Result<String, String> {
+    let record = files::read_json::<NodeRecord>(&install.paths.node(agent))
+        .map_err(|e| e.to_string())?
+        .ok_or("no port is recorded")?;
+    probe::healthy(record.port, &node.health_path, wait)?;
+    Ok(format!(
+        "`{}` answers on port {}",
+        node.health_path, record.port
+    ))
 }
 
 fn life_of(run: Option<&Run>) -> Life {

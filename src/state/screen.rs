@@ -30,6 +30,8 @@ pub struct Rules {
     working: Vec<Regex>,
     dialog: Vec<Regex>,
     collapsed: Vec<Regex>,
+    /// [`crate::runtime::Typing::split`].
+    pub split: Vec<Regex>,
     title_idle: Vec<Regex>,
     title_working: Vec<Regex>,
 }
@@ -56,6 +58,7 @@ impl Rules {
             working: all(&data.working)?,
             dialog: all(&data.dialog)?,
             collapsed: all(&data.collapsed)?,
+            split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
             title_working: all(&data.title.working)?,
             data: data.clone(),
@@ -131,8 +134,21 @@ pub struct Input {
     pub part: Part,
     /// It takes shell commands at the moment.
     pub shell: bool,
-    /// Further lines of each collapsed paste in it; 0 where the mark names no number.
-    pub collapsed: Vec<u64>,
+    /// What each collapsed paste in it says of its size.
+    pub collapsed: Vec<Size>,
+}
+
+/// The size that the mark of a collapsed paste names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Lines after the first.
+    More(usize),
+    /// Lines.
+    Lines(usize),
+    /// Characters, as JavaScript counts them (UTF-16 units).
+    Chars(usize),
+    /// None.
+    Unnamed,
 }
 
 /// How much of a box is shown.
@@ -298,7 +314,7 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         });
         // What it asks stands above its choices; below them some dialogs draw a page more.
         let end = texts.len().min(row + 1 + CHOICES);
-        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS));
+        seen.dialog = Some(foot(&texts[..end], SHOWN_ROWS + CHOICES));
     }
     seen
 }
@@ -377,7 +393,13 @@ fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
         .collapsed
         .iter()
         .flat_map(|r| r.captures_iter(&text))
-        .map(|c| c.get(1).and_then(|n| n.as_str().parse().ok()).unwrap_or(0))
+        .map(|c| {
+            let number = |name| c.name(name).and_then(|n| n.as_str().parse().ok());
+            let more = number("more").map(Size::More);
+            more.or(number("lines").map(Size::Lines))
+                .or(number("chars").map(Size::Chars))
+                .unwrap_or(Size::Unnamed)
+        })
         .collect();
     Input {
         rows: rows.len(),

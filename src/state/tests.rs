@@ -21,6 +21,14 @@ fn screen(kind: &str) -> Seen {
         "dialog" => {
             format!("{rule}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel")
         }
+        "trust-dialog" | "onboarding" => {
+            let path = format!(
+                "{}/tests/fixtures/screens/claude/{kind}.ansi",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let text = std::fs::read_to_string(path).unwrap();
+            return read(&text, 120, &samples::rules("claude"));
+        }
         _ => "Loading".to_owned(),
     };
     read(&text, 80, &samples::rules("claude"))

@@ -13,6 +13,7 @@
 pub mod conversation;
 pub mod environment;
 pub mod holder;
+pub mod node;
 pub mod pane;
 pub mod placeholder;
 pub mod run;

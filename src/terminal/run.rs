@@ -12,13 +12,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use super::conversation::{self, Situation};
-use super::{environment, pane, supervise};
+use super::{environment, node, pane, supervise};
 use crate::error::{Error, Result};
 use crate::host::{files, process, procfs, tty};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::paths::Paths;
-use crate::record::{self, ConversationRecord, NodeRecord, Run, What};
+use crate::record::{self, ConversationRecord, Run, What};
 use crate::report;
 use crate::roster::envfile;
 use crate::runtime::Reports;
@@ -76,6 +76,7 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
         )
     };
     let file = tty::open(&free.tty).map_err(|e| Error::io(doing("open"), e))?;
+    node::wait_for_port(&install, &launch, &file).map_err(refuse)?;
     tty::take_over(&file).map_err(|e| Error::io(doing("take over"), e))?;
     announce(&install, &launch, &prepared, &free)?;
     let error = exec(prepared);
@@ -288,7 +289,7 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
     ];
     let mut node_vars = Vec::new();
     if let Some(spec) = &a.spec.node {
-        let node = node_record(&install.paths, name)?;
+        let node = node::record(&install.paths, name)?;
         node_vars.push((spec.port_env.clone(), node.port.to_string()));
         node_vars.push((spec.secret_env.clone(), node.secret));
     }
@@ -301,36 +302,6 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
         &vars,
         &marks,
     ))
-}
-
-/// Port and secret of a server agent: made at its first start, kept for ever.
-///
-/// # Errors
-/// No free port, or the record cannot be written.
-pub fn node_record(paths: &Paths, agent: &str) -> Result<NodeRecord> {
-    if let Some(node) = files::read_json::<NodeRecord>(&paths.node(agent))? {
-        return Ok(node);
-    }
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|l| l.local_addr())
-        .map_err(|e| Error::io(format!("cannot find a free port for `{agent}`"), e))?
-        .port();
-    let node = NodeRecord {
-        version: 1,
-        port,
-        // Two v4 UUIDs: 244 random bits from the system's generator.
-        secret: format!(
-            "{}{}",
-            uuid::Uuid::new_v4().simple(),
-            uuid::Uuid::new_v4().simple()
-        ),
-    };
-    files::write_atomic(
-        &paths.node(agent),
-        files::to_json(&node).as_bytes(),
-        files::PRIVATE,
-    )?;
-    Ok(node)
 }
 
 /// Writes what makes the agent report its state, and returns the arguments that load it. A person
