@@ -1,5 +1,6 @@
 //! The claims, one file per subject.
 
+mod isolation;
 mod lifecycle;
 mod recovery;
 mod units;

@@ -199,6 +199,24 @@ impl Sandbox {
         self.account.own(path);
     }
 
+    /// A directory of the account's own that is in none of the places every sandbox level leaves
+    /// writable (`/tmp`, `/dev`); `None` when the account reaches no such place.
+    pub fn elsewhere(&self) -> Option<tempfile::TempDir> {
+        [env!("CARGO_TARGET_TMPDIR"), "/var/lib", "/srv"]
+            .into_iter()
+            .filter(|base| !Path::new(base).starts_with("/tmp"))
+            .find_map(|base| {
+                let dir = tempfile::Builder::new()
+                    .prefix("ms-")
+                    .tempdir_in(base)
+                    .ok()?;
+                self.account.own(dir.path());
+                let path = dir.path().to_str()?.to_owned();
+                let reached = self.run("test", &["-w", &path]).status.success();
+                reached.then_some(dir)
+            })
+    }
+
     /// Adds a variable to the environment of every later command.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.extra.insert(key.to_owned(), value.into());
