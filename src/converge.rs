@@ -29,6 +29,12 @@ impl Lookup for Machine {
         process::find_program(name, path, directory)
     }
 
+    fn canonical(&self, directory: &Path) -> PathBuf {
+        directory
+            .canonicalize()
+            .unwrap_or_else(|_| directory.to_owned())
+    }
+
     fn digest(&self, paths: &[PathBuf]) -> String {
         let mut all = Vec::new();
         for path in paths {

@@ -53,6 +53,8 @@ pub struct Desired {
 pub trait Lookup {
     /// Absolute path of a program, looked up on a PATH; `None` when it is not installed.
     fn program(&self, name: &str, path: &str, directory: &Path) -> Option<PathBuf>;
+    /// A directory without `..` and symbolic links; itself when it does not exist.
+    fn canonical(&self, directory: &Path) -> PathBuf;
     /// Digest over the content of environment files, missing ones included as missing.
     fn digest(&self, files: &[PathBuf]) -> String;
 }
@@ -62,6 +64,15 @@ pub fn launch(install: &Install, agent: &Agent, lookup: &dyn Lookup) -> Launch {
     let mut agent = agent.clone();
     for word in &mut agent.command {
         *word = word.replace("{mosaic}", &install.mosaic.to_string_lossy());
+    }
+    // systemd ignores a path with `..` in it, and a sandboxed agent could then not write to its own
+    // directory. Other paths stay as the roster has them: a link may be moved to a new release.
+    if agent
+        .working_directory
+        .components()
+        .any(|c| c == std::path::Component::ParentDir)
+    {
+        agent.working_directory = lookup.canonical(&agent.working_directory);
     }
     let path = agent
         .env
@@ -153,8 +164,12 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
             PathBuf::from("..").join(install.target_unit()),
         );
     }
-    for agent in &fleet.agents {
-        let dropin = unit::agent_dropin(install, agent);
+    let dropins: Vec<_> = desired
+        .agents
+        .values()
+        .map(|a| unit::agent_dropin(install, &a.launch.agent))
+        .collect();
+    for dropin in dropins {
         desired
             .files
             .insert(dir.join(&dropin.path), unit_file(dropin.text));

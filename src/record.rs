@@ -168,14 +168,13 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
     };
     let line = serde_json::to_string(&event).unwrap_or_default();
     let mut written = files::append_line(&paths.events(), &line, EVENTS_LIMIT);
-    // Kept apart from the log, so that a status need not read the log. What a start that was refused
-    // ends with says less than why it was refused.
-    let end = match event.what {
+    // Kept apart from the log, so that a status need not read the log.
+    let ended = match &event.what {
         What::Refused { .. } => true,
-        What::Exited { .. } => !refused_since_start(paths, agent),
+        What::Exited { how, .. } => !(how == "exited" && refused(paths, agent)),
         _ => false,
     };
-    if end {
+    if ended {
         written = written.and(files::write_record(
             &paths.last_exit(agent),
             line.as_bytes(),
@@ -186,20 +185,27 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
     }
 }
 
+/// Whether the last end on record is a refusal to start, and no program was started since: the exit
+/// that follows is that of mosaic itself, and says less.
+fn refused(paths: &Paths, agent: &str) -> bool {
+    let last = files::read_json::<Event>(&paths.last_exit(agent));
+    let Ok(Some(Event {
+        time,
+        what: What::Refused { .. },
+        ..
+    })) = last
+    else {
+        return false;
+    };
+    !matches!(Run::load(paths, agent), Ok(Some(run)) if run.started > time)
+}
+
 /// How an agent ended last, however long ago; `None` when it never did.
 pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
     files::read_json::<Event>(&paths.last_exit(agent))
         .ok()
         .flatten()
         .map(|e| e.what)
-}
-
-fn refused_since_start(paths: &Paths, agent: &str) -> bool {
-    let Ok(Some(last)) = files::read_json::<Event>(&paths.last_exit(agent)) else {
-        return false;
-    };
-    let started = Run::load(paths, agent).ok().flatten().map(|r| r.started);
-    matches!(last.what, What::Refused { .. }) && started.is_none_or(|t| t < last.time)
 }
 
 /// Reads the events of one agent, or of all, oldest first. Lines that cannot be read are left out.

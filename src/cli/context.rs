@@ -11,6 +11,7 @@ use crate::names::AgentName;
 use crate::paths::{self, Paths};
 use crate::roster;
 use crate::ui::Ui;
+use crate::unit;
 
 /// Given to every verb.
 pub struct Context<'a> {
@@ -101,6 +102,19 @@ impl<'a> Context<'a> {
                 .hint("install tmux 3.2 or newer, for example `apt install tmux`")
         })?;
         tmux::check_version(&tmux)?;
+        let mosaic = own_program()?;
+        if mode == Mode::Systemd {
+            for program in [&tmux, &mosaic] {
+                if unit::exec_program(&program.to_string_lossy()).is_none() {
+                    return Err(Error::config(format!(
+                        "systemd cannot run a program of this name: `{}`",
+                        program.display()
+                    ))
+                    .because("quotes, backslashes and control characters are refused there")
+                    .hint("move it, or make a link to it and call that by its path"));
+                }
+            }
+        }
         let path = std::env::var("PATH").unwrap_or_default();
         Ok(Install {
             version: install::VERSION,
@@ -111,7 +125,7 @@ impl<'a> Context<'a> {
             socket: socket(fleet)?,
             holder_session: fleet.holder_session.clone(),
             tmux,
-            mosaic: own_program()?,
+            mosaic,
             // A PATH that still finds everything is kept: it differs between shells, and a new one
             // would restart every agent.
             path: match old {

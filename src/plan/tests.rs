@@ -26,6 +26,9 @@ impl Lookup for Nothing {
     fn program(&self, name: &str, _: &str, _: &Path) -> Option<PathBuf> {
         Some(PathBuf::from("/bin").join(name))
     }
+    fn canonical(&self, directory: &Path) -> PathBuf {
+        directory.to_owned()
+    }
     fn digest(&self, _: &[PathBuf]) -> String {
         "none".into()
     }

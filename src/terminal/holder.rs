@@ -226,7 +226,9 @@ pub fn orphans(state: &Path) -> Result<()> {
     std::thread::sleep(GRACE);
     drop(waiting);
     let manager = Manager::connect()?;
-    let panes = install.tmux().panes().unwrap_or_default();
+    // No answer is not "no panes": the socket file may be deleted, or the server on its way back,
+    // which looks for orphans itself.
+    let panes = install.tmux().panes()?;
     for unit in manager.agents(&install)? {
         let Some(agent) = install.agent_of_unit(&unit.name) else {
             continue;

@@ -53,6 +53,8 @@ pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
 
 /// Only settings that take effect in a user manager. File-system settings do nothing in one before
 /// systemd 257 unless `PrivateUsers=yes` is set, which is therefore always set with them.
+/// `ProtectKernelTunables=` is left out: it adds nothing for an account that may not write there
+/// anyway, and where a part of `/proc` is covered (containers) the unit fails with it, 226/NAMESPACE.
 fn sandbox(install: &Install, agent: &Agent) -> String {
     const BASIC: &str = "\
 NoNewPrivileges=yes
@@ -69,7 +71,7 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
         Sandbox::Basic => BASIC.to_owned(),
         Sandbox::Strict => {
             let mut t = format!(
-                "{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectKernelTunables=yes\nProtectControlGroups=yes\n"
+                "{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectControlGroups=yes\n"
             );
             let own = install.paths.agent_dir(agent.name.as_str());
             let writable = [

@@ -27,6 +27,19 @@ pub fn exec_argument(text: &str) -> String {
     out
 }
 
+/// The program of an `Exec…=` line. Variables are not expanded there, so `$` stands for itself.
+/// `None` for names that systemd refuses however they are written: with quotes, backslashes or
+/// control characters.
+pub fn exec_program(path: &str) -> Option<String> {
+    if path
+        .chars()
+        .any(|c| matches!(c, '"' | '\'' | '\\') || c.is_control())
+    {
+        return None;
+    }
+    Some(format!("\"{}\"", path.replace('%', "%%")))
+}
+
 /// A path in a list of paths such as `ReadWritePaths=`: quoted, with specifiers taken literally.
 /// `None` for paths with control characters, which systemd refuses there.
 pub fn path_value(text: &str) -> Option<String> {
@@ -89,6 +102,11 @@ mod tests {
             exec_argument("/a b/%h/$HOME/\"\\\n"),
             r#""/a b/%%h/$$HOME/\"\\\x0a""#
         );
+        assert_eq!(
+            exec_program("/a b/%h/$HOME").as_deref(),
+            Some("\"/a b/%%h/$HOME\"")
+        );
+        assert_eq!(exec_program("/it's"), None);
         assert_eq!(path_value("/a %b").as_deref(), Some("\"/a %%b\""));
         assert_eq!(path_value("/a\nExecStart=/bin/sh"), None);
     }

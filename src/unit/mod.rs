@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::install::Install;
 
 pub use dropin::agent_dropin;
-pub use escape::{exec_argument, path_value};
+pub use escape::{exec_argument, exec_program, path_value};
 
 const HOLDER: &str = include_str!("../../units/mosaic-tmux-holder.service");
 const AGENT: &str = include_str!("../../units/mosaic-agent@.service");
@@ -44,12 +44,14 @@ pub fn templates(install: &Install) -> Vec<UnitFile> {
 
 fn fill(template: &str, install: &Install) -> String {
     let path = |p: &std::path::Path| exec_argument(&p.to_string_lossy());
+    // Programs that systemd refuses were refused at installation.
+    let program = |p: &std::path::Path| exec_program(&p.to_string_lossy()).unwrap_or_default();
     let orphans = crate::terminal::holder::orphans_command(install);
     template
         .replace("@PREFIX@", &install.unit_prefix)
-        .replace("@MOSAIC@", &path(&install.mosaic))
+        .replace("@MOSAIC@", &program(&install.mosaic))
         .replace("@STATE@", &path(&install.paths.state))
-        .replace("@TMUX@", &path(&install.tmux))
+        .replace("@TMUX@", &program(&install.tmux))
         .replace("@SOCKET@", &path(&install.socket))
         .replace("@ORPHANS@", &exec_argument(&orphans))
 }

@@ -28,12 +28,8 @@ pub struct Unit {
     pub main_pid: i32,
     /// Automatic restarts since the last start by hand.
     pub restarts: u32,
-    /// `success`, `exit-code`, `signal`, `oom-kill`, `start-limit-hit` …
+    /// Of a failed unit: `exit-code`, `signal`, `oom-kill`, `start-limit-hit` …
     pub result: String,
-    /// `si_code` of the last exit: 1 exited, 2 killed, 3 dumped; 0 never ended.
-    pub exit_code: i32,
-    /// Exit status or signal number of the last exit.
-    pub exit_status: i32,
     /// Bytes; `None` where nobody counts.
     pub memory: Option<u64>,
     /// Last change of state, microseconds since the epoch; 0 for never.

@@ -62,7 +62,7 @@ impl Systemctl {
         args.push(match detail {
             Detail::States => "--property=Id,LoadState,ActiveState,SubState",
             Detail::Process => "--property=Id,LoadState,ActiveState,SubState,MainPID",
-            Detail::Full => "--property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainCode,ExecMainStatus,MemoryCurrent,StateChangeTimestamp",
+            Detail::Full => "--property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,Result,MemoryCurrent,StateChangeTimestamp",
         });
         args.push("--");
         args.extend(patterns);
@@ -136,9 +136,12 @@ fn parse_show(text: &str) -> Vec<Unit> {
                 sub: get("SubState").to_owned(),
                 main_pid: get("MainPID").parse().unwrap_or(0),
                 restarts: get("NRestarts").parse().unwrap_or(0),
-                result: get("Result").to_owned(),
-                exit_code: get("ExecMainCode").parse().unwrap_or(0),
-                exit_status: get("ExecMainStatus").parse().unwrap_or(0),
+                // As over the bus: the result of a unit that did not fail is of no interest.
+                result: if get("ActiveState") == "failed" {
+                    get("Result").to_owned()
+                } else {
+                    String::new()
+                },
                 memory: get("MemoryCurrent").parse().ok().and_then(counted),
                 since_usec: parse_time(get("StateChangeTimestamp")),
             })
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn show_blocks_are_read() {
-        let text = "Id=mosaic-agent@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=42\nNRestarts=3\nResult=success\nExecMainCode=0\nExecMainStatus=0\nMemoryCurrent=[not set]\nStateChangeTimestamp=Sat 2026-11-21 05:07:14.123456 UTC\n\nId=b.service\nActiveState=failed\nMemoryCurrent=18446744073709551615\nStateChangeTimestamp=n/a\n";
+        let text = "Id=mosaic-agent@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=42\nNRestarts=3\nResult=success\nMemoryCurrent=[not set]\nStateChangeTimestamp=Sat 2026-11-21 05:07:14.123456 UTC\n\nId=b.service\nActiveState=failed\nMemoryCurrent=18446744073709551615\nStateChangeTimestamp=n/a\n";
         let units = parse_show(text);
         assert_eq!(units.len(), 2);
         assert_eq!(

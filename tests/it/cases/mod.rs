@@ -1,0 +1,5 @@
+//! The claims, one file per subject.
+
+mod lifecycle;
+mod recovery;
+mod units;

@@ -1,0 +1,17 @@
+//! The real-process suite: the built binary, a real tmux, a real private `systemd --user` manager, in
+//! a directory of its own per test. `cargo test --test it` runs it; see `support` for what it needs
+//! and for how it protects the machine it runs on.
+//!
+//! With `MOSAIC_TEST_USER=NAME` (as root) the manager and every command run as that account. A
+//! missing tool skips tests loudly, and fails them when `CI=true`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic and speak, and starts what it likes"
+)]
+
+mod cases;
+mod support;
