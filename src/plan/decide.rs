@@ -133,7 +133,9 @@ impl Planner<'_> {
         }
         if self.options.scope == Scope::All
             && !self.found.server
-            && self.desired.agents.values().any(|a| a.enabled)
+            && self.desired.agents.iter().any(|(name, wanted)| {
+                wanted.enabled && !self.found.agents.get(name).is_some_and(|found| found.held)
+            })
         {
             self.push(What::StartServer, "no server answers on the socket");
         }
