@@ -30,7 +30,8 @@ pub struct Options {
     pub replace: bool,
 }
 
-/// Makes the plan. `old` gives the launch files on disk, to say what changed.
+/// Makes the plan. `old` gives the launch file that a running agent was started
+/// from, to say what changed since.
 pub fn decide(
     install: &Install,
     desired: &Desired,
