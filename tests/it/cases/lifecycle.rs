@@ -70,6 +70,9 @@ fn init_install_start_plan_stop_uninstall() {
             ".local/state/mosaic/fleet/conversations/coder0.json",
             ".local/state/mosaic/fleet/conversations/coder1.json",
             ".local/state/mosaic/fleet/conversations/orchestrator.json",
+            ".local/state/mosaic/fleet/exits/coder0.json",
+            ".local/state/mosaic/fleet/exits/coder1.json",
+            ".local/state/mosaic/fleet/exits/orchestrator.json",
             ".local/state/mosaic/fleet/log/events.jsonl",
         ]
     );

@@ -103,7 +103,7 @@ fn limits_are_in_force() {
     assert_eq!(tasks.as_deref(), Some("64"));
     s.mosaic(&["fleet", "verify", "--live-only"])
         .ok()
-        .says("memory limits of 1 agents");
+        .says("memory limits of agents: 1");
 }
 
 /// What a script in an agent of this sandbox level could do.
