@@ -5,6 +5,7 @@
 //! hold exactly what was put into it. What was typed and cannot be proved stays where it is: a text
 //! is never taken back by keys on a guess.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -15,7 +16,7 @@ use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
 use crate::report::{self, Report, What};
-use crate::state::observe::ReportFile;
+use crate::state::observe::{self, ReportFile};
 use crate::state::screen::{self, Rules, Seen};
 use crate::state::{self};
 use crate::terminal::pane as panes;
@@ -126,6 +127,7 @@ impl From<TmuxError> for Stop {
 #[derive(Debug)]
 pub struct Target<'a> {
     install: &'a Install,
+    launch: &'a Launch,
     agent: &'a str,
     tmux: Tmux,
     rules: Rules,
@@ -139,11 +141,20 @@ pub struct Hold {
     _lock: Lock,
 }
 
+/// How long what records a message was right before its Enter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Length of the report file.
+    pub reports: u64,
+    /// The transcript and its length, where there was one.
+    transcript: Option<(PathBuf, u64)>,
+}
+
 /// What was seen of a submitted text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
-    /// Length of the report file right before Enter.
-    pub offset: u64,
+    /// Where to look for its record.
+    pub mark: Mark,
     /// What proves it.
     pub evidence: String,
 }
@@ -173,6 +184,7 @@ impl<'a> Target<'a> {
         let rules = Rules::compile(data).map_err(|e| Stop::refused(e.to_string()))?;
         Ok(Self {
             install,
+            launch,
             agent,
             tmux: install.tmux(),
             rules,
@@ -459,7 +471,7 @@ impl<'a> Target<'a> {
     pub fn submit(&self, _hold: &Hold, text: &str, pasted: Instant) -> Result<Submitted, Stop> {
         let delay = Duration::from_millis(self.rules.data.enter_delay_ms);
         std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
-        let offset = self.reports.as_ref().map_or(0, |f| report::length(&f.path));
+        let mark = self.mark();
         let mut enters = 0;
         let mut modes = 0;
         loop {
@@ -491,14 +503,14 @@ impl<'a> Target<'a> {
             if !holds {
                 return match enters {
                     0 => Err(self.not_held(&look.seen)),
-                    _ => self.let_go(&look.seen, offset, enters),
+                    _ => self.let_go(&look.seen, &mark, enters),
                 };
             }
             self.tmux
                 .key(&look.pane.id, "Enter")
                 .map_err(|e| Stop::typed(e.to_string()))?;
             enters += 1;
-            if let Some(done) = self.after_enter(&look.pane, text, offset, enters)? {
+            if let Some(done) = self.after_enter(&look.pane, text, &mark, enters)? {
                 return Ok(done);
             }
             if enters >= ENTERS {
@@ -515,15 +527,15 @@ impl<'a> Target<'a> {
         &self,
         pane: &Pane,
         text: &str,
-        offset: u64,
+        mark: &Mark,
         enters: u32,
     ) -> Result<Option<Submitted>, Stop> {
         let pressed = Instant::now();
         let mut gone = 0;
         loop {
-            if self.prompted(text, offset) {
+            if self.prompted(text, mark) {
                 return Ok(Some(Submitted {
-                    offset,
+                    mark: mark.clone(),
                     evidence: submitted(enters),
                 }));
             }
@@ -537,7 +549,7 @@ impl<'a> Target<'a> {
                     // Twice, since a box in the midst of being drawn holds nothing either.
                     gone += 1;
                     if gone > 1 {
-                        return self.let_go(&seen, offset, enters).map(Some);
+                        return self.let_go(&seen, mark, enters).map(Some);
                     }
                     std::thread::sleep(LOOK);
                 }
@@ -556,28 +568,57 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn let_go(&self, seen: &Seen, offset: u64, enters: u32) -> Result<Submitted, Stop> {
+    fn let_go(&self, seen: &Seen, mark: &Mark, enters: u32) -> Result<Submitted, Stop> {
         match &seen.input {
-            Some(_) => Ok(Submitted { offset, evidence: submitted(enters) }),
+            Some(_) => Ok(Submitted { mark: mark.clone(), evidence: submitted(enters) }),
             None => Err(Stop::typed("Enter was pressed, and the box is not on the screen: whether the agent has the message is not known")
                 .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
                 .seen(seen)),
         }
     }
 
-    /// Whether the agent reported a text since its report file was `offset` bytes long.
-    pub fn prompted(&self, text: &str, offset: u64) -> bool {
-        self.reported(offset)
+    fn mark(&self) -> Mark {
+        Mark {
+            reports: self.reports.as_ref().map_or(0, |f| report::length(&f.path)),
+            transcript: observe::transcript(self.install, self.launch).map(|path| {
+                let length = report::length(&path);
+                (path, length)
+            }),
+        }
+    }
+
+    /// Whether the agent reported a text since the mark was set.
+    pub fn prompted(&self, text: &str, mark: &Mark) -> bool {
+        self.reported(mark)
             .iter()
             .any(|r| matches!(&r.what, What::Prompt { text: got } if same(got, text)))
     }
 
     /// What the agent reported since then; nothing where the file cannot be read.
-    pub fn reported(&self, offset: u64) -> Vec<Report> {
+    pub fn reported(&self, mark: &Mark) -> Vec<Report> {
         self.reports
             .as_ref()
-            .and_then(|f| f.since(offset).ok())
+            .and_then(|f| f.since(mark.reports).ok())
             .unwrap_or_default()
+    }
+
+    /// Whether the transcript holds a text since the mark was set: for agents whose reports are
+    /// switched off. A conversation that began since then is read from its start.
+    pub fn in_transcript(&self, text: &str, mark: &Mark) -> bool {
+        let (Some(rule), Some(path)) = (
+            &self.launch.agent.spec.transcript,
+            observe::transcript(self.install, self.launch),
+        ) else {
+            return false;
+        };
+        let offset = match &mark.transcript {
+            Some((old, length)) if *old == path => *length,
+            _ => 0,
+        };
+        let lines = report::lines_since(&path, offset).unwrap_or_default();
+        observe::told(rule.format, &lines)
+            .iter()
+            .any(|got| same(got, text))
     }
 }
 

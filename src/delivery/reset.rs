@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::guard::{Hold, Stop, Target};
+use super::guard::{Hold, Mark, Stop, Target};
 use super::kickstart::{recorded, sent_since};
 use super::receipt::Receipt;
 use super::send::{ACCEPT_WAIT, DEFAULT_WAIT, Message, deliver, put};
@@ -286,7 +286,7 @@ fn by_command(
     let hold = target.lock(options.wait)?;
     wait_idle(install, launch, options.wait)?;
     let (_, submitted) = put(&target, &hold, command, options.wait)?;
-    let conversation = wait_new_conversation(&target, &hold, command, submitted.offset)?;
+    let conversation = wait_new_conversation(&target, &hold, command, &submitted.mark)?;
     let mut evidence = vec![format!("`{command}`: the agent reports a new conversation")];
     // The context is empty by now; that the agent is slow to show its prompt does not undo it.
     evidence.push(match wait_idle(install, launch, SETTLE_WAIT) {
@@ -304,11 +304,11 @@ fn wait_new_conversation(
     target: &Target<'_>,
     _hold: &Hold,
     command: &str,
-    offset: u64,
+    mark: &Mark,
 ) -> Result<Option<String>, Stop> {
     let begun = Instant::now();
     loop {
-        let reports = target.reported(offset);
+        let reports = target.reported(mark);
         if let Some((id, file)) = report::last_session(&reports) {
             return Ok(id.or_else(|| file.map(|f| f.to_string_lossy().into_owned())));
         }

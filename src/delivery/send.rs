@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::compose::{Envelope, compose};
-use super::guard::{Hold, Stop, Submitted, Target};
+use super::guard::{Hold, Mark, Stop, Submitted, Target};
 use super::receipt::{Receipt, Rung};
 use super::sanitise::{Dropped, sanitise};
 use crate::install::Install;
@@ -13,6 +13,9 @@ use crate::record;
 /// How long the agent's own record is waited for after the box let the message go. The slowest
 /// measured one takes 0.8 s, for the first message of a session.
 pub const ACCEPT_WAIT: Duration = Duration::from_secs(2);
+
+/// Between two looks into a transcript.
+const TRANSCRIPT_LOOK: Duration = Duration::from_millis(150);
 
 /// How long a sender waits for the pane and then for an empty box, unless told otherwise.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
@@ -148,14 +151,14 @@ pub(super) fn deliver(install: &Install, launch: &Launch, message: &Message) -> 
         // The next sender need not wait for this agent's record.
         drop(hold);
         let mut evidence = vec![held, done.evidence];
-        Ok(
-            if accepted(&target, &text, done.offset, message.accept_wait) {
-                evidence.push("the agent's own record shows it".to_owned());
-                (Rung::Accepted, evidence)
-            } else {
-                (Rung::Submitted, evidence)
-            },
-        )
+        let record = accepted(&target, &text, &done.mark, message.accept_wait);
+        let rung = if record.is_some() {
+            Rung::Accepted
+        } else {
+            Rung::Submitted
+        };
+        evidence.extend(record.map(str::to_owned));
+        Ok((rung, evidence))
     };
     receipt(agent, begun, clean.dropped.clone(), attempt())
 }
@@ -173,14 +176,24 @@ pub(super) fn put(
     Ok((held, done))
 }
 
-fn accepted(target: &Target<'_>, text: &str, offset: u64, wait: Duration) -> bool {
+/// Waits for the agent's own record of the text: its report, else its transcript. Says which.
+fn accepted(target: &Target<'_>, text: &str, mark: &Mark, wait: Duration) -> Option<&'static str> {
     let begun = Instant::now();
+    let mut read = begun;
     loop {
-        if target.prompted(text, offset) {
-            return true;
+        if target.prompted(text, mark) {
+            return Some("the agent reported it");
         }
-        if target.reports.is_none() || begun.elapsed() >= wait {
-            return false;
+        let late = begun.elapsed() >= wait;
+        // Longer to read than a report, and seldom needed.
+        if late || read.elapsed() >= TRANSCRIPT_LOOK {
+            if target.in_transcript(text, mark) {
+                return Some("the agent's transcript holds it");
+            }
+            read = Instant::now();
+        }
+        if late {
+            return None;
         }
         std::thread::sleep(Duration::from_millis(10));
     }

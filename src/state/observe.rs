@@ -16,7 +16,7 @@ use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{ConversationRecord, NodeRecord, Run};
 use crate::report::{self, Report};
-use crate::runtime::{NodeSpec, Reports};
+use crate::runtime::{NodeSpec, Reports, TranscriptFormat};
 use crate::terminal::{conversation, holder, pane};
 
 /// A server on this machine that is well answers in a few milliseconds; more would make a table of
@@ -228,6 +228,33 @@ pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
     }
 }
 
+/// The messages of a person in lines of a transcript.
+pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
+    let text = |content: &serde_json::Value| match content {
+        serde_json::Value::String(text) => text.clone(),
+        blocks => {
+            let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
+            let texts = blocks.iter().filter_map(|b| b.get("text")?.as_str());
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    };
+    let one = |v: serde_json::Value| match format {
+        TranscriptFormat::Claude if v.get("type")? == "user" => {
+            v.pointer("/message/content").map(text)
+        }
+        TranscriptFormat::Pi if v.pointer("/message/role")? == "user" => {
+            v.pointer("/message/content").map(text)
+        }
+        TranscriptFormat::Demo if v.get("type")? == "user" => v.get("text").map(text),
+        _ => None,
+    };
+    lines
+        .lines()
+        .filter_map(|l| one(serde_json::from_str(l).ok()?))
+        .filter(|t| !t.is_empty())
+        .collect()
+}
+
 /// The last reports since the agent's start, oldest first: as much of the file's end as holds one.
 ///
 /// # Errors
@@ -252,4 +279,30 @@ pub fn last_reports(
         }
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transcripts_tell_what_was_said_to_the_agent() {
+        let claude = r#"{"type":"user","message":{"role":"user","content":"one"}}
+{"type":"user","message":{"role":"user","content":[{"type":"text","text":"two"},{"type":"text","text":"three"}]}}
+{"type":"user","message":{"role":"user","content":[{"type":"tool_result","content":"x"}]}}
+{"type":"assistant","message":{"role":"assistant","content":[{"type":"text","text":"no"}]}}
+{"type":"us"#;
+        assert_eq!(
+            told(TranscriptFormat::Claude, claude),
+            ["one", "two\nthree"]
+        );
+        let pi = r#"{"type":"session","id":"x"}
+{"type":"message","message":{"role":"user","content":[{"type":"text","text":"one"}]}}
+{"type":"message","message":{"role":"assistant","content":[{"type":"text","text":"no"}]}}"#;
+        assert_eq!(told(TranscriptFormat::Pi, pi), ["one"]);
+        assert_eq!(
+            told(TranscriptFormat::Demo, r#"{"type":"user","text":"one"}"#),
+            ["one"]
+        );
+    }
 }

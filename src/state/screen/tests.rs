@@ -74,3 +74,27 @@ fn captured_screens_are_read_as_a_person_would() {
     }
     insta::assert_snapshot!(got.join("\n"));
 }
+
+#[test]
+fn only_rules_over_the_whole_width_at_the_foot_are_a_box() {
+    let rules = samples::rules("claude");
+    let seen = |text: String| read(&text, 40, &rules).input;
+    let rule = |width: usize| "─".repeat(width);
+    let boxed =
+        |width, below: &str| format!("x\n{}\n❯\u{a0}hello\n{}\n{below}", rule(width), rule(width));
+    assert_eq!(
+        seen(boxed(40, "footer")).map(|i| i.text).as_deref(),
+        Some("hello")
+    );
+    for other in [
+        boxed(39, "footer"),
+        boxed(41, "footer"),
+        boxed(40, "more\nthan\nfour\nrows\nbelow"),
+        format!("{}\n❯ hello\n{}\n", rule(40), rule(40)),
+        format!("{}\n{}\n", rule(40), rule(40)),
+        format!("{}\n❯\u{a0}hello\n", rule(40)),
+        String::new(),
+    ] {
+        assert_eq!(seen(other.clone()), None, "{other}");
+    }
+}

@@ -1,0 +1,224 @@
+//! A fleet of real agent CLIs: where they are installed, what they need in a fresh home, and
+//! questions to mosaic about them.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::model::{Model, Turn};
+use crate::support::{Agent, Roster, Sandbox, eventually, eventually_some, proc};
+
+/// Where a CLI is installed; `None`, said loudly, when they are not to be used.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    if std::env::var("MOSAIC_REAL_AGENTS").as_deref() != Ok("1") {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let line = format!("SKIPPED {test}: needs real agent CLIs, run scripts/real-agents\n");
+        // Not by a macro: what those print is shown for failed tests only.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        return None;
+    }
+    let cache = std::env::var_os("MOSAIC_AGENT_CACHE").expect("MOSAIC_AGENT_CACHE is set");
+    let path = Path::new(&cache)
+        .join(name)
+        .join("node_modules/.bin")
+        .join(name);
+    assert!(
+        path.exists(),
+        "no `{}`: run scripts/real-agents",
+        path.display()
+    );
+    Some(path)
+}
+
+/// A sandbox with its model.
+pub struct Real {
+    pub s: Sandbox,
+    pub model: Model,
+}
+
+impl Real {
+    /// With a user manager or without one; `None` when something is missing.
+    pub fn new(manager: bool) -> Option<Self> {
+        installed("claude")?;
+        let s = if manager {
+            Sandbox::booted()?
+        } else {
+            Sandbox::plain()?
+        };
+        let real = Self {
+            s,
+            model: Model::start(),
+        };
+        let provider = json!({"providers": {"stand-in": {
+            "baseUrl": format!("http://127.0.0.1:{}/v1", real.model.port),
+            "api": "openai-completions",
+            "apiKey": "none",
+            "models": [{"id": "stand-in"}],
+        }}});
+        real.s
+            .write(&real.s.home(".pi/agent/models.json"), provider.to_string());
+        real.trust(&real.s.path("work"));
+        Some(real)
+    }
+
+    /// Makes claude trust a directory, and past its first questions.
+    pub fn trust(&self, directory: &Path) {
+        let settings = json!({
+            "hasCompletedOnboarding": true,
+            "projects": {directory.to_string_lossy(): {"hasTrustDialogAccepted": true}},
+        });
+        self.s
+            .write(&self.s.home(".claude.json"), settings.to_string());
+    }
+
+    /// An agent of runtime `claude` that asks before it uses a tool.
+    pub fn claude(&self, name: &str) -> Agent {
+        Agent::demo(name)
+            .key("runtime", json!("claude"))
+            .env(
+                "ANTHROPIC_BASE_URL",
+                &format!("http://127.0.0.1:{}", self.model.port),
+            )
+            .env("ANTHROPIC_AUTH_TOKEN", "none")
+            .env("DISABLE_AUTOUPDATER", "1")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+    }
+
+    /// An agent of runtime `pi`.
+    pub fn pi(&self, name: &str) -> Agent {
+        Agent::demo(name)
+            .key("runtime", json!("pi"))
+            .env("PI_OFFLINE", "1")
+            .env("PI_SKIP_VERSION_CHECK", "1")
+    }
+
+    /// A roster of these agents.
+    pub fn roster(&self, agents: impl IntoIterator<Item = Agent>) -> Roster {
+        let path = |name: &str| installed(name).unwrap();
+        Roster::new(agents)
+            // On a busy machine a CLI may take its time.
+            .default("ready_timeout", json!("40s"))
+            .key("runtimes", json!({
+                "claude": {"command": path("claude"), "args": ["--permission-mode", "manual"]},
+                "pi": {"command": path("pi"), "args": ["--provider", "stand-in", "--model", "stand-in"]},
+            }))
+    }
+
+    /// Waits until an agent is in a state; that state always comes with its evidence.
+    #[track_caller]
+    pub fn state(&self, agent: &str, want: &str) -> Value {
+        eventually_some(&format!("`{agent}` is {want}"), || {
+            let status = self.s.status(agent);
+            let told = !status["evidence"]["what"].as_str()?.is_empty();
+            (status["state"] == want && told).then_some(status)
+        })
+    }
+
+    /// Sends a message; it is accepted, and reaches the model with so many messages before it, the
+    /// newest of them being `before`.
+    #[track_caller]
+    pub fn tell(&self, agent: &str, text: &str, history: usize, before: Option<&str>) {
+        self.state(agent, "idle");
+        let out = self
+            .s
+            .mosaic(&["agent", "send", agent, "-m", text, "--json"])
+            .ok();
+        assert_eq!(out.json()["receipt"], "accepted", "{}", out.stdout);
+        let turn: Turn = eventually_some(&format!("`{text}` reaches the model"), || {
+            self.model.turns(text).pop()
+        });
+        assert_eq!(turn.history.len(), history + 1, "{:?}", turn.history);
+        // Nobody else's messages are in this conversation.
+        let own = format!(":{agent}]");
+        assert!(
+            turn.history.iter().all(|m| m.contains(&own)),
+            "{:?}",
+            turn.history
+        );
+        if let Some(before) = before {
+            assert!(
+                turn.history[history - 1].contains(before),
+                "{:?}",
+                turn.history
+            );
+        }
+        eventually(&format!("`{text}` stands in the transcript"), || {
+            self.transcript(agent).is_some_and(|t| t.contains(text))
+        });
+    }
+
+    /// A message is refused and nothing of it reaches the model; what was said.
+    #[track_caller]
+    pub fn refused(&self, agent: &str, text: &str, why: &str) {
+        self.s
+            .mosaic(&["agent", "send", agent, "-m", text])
+            .code(1)
+            .says("refused")
+            .says(why);
+        assert!(self.model.turns(text).is_empty());
+        assert!(
+            !self.s.screen(agent).contains(text),
+            "{}",
+            self.s.screen(agent)
+        );
+    }
+
+    /// Kills an agent and waits until another process of it is ready.
+    #[track_caller]
+    pub fn kill(&self, agent: &str) {
+        let pid = self.pid(agent);
+        proc::kill(pid, Signal::KILL);
+        self.returns(agent, pid);
+    }
+
+    /// Waits until an agent is idle as another process.
+    #[track_caller]
+    pub fn returns(&self, agent: &str, before: i32) {
+        eventually(&format!("`{agent}` is back"), || {
+            let status = self.s.status(agent);
+            status["state"] == "idle" && status["pid"] != before
+        });
+    }
+
+    /// An agent's process.
+    #[track_caller]
+    pub fn pid(&self, agent: &str) -> i32 {
+        let pid = self.s.status(agent)["pid"].as_i64().expect("a process");
+        i32::try_from(pid).unwrap()
+    }
+
+    /// What mosaic recorded of an agent's conversation.
+    pub fn conversation(&self, agent: &str) -> Value {
+        let path = self.s.state("conversations").join(format!("{agent}.json"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// The agent's own record of its conversation, as mosaic knows it from its reports.
+    fn transcript(&self, agent: &str) -> Option<String> {
+        let reports = self.s.state("agents").join(agent).join("reports.jsonl");
+        let reports = std::fs::read_to_string(reports).ok()?;
+        let file = reports
+            .lines()
+            .rev()
+            .filter_map(|l| serde_json::from_str::<Value>(l).ok())
+            .find_map(|r| Some(r["file"].as_str()?.to_owned()))?;
+        std::fs::read_to_string(file).ok()
+    }
+
+    /// Processes of the CLIs.
+    pub fn processes(&self) -> Vec<String> {
+        self.s
+            .processes()
+            .into_iter()
+            .map(|pid| proc::cmdline(pid).join(" "))
+            .filter(|line| {
+                ["claude", "node", "pi", "mosaic"].iter().any(|name| {
+                    let program = line.split(' ').next().unwrap_or_default();
+                    program == *name || program.ends_with(&format!("/{name}"))
+                })
+            })
+            .collect()
+    }
+}

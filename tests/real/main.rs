@@ -1,0 +1,29 @@
+//! The agents themselves: the real claude and pi from npm under the built binary, a real tmux and a
+//! private user manager, with a model stand-in on loopback; and agents that are servers.
+//!
+//! `scripts/real-agents` installs the CLIs and runs this with `MOSAIC_REAL_AGENTS=1`; without that,
+//! what needs them is skipped loudly, since they are some 500 MB. `GOOSED_BIN` names a real goosed to
+//! use in place of the stand-in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic and speak, and starts what it likes"
+)]
+
+mod agents;
+mod cli;
+mod kickstart;
+mod model;
+mod nodes;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the real-process suite, which uses more of it"
+)]
+#[path = "../it/support/mod.rs"]
+mod support;
