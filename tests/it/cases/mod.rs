@@ -1,6 +1,8 @@
 //! The claims, one file per subject.
 
+mod bare;
 mod conversation;
+mod delivery;
 mod envfile;
 mod isolation;
 mod lifecycle;
