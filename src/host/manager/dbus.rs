@@ -72,13 +72,10 @@ impl Bus {
                     .because(format!("no handshake within {} s", CALL_TIMEOUT.as_secs()))
             })?
             .map_err(|e| Error::unavailable("cannot reach the session bus").because(e))?;
-        let bus = Self {
+        Ok(Some(Self {
             runtime,
             connection,
-        };
-        // A bus without the manager on it is of no use.
-        bus.version()?;
-        Ok(Some(bus))
+        }))
     }
 
     pub fn version(&self) -> Result<String> {

@@ -5,7 +5,7 @@ mod dbus;
 mod systemctl;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::install::Install;
@@ -115,7 +115,18 @@ impl Manager {
         let forced = std::env::var("MOSAIC_MANAGER").unwrap_or_default();
         if forced != "systemctl" {
             match dbus::Bus::connect(&runtime) {
-                Ok(Some(bus)) => return Ok(Manager::Bus(bus)),
+                // A bus without the manager on it is of no use.
+                Ok(Some(bus)) => {
+                    let asked = Instant::now();
+                    match bus.version() {
+                        Ok(_) => return Ok(Manager::Bus(bus)),
+                        // The bus works and the manager hangs: systemctl would only wait as long again.
+                        Err(e) if forced == "dbus" || asked.elapsed() >= CALL_TIMEOUT => {
+                            return Err(e);
+                        }
+                        Err(e) => tracing::debug!("no manager on the bus, using systemctl: {e}"),
+                    }
+                }
                 Ok(None) => tracing::debug!("no session bus: using systemctl"),
                 Err(e) if forced == "dbus" => return Err(e),
                 Err(e) => tracing::debug!("session bus unusable, using systemctl: {e}"),

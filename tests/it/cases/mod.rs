@@ -1,6 +1,13 @@
 //! The claims, one file per subject.
 
+mod bare;
+mod conversation;
+mod delivery;
+mod envfile;
 mod isolation;
 mod lifecycle;
+mod managers;
+mod outputs;
 mod recovery;
 mod units;
+mod verify;
