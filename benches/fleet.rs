@@ -187,6 +187,14 @@ fn start() {
         stop.extend(units.iter().map(String::as_str));
         timed(command(&sandbox, "systemctl", &stop));
         let _ = command(&sandbox, "tmux", &["-N", "-S", &socket, "kill-server"]).output();
+        // A server that is still ending would take the next client along.
+        while command(&sandbox, "tmux", &["-N", "-S", &socket, "ls"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+        {}
+        let _ = std::fs::remove_file(&socket);
         let begun = Instant::now();
         for n in 0..COUNT {
             let name = format!("s{n}");

@@ -111,7 +111,7 @@ impl<'a> Convergence<'a> {
     /// See [`Convergence::observe`].
     pub fn plan(&self, options: Options) -> Result<Plan> {
         let found = self.observe()?;
-        let old = |agent: &str| Launch::load(&self.install.paths.launch(agent)).ok();
+        let old = |agent: &str| Launch::load(&self.install.paths.running_launch(agent)).ok();
         Ok(plan::decide(
             self.install,
             &self.desired,
@@ -123,6 +123,14 @@ impl<'a> Convergence<'a> {
 
     /// Executes a plan that was just made, under the lock.
     pub fn apply(&self, plan: &Plan, stop: &dyn Fn() -> bool) -> Report {
+        // What agents write to is there before they start: a sandbox opens only what exists.
+        let paths = &self.install.paths;
+        let own = self.desired.agents.keys().map(|name| paths.agent_dir(name));
+        let shared = ["conversations", "exits", "log", "nodes"].map(|name| paths.state.join(name));
+        for dir in own.chain(shared).chain([paths.runtime.clone()]) {
+            // A failure shows at the first write into it, with its reason.
+            let _ = files::make_private_dir(&dir);
+        }
         apply::apply(plan, &self.desired, &self.services, stop)
     }
 

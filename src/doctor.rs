@@ -72,7 +72,16 @@ pub fn examine(
             ));
             programs(fleet, install, &mut found);
         }
-        Err(why) => found.push(finding("roster", Level::Fail, why, "mosaic fleet validate")),
+        Err(why) => found.push(if paths.roster.exists() {
+            finding("roster", Level::Fail, why, "mosaic fleet validate")
+        } else {
+            finding(
+                "roster",
+                Level::Fail,
+                why,
+                "mosaic fleet init, or mosaic fleet up",
+            )
+        }),
     }
     match install {
         None => found.push(finding(
@@ -112,7 +121,7 @@ fn manager(needed: bool) -> Vec<Finding> {
     let manager = match Manager::connect() {
         Ok(manager) => manager,
         Err(e) => {
-            let fix = e.hints.first().cloned().unwrap_or_default();
+            let fix = e.hints.join("; ");
             return vec![finding("service manager", level, e.to_string(), fix)];
         }
     };
@@ -239,7 +248,9 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
 
 fn state_dir(paths: &Paths) -> Finding {
     let probe = paths.state.join(".doctor");
-    match files::write_atomic(&probe, b"", files::PRIVATE).and_then(|()| files::remove(&probe)) {
+    match files::write_atomic(&probe, &[b'x'; 64 * 1024], files::PRIVATE)
+        .and_then(|()| files::remove(&probe))
+    {
         Ok(_) => ok(
             "state directory",
             format!("{} is writable", paths.state.display()),

@@ -91,9 +91,15 @@ impl Paths {
     pub fn last_exit(&self, agent: &str) -> PathBuf {
         self.state.join("exits").join(format!("{agent}.json"))
     }
+    /// Copy of the launch file that the running agent was started from.
+    pub fn running_launch(&self, agent: &str) -> PathBuf {
+        self.runtime
+            .join("run")
+            .join(format!("{agent}.launch.json"))
+    }
     /// The fleet's event log.
     pub fn events(&self) -> PathBuf {
-        self.state.join("events.jsonl")
+        self.state.join("log/events.jsonl")
     }
     /// The fleet's own tmux.conf.
     pub fn tmux_conf(&self) -> PathBuf {

@@ -91,10 +91,11 @@ pub struct AgentStatus {
 pub fn collect(install: &Install) -> Result<Status> {
     // The two questions take about as long as each other: they are asked at the same time.
     let tmux = install.tmux();
-    let (panes, units) = std::thread::scope(|scope| {
+    let (panes, known, units) = std::thread::scope(|scope| {
         let panes = scope.spawn(|| tmux.panes());
+        let known = scope.spawn(|| known(install));
         let units = Services::connect(install).and_then(|s| s.details());
-        (panes.join(), units)
+        (panes.join(), known.join(), units)
     });
     let units = units?;
     let (panes, up) = match panes {
@@ -104,32 +105,30 @@ pub fn collect(install: &Install) -> Result<Status> {
         Err(_) => return Err(crate::error::Error::bug("the question to tmux panicked")),
     };
     let holder = units.iter().find(|u| u.name == install.holder_unit());
-    let mut launches = Vec::new();
-    for name in crate::launch::installed(&install.paths) {
-        launches.push(Launch::load(&install.paths.launch(&name))?);
-    }
-    let look = |launch: &Launch| {
-        let unit_name = install.agent_unit(launch.agent.name.as_str());
+    let known =
+        known.map_err(|_| crate::error::Error::bug("reading the launch files panicked"))??;
+    let look = |known: &Known| {
+        let unit_name = install.agent_unit(known.launch.agent.name.as_str());
         let unit = units.iter().find(|u| u.name == unit_name);
-        agent(install, launch, unit.cloned().unwrap_or_default(), &panes)
+        agent(install, known, unit.cloned().unwrap_or_default(), &panes)
     };
     // A server that hangs is waited for; all are asked at the same time, so that one wait is enough.
     let agents = std::thread::scope(|scope| {
-        let asked: Vec<_> = launches
+        let asked: Vec<_> = known
             .iter()
-            .map(|launch| {
-                let node = launch.agent.spec.node.is_some();
-                (launch, node.then(|| scope.spawn(|| look(launch))))
+            .map(|known| {
+                let node = known.launch.agent.spec.node.is_some();
+                (known, node.then(|| scope.spawn(|| look(known))))
             })
             .collect();
         asked
             .into_iter()
-            .map(|(launch, thread)| match thread {
-                None => Ok(look(launch)),
+            .map(|(known, thread)| match thread {
+                None => Ok(look(known)),
                 Some(thread) => thread.join().map_err(|_| {
                     crate::error::Error::bug(format!(
                         "the look at `{}` panicked",
-                        launch.agent.name
+                        known.launch.agent.name
                     ))
                 }),
             })
@@ -146,6 +145,30 @@ pub fn collect(install: &Install) -> Result<Status> {
         },
         agents,
     })
+}
+
+/// What mosaic's own files say of an agent.
+struct Known {
+    launch: Launch,
+    /// It runs with another launch file than the one on disk.
+    outdated: bool,
+    last_exit: Option<String>,
+}
+
+/// Reads the files of all agents: as long as the other two questions take, so it is done meanwhile.
+fn known(install: &Install) -> Result<Vec<Known>> {
+    crate::launch::installed(&install.paths)
+        .into_iter()
+        .map(|name| {
+            let launch = Launch::load(&install.paths.launch(&name))?;
+            let run = Run::load(&install.paths, &name).ok().flatten();
+            Ok(Known {
+                outdated: run.is_some_and(|r| r.digest != launch.digest()),
+                last_exit: last_exit(install, &name),
+                launch,
+            })
+        })
+        .collect()
 }
 
 /// In words, how an agent ended last.
@@ -168,14 +191,14 @@ fn last_exit(install: &Install, agent: &str) -> Option<String> {
     }
 }
 
-fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane]) -> AgentStatus {
+fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentStatus {
+    let launch = &known.launch;
     let a = &launch.agent;
     let name = a.name.as_str();
     let pane = match find(panes, name) {
         Found::Ours(pane) => Some(pane),
         _ => None,
     };
-    let run = Run::load(&install.paths, name).ok().flatten();
     let up = unit.active == "active";
     let mut problems = Vec::new();
     if find(panes, name) == Found::Foreign {
@@ -184,7 +207,7 @@ fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane]) -> Agen
     if up && unit.main_pid > 0 && !on_a_pane_of(name, unit.main_pid, panes) {
         problems.push("active, no pane".to_owned());
     }
-    if up && run.as_ref().is_some_and(|r| r.digest != launch.digest()) {
+    if up && known.outdated {
         problems.push("runs with older settings".to_owned());
     }
     if a.enabled && unit.active == "failed" {
@@ -221,7 +244,7 @@ fn agent(install: &Install, launch: &Launch, unit: Unit, panes: &[Pane]) -> Agen
             .ok()
             .filter(|_| unit.since_usec > 0),
         restarts: unit.restarts,
-        last_exit: last_exit(install, name),
+        last_exit: known.last_exit.clone(),
         memory: unit.memory.filter(|_| up),
         pid: (unit.main_pid > 0).then_some(unit.main_pid),
         pane: pane.map(|p| p.id.clone()),

@@ -61,7 +61,15 @@ impl<'a> Context<'a> {
     pub fn roster(&self) -> Result<Fleet> {
         let loaded = roster::load(&self.paths.roster, &self.paths.home)?;
         for warning in &loaded.warnings {
-            self.ui.warn(&warning.message);
+            let place: String = warning
+                .location
+                .iter()
+                .map(|l| format!("\n  --> {l}"))
+                .collect();
+            self.ui.warn(format!("{}{place}", warning.message));
+            for hint in &warning.hints {
+                self.ui.hint(hint);
+            }
         }
         Ok(loaded.fleet)
     }
@@ -81,6 +89,18 @@ impl<'a> Context<'a> {
     /// tmux is missing or too old.
     pub fn resolve_install(&self, fleet: &Fleet, mode: Mode, again: bool) -> Result<Install> {
         let old = Install::load(&self.paths.state)?;
+        if let Some(old) = &old
+            && !again
+            && old.paths.roster != self.paths.roster
+        {
+            return Err(Error::config(format!(
+                "the fleet was installed from `{}`, not from `{}`",
+                old.paths.roster.display(),
+                self.paths.roster.display()
+            ))
+            .because("applying another roster to it would stop every agent the other one does not name")
+            .hint("to make this roster the fleet's: `mosaic fleet uninstall`, then `mosaic fleet up` with the same `--config`"));
+        }
         let mut install = match old {
             Some(old) if !again => old,
             old => self.fresh_install(fleet, mode, old)?,

@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    init_tracing(cli.global.verbose);
+    init_tracing(cli.global.verbose, cli.global.color);
     let ui = Ui::new(cli.global.color, cli.global.quiet);
     match run(&ui, cli) {
         Ok(code) => code,
@@ -134,7 +134,7 @@ fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-fn init_tracing(verbose: u8) {
+fn init_tracing(verbose: u8, color: Color) {
     use tracing_subscriber::EnvFilter;
     let level = match verbose {
         0 => "warn",
@@ -145,6 +145,13 @@ fn init_tracing(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+            }
+        })
         .with_target(false)
         .without_time()
         .init();

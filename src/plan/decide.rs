@@ -30,7 +30,8 @@ pub struct Options {
     pub replace: bool,
 }
 
-/// Makes the plan. `old` gives the launch files on disk, to say what changed.
+/// Makes the plan. `old` gives the launch file that a running agent was started
+/// from, to say what changed since.
 pub fn decide(
     install: &Install,
     desired: &Desired,
@@ -133,7 +134,9 @@ impl Planner<'_> {
         }
         if self.options.scope == Scope::All
             && !self.found.server
-            && self.desired.agents.values().any(|a| a.enabled)
+            && self.desired.agents.iter().any(|(name, wanted)| {
+                wanted.enabled && !self.found.agents.get(name).is_some_and(|found| found.held)
+            })
         {
             self.push(What::StartServer, "no server answers on the socket");
         }

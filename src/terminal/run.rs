@@ -120,6 +120,11 @@ fn announce(
         resumed,
         transcript: None,
     };
+    // So that a plan can say what has changed since, however often the launch file is written.
+    files::write_record(
+        &install.paths.running_launch(agent),
+        files::to_json(launch).as_bytes(),
+    )?;
     files::write_record(&install.paths.run(agent), files::to_json(&run).as_bytes())?;
     record::event(
         &install.paths,

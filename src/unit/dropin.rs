@@ -74,11 +74,17 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
                 "{BASIC}PrivateUsers=yes\nProtectSystem=strict\nProtectHome=read-only\nProtectControlGroups=yes\n"
             );
             let own = install.paths.agent_dir(agent.name.as_str());
+            // Not the whole state directory: launch files and install record of the fleet are no
+            // agent's to write.
+            let state = |name: &str| install.paths.state.join(name);
             let writable = [
-                agent.working_directory.as_path(),
-                &own,
-                &install.paths.state,
-                &install.paths.runtime,
+                agent.working_directory.clone(),
+                own,
+                state("conversations"),
+                state("exits"),
+                state("log"),
+                state("nodes"),
+                install.paths.runtime.clone(),
             ];
             // The dash (no error where the path is missing) stands inside the quotes.
             let list: Vec<String> = writable

@@ -77,10 +77,9 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
                     .agents
                     .iter()
                     .any(|a| a.name.as_str() == agent && a.enabled);
-                journal.check(
-                    format!("agent {agent} runs in its own unit, on its own pane"),
-                    || Ok(agent_in_place(install, &agent, enabled, &units, &panes)),
-                );
+                journal.check(format!("agent {agent} is where it should be"), || {
+                    Ok(agent_in_place(install, &agent, enabled, &units, &panes))
+                });
             }
         }
         Err(e) => {
@@ -179,7 +178,10 @@ fn agent_in_place(
         .iter()
         .find(|p| p.agent == agent)
         .map_or("?", |p| p.id.as_str());
-    Seen::pass(format!("pid {pid} in {unit_name}, pane {pane}"))
+    Seen::pass(match install.mode {
+        Mode::Systemd => format!("pid {pid} in {unit_name}, on pane {pane}"),
+        Mode::Supervisor => format!("pid {pid} on pane {pane}"),
+    })
 }
 
 /// Compares the limits written to the drop-ins with what the kernel enforces, where it can be read.
@@ -217,7 +219,7 @@ fn limits(install: &Install) -> Result<Seen> {
     Ok(if seen == 0 {
         Seen::skip("no agent has a memory limit")
     } else {
-        Seen::pass(format!("memory limits of {seen} agents"))
+        Seen::pass(format!("memory limits of agents: {seen}"))
     })
 }
 
@@ -241,7 +243,7 @@ fn drift(install: &Install, fleet: &Fleet) -> Result<Seen> {
         ))
     } else {
         Seen::fail(format!(
-            "{} actions pending: `mosaic fleet plan` shows them",
+            "actions pending: {} (`mosaic fleet plan` shows them)",
             plan.actions.len()
         ))
     })

@@ -145,7 +145,7 @@ fn a_node_keeps_port_and_secret() {
     for pid in s.processes() {
         assert!(!proc::cmdline(pid).join(" ").contains(secret));
     }
-    for file in ["launch/g0.json", "events.jsonl"] {
+    for file in ["launch/g0.json", "log/events.jsonl"] {
         assert!(
             !std::fs::read_to_string(s.state(file))
                 .unwrap()

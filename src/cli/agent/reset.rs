@@ -81,6 +81,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     if args.json {
         match reports.as_slice() {
+            // Every one was refused before it was tried: the error says why.
+            [] => {}
             [one] => context.ui.json(one),
             all => context.ui.json(&all),
         }

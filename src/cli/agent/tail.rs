@@ -50,6 +50,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         let mut rows: Vec<String> = text
             .trim_end()
             .lines()
+            .skip_while(|l| l.trim().is_empty())
             .map(|l| l.trim_end().to_owned())
             .collect();
         let skip = rows.len().saturating_sub(args.lines);

@@ -34,6 +34,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             .hint("run `mosaic fleet up`, or `mosaic fleet install-systemd`")
     })?;
     let install = context.resolve_install(&fleet, old.mode, false)?;
+    warn_lost(context, &install, &fleet);
     let convergence = Convergence::new(&install, &fleet)?;
     let interrupt = Interrupt::listen()?;
     let (report, deferred) = match &args.plan {
@@ -79,6 +80,29 @@ fn deferred(plan: &Plan) -> usize {
         .count()
 }
 
+/// Says which agents ask for what only units can give.
+pub fn warn_lost(context: &Context<'_>, install: &Install, fleet: &crate::fleet::Fleet) {
+    if install.mode != Mode::Supervisor {
+        return;
+    }
+    for agent in fleet.agents.iter().filter(|a| a.enabled) {
+        let mut lost = Vec::new();
+        if agent.sandbox != crate::fleet::Sandbox::Off {
+            lost.push("sandbox");
+        }
+        if agent.limits != crate::fleet::Limits::default() {
+            lost.push("limits");
+        }
+        if !lost.is_empty() {
+            context.ui.warn(format!(
+                "without systemd `{}` runs without its {}",
+                agent.name,
+                lost.join(" and ")
+            ));
+        }
+    }
+}
+
 /// Converges without a table of files: what `up`, `install-systemd` and `start` do.
 ///
 /// # Errors
@@ -90,6 +114,7 @@ pub fn converge(
     allow: Allow,
     scope: Scope,
 ) -> Result<Report> {
+    warn_lost(context, install, fleet);
     let convergence = Convergence::new(install, fleet)?;
     let interrupt = Interrupt::listen()?;
     let _lock = convergence.lock()?;

@@ -28,6 +28,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         }
         None => own.parent().map(PathBuf::from).unwrap_or_default(),
     };
+    std::fs::create_dir_all(&directory)
+        .map_err(|e| Error::io(format!("cannot make `{}`", directory.display()), e))?;
     for name in ["fleet", "agent"] {
         let link = directory.join(name);
         match std::fs::read_link(&link) {

@@ -145,6 +145,14 @@ impl Bus {
         }
         // A unit may vanish between the list and the question; it then has no properties.
         let get = |interface, name| async move { self.property(path, interface, name).await.ok() };
+        // Why it failed is asked only of those that did.
+        if unit.active == "failed" {
+            unit.result = get(SERVICE, "Result")
+                .await
+                .as_ref()
+                .map(text)
+                .unwrap_or_default();
+        }
         if detail == Detail::Process {
             unit.main_pid = number(get(SERVICE, "MainPID").await)
                 .try_into()
@@ -161,14 +169,6 @@ impl Bus {
         unit.restarts = number(restarts).try_into().unwrap_or(0);
         unit.memory = counted(number(memory));
         unit.since_usec = number(since);
-        // Why it failed is asked only of those that did: two questions less for each of the others.
-        if unit.active == "failed" {
-            unit.result = get(SERVICE, "Result")
-                .await
-                .as_ref()
-                .map(text)
-                .unwrap_or_default();
-        }
         unit
     }
 

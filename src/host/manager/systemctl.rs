@@ -61,7 +61,7 @@ impl Systemctl {
         let mut args = vec!["show", "--all", "--timestamp=us+utc"];
         args.push(match detail {
             Detail::States => "--property=Id,LoadState,ActiveState,SubState",
-            Detail::Process => "--property=Id,LoadState,ActiveState,SubState,MainPID",
+            Detail::Process => "--property=Id,LoadState,ActiveState,SubState,MainPID,Result",
             Detail::Full => "--property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,Result,MemoryCurrent,StateChangeTimestamp",
         });
         args.push("--");

@@ -69,7 +69,7 @@ fn files_that_may_hold_secrets_are_private() {
     for file in [
         "install.json",
         "launch/a.json",
-        "events.jsonl",
+        "log/events.jsonl",
         "conversations/a.json",
     ] {
         let mode = std::fs::metadata(s.state(file))

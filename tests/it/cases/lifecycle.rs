@@ -70,7 +70,7 @@ fn init_install_start_plan_stop_uninstall() {
             ".local/state/mosaic/fleet/conversations/coder0.json",
             ".local/state/mosaic/fleet/conversations/coder1.json",
             ".local/state/mosaic/fleet/conversations/orchestrator.json",
-            ".local/state/mosaic/fleet/events.jsonl",
+            ".local/state/mosaic/fleet/log/events.jsonl",
         ]
     );
     assert_eq!(s.unit(&unit_name("coder0")).load, "not-found");

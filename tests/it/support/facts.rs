@@ -256,7 +256,7 @@ impl Sandbox {
 
     /// The events of an agent, each as its name in the log.
     pub fn events(&self, agent: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.state("log/events.jsonl")).unwrap_or_default();
         text.lines()
             .filter_map(|l| serde_json::from_str::<Value>(l).ok())
             .filter(|e| e["agent"] == agent)

@@ -400,7 +400,7 @@ impl Drop for Sandbox {
             if let Some(manager) = &self.manager {
                 eprintln!("--- the manager's log\n{}", manager.log());
             }
-            let events = std::fs::read_to_string(self.state("events.jsonl")).unwrap_or_default();
+            let events = std::fs::read_to_string(self.state("log/events.jsonl")).unwrap_or_default();
             let lines: Vec<&str> = events.lines().collect();
             let tail = &lines[lines.len().saturating_sub(25)..];
             eprintln!("--- the fleet's events\n{}", tail.join("\n"));
