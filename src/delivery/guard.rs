@@ -57,6 +57,9 @@ const ENTER_WAIT: Duration = Duration::from_millis(500);
 /// How long after the last Enter to wait for a box that is not on the screen at all.
 const SUBMIT_WAIT: Duration = Duration::from_secs(3);
 
+/// How long an agent may take to draw the dialog that it has reported. Measured: 100 ms.
+const ASKING: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
 /// Enter is pressed at most this often: one CLI swallows the first one after a paste.
 const ENTERS: u32 = 3;
 
@@ -337,6 +340,11 @@ impl<'a> Target<'a> {
             Some(input) if input.shell => {
                 Err(Stop::refused(format!("the box of `{agent}` takes shell commands")).seen(seen))
             }
+            // Its report comes before its dialog is drawn. A denied dialog leaves the report behind, so
+            // it is believed for a moment only.
+            _ if self.about_to_ask() => {
+                Err(Stop::busy(format!("`{agent}` is about to ask something")).seen(seen))
+            }
             Some(input) if !input.empty => Err(Stop::refused(format!(
                 "a draft stands in the box of `{agent}`: `{}`",
                 excerpt(&input.text)
@@ -495,6 +503,10 @@ impl<'a> Target<'a> {
                 std::thread::sleep(LOOK);
                 continue;
             }
+            if self.about_to_ask() {
+                std::thread::sleep(LOOK);
+                continue;
+            }
             let holds = look
                 .seen
                 .input
@@ -592,6 +604,15 @@ impl<'a> Target<'a> {
         self.reported(mark)
             .iter()
             .any(|r| matches!(&r.what, What::Prompt { text: got } if same(got, text)))
+    }
+
+    /// Whether the agent said just now that it asks for approval, and nothing since.
+    fn about_to_ask(&self) -> bool {
+        let reports = observe::last_reports(self.install, self.launch, None).unwrap_or_default();
+        reports.last().is_some_and(|r| {
+            matches!(r.what, What::Waiting { .. })
+                && jiff::Timestamp::now().duration_since(r.time) < ASKING
+        })
     }
 
     /// What the agent reported since then; nothing where the file cannot be read.

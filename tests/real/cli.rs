@@ -127,7 +127,7 @@ impl Real {
             .ok();
         assert_eq!(out.json()["receipt"], "accepted", "{}", out.stdout);
         let turn: Turn = eventually_some(&format!("`{text}` reaches the model"), || {
-            self.model.turns(text).pop()
+            self.model.turns(&format!(":{agent}] {text}")).pop()
         });
         assert_eq!(turn.history.len(), history + 1, "{:?}", turn.history);
         // Nobody else's messages are in this conversation.
