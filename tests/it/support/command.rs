@@ -3,7 +3,7 @@
 use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Longest time for any command of a test.
@@ -97,18 +97,26 @@ pub struct Running {
     begun: Instant,
     stdout: mpsc::Receiver<Vec<u8>>,
     stderr: mpsc::Receiver<Vec<u8>>,
+    said: Said,
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+/// What a command has printed until now.
+type Said = Arc<Mutex<Vec<u8>>>;
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> (mpsc::Receiver<Vec<u8>>, Said) {
     let (sender, receiver) = mpsc::channel();
+    let said = Said::default();
+    let theirs = Arc::clone(&said);
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
         if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+            while let Ok(n @ 1..) = pipe.read(&mut buffer) {
+                theirs.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
         }
-        let _ = sender.send(bytes);
+        let _ = sender.send(theirs.lock().unwrap().clone());
     });
-    receiver
+    (receiver, said)
 }
 
 impl Running {
@@ -137,10 +145,12 @@ impl Running {
                 let _ = pipe.write_all(&input);
             });
         }
+        let (stdout, said) = collect(child.stdout.take());
         Self {
             line,
-            stdout: collect(child.stdout.take()),
-            stderr: collect(child.stderr.take()),
+            stdout,
+            stderr: collect(child.stderr.take()).0,
+            said,
             child,
             begun: Instant::now(),
         }
@@ -149,6 +159,11 @@ impl Running {
     /// Its process.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// What it has printed until now.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
     }
 
     /// Whether it runs.
