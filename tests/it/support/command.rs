@@ -95,28 +95,43 @@ pub struct Running {
     line: String,
     child: Child,
     begun: Instant,
-    stdout: mpsc::Receiver<Vec<u8>>,
-    stderr: mpsc::Receiver<Vec<u8>>,
-    said: Said,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
-/// What a command has printed until now.
-type Said = Arc<Mutex<Vec<u8>>>;
+/// A pipe that is read as it comes.
+#[derive(Debug)]
+struct Pipe {
+    so_far: Arc<Mutex<Vec<u8>>>,
+    end: mpsc::Receiver<()>,
+}
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> (mpsc::Receiver<Vec<u8>>, Said) {
-    let (sender, receiver) = mpsc::channel();
-    let said = Said::default();
-    let theirs = Arc::clone(&said);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        if let Some(mut pipe) = pipe {
-            while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-                theirs.lock().unwrap().extend_from_slice(&buffer[..n]);
+impl Pipe {
+    fn read(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let (sender, end) = mpsc::channel();
+        let so_far = Arc::new(Mutex::new(Vec::new()));
+        let ours = Arc::clone(&so_far);
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            if let Some(mut pipe) = pipe {
+                while let Ok(n @ 1..) = pipe.read(&mut part) {
+                    ours.lock().unwrap().extend_from_slice(&part[..n]);
+                }
             }
-        }
-        let _ = sender.send(theirs.lock().unwrap().clone());
-    });
-    (receiver, said)
+            let _ = sender.send(());
+        });
+        Self { so_far, end }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.so_far.lock().unwrap()).into_owned()
+    }
+
+    /// `None` when it stays open.
+    fn whole(&self) -> Option<String> {
+        self.end.recv_timeout(LINGER).ok()?;
+        Some(self.text())
+    }
 }
 
 impl Running {
@@ -145,12 +160,10 @@ impl Running {
                 let _ = pipe.write_all(&input);
             });
         }
-        let (stdout, said) = collect(child.stdout.take());
         Self {
             line,
-            stdout,
-            stderr: collect(child.stderr.take()).0,
-            said,
+            stdout: Pipe::read(child.stdout.take()),
+            stderr: Pipe::read(child.stderr.take()),
             child,
             begun: Instant::now(),
         }
@@ -162,8 +175,8 @@ impl Running {
     }
 
     /// What it has printed until now.
-    pub fn said(&self) -> String {
-        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    pub fn printed(&self) -> String {
+        self.stdout.text()
     }
 
     /// Whether it runs.
@@ -192,14 +205,14 @@ impl Running {
                     "`{}` did not end within {} s\n--- stdout\n{}\n--- stderr\n{}",
                     self.line,
                     DEADLINE.as_secs(),
-                    text(&self.stdout).unwrap_or_default(),
-                    text(&self.stderr).unwrap_or_default()
+                    self.stdout.text(),
+                    self.stderr.text()
                 );
             }
             std::thread::sleep(Duration::from_millis(2));
         };
         let took = self.begun.elapsed();
-        let both = text(&self.stdout).zip(text(&self.stderr));
+        let both = self.stdout.whole().zip(self.stderr.whole());
         let Some((stdout, stderr)) = both else {
             panic!(
                 "`{}` has ended, but something it started keeps its output open",
@@ -214,11 +227,6 @@ impl Running {
             took,
         }
     }
-}
-
-fn text(pipe: &mpsc::Receiver<Vec<u8>>) -> Option<String> {
-    let bytes = pipe.recv_timeout(LINGER).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Drop for Running {
