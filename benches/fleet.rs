@@ -167,7 +167,7 @@ fn floor_of_status() {
 fn sleepers(sandbox: &Sandbox) {
     sandbox.write(
         &sandbox.units("floor@.service"),
-        "[Service]\nType=exec\nExecStart=/bin/sleep 1000\nTimeoutStopSec=1\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\nExecStart=/bin/sleep 1000\nTimeoutStopSec=1\n",
     );
     sandbox.systemctl(&["daemon-reload"]).ok();
 }

@@ -72,6 +72,14 @@ pub struct Agent {
     pub resume: Resume,
 }
 
+impl Agent {
+    /// Whether there is anything to do once it has started.
+    pub fn has_start_step(&self) -> bool {
+        self.ready_timeout_ms > 0
+            || (self.kickstart.is_some() && self.kickstart_on != KickstartOn::Reset)
+    }
+}
+
 /// Where a kickstart's text comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]

@@ -12,6 +12,15 @@ use crate::paths::Paths;
 /// The event log is rotated at this size: weeks of a fleet, and still quick to read.
 const EVENTS_LIMIT: u64 = 5 * 1024 * 1024;
 
+/// A process, named for good within one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// Start in clock ticks.
+    pub start_ticks: u64,
+}
+
 /// Written by an agent's process right before it becomes the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -29,6 +38,9 @@ pub struct Run {
     pub pane: String,
     /// Terminal.
     pub tty: PathBuf,
+    /// What holds the pane open; `None` when a supervisor does.
+    #[serde(default)]
+    pub placeholder: Option<Process>,
     /// When.
     pub started: jiff::Timestamp,
     /// Conversation given to the agent, where the runtime has a way to name one.

@@ -157,6 +157,17 @@ pub struct NewSession<'a> {
     pub command: &'a [String],
 }
 
+/// The pane of a new session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPane {
+    /// `%N`.
+    pub pane: String,
+    /// The terminal's path.
+    pub tty: String,
+    /// The process started in it.
+    pub pid: i32,
+}
+
 impl Tmux {
     fn client(&self) -> Command {
         let mut c = process::command(&self.program);
@@ -221,13 +232,13 @@ impl Tmux {
     }
 
     /// Makes a detached session with one pane; the mark is set in the same request, so no moment
-    /// exists in which the pane is there and unmarked. Returns the pane's id and terminal.
+    /// exists in which the pane is there and unmarked.
     ///
     /// # Errors
     /// The session exists, or the server is gone.
-    pub fn new_session(&self, new: &NewSession<'_>) -> Result<(String, String), TmuxError> {
+    pub fn new_session(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
         let dir = new.directory.to_string_lossy();
-        let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}");
+        let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}");
         let mut args = vec![
             "new-session",
             "-d",
@@ -255,12 +266,18 @@ impl Tmux {
         }
         let out = self.call(&args, None)?;
         let line = out.stdout.trim_end();
-        line.split_once(SEP)
-            .map(|(id, tty)| (id.to_owned(), tty.to_owned()))
-            .ok_or_else(|| TmuxError::Refused {
-                verb: "new-session".into(),
-                message: format!("answered `{line}`"),
+        let mut fields = line.split(SEP);
+        let made = (|| {
+            Some(NewPane {
+                pane: fields.next()?.to_owned(),
+                tty: fields.next()?.to_owned(),
+                pid: fields.next()?.parse().ok()?,
             })
+        })();
+        made.ok_or_else(|| TmuxError::Refused {
+            verb: "new-session".into(),
+            message: format!("answered `{line}`"),
+        })
     }
 
     /// Ends a session and the programs of its panes. No error when it is not there.

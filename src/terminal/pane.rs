@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::host::procfs;
 use crate::host::tmux::{NewSession, Pane, TmuxError};
 use crate::install::Install;
+use crate::record::{Process, Run};
 
 /// How long the tmux server may take to come (back): its unit restarts it after a tenth of a second,
 /// a loaded machine needs longer.
@@ -21,6 +22,8 @@ pub struct Free {
     pub pane: String,
     /// The terminal.
     pub tty: PathBuf,
+    /// What holds the pane open; `None` when a supervisor does.
+    pub placeholder: Option<Process>,
 }
 
 /// What is found on the socket for an agent.
@@ -59,25 +62,23 @@ pub fn foreign(install: &Install, agent: &str) -> Error {
     ))
 }
 
-/// Lists panes, waiting for the server where it is just being restarted.
-///
-/// # Errors
-/// No server within the wait, or another failure of tmux.
-pub fn panes_of_running_server(install: &Install) -> Result<Vec<Pane>> {
-    let tmux = install.tmux();
-    if matches!(tmux.panes(), Err(TmuxError::NoServer(_))) {
-        super::holder::revive_socket(install);
-    }
-    let deadline = Instant::now() + SERVER_WAIT;
-    loop {
-        match tmux.panes() {
-            Ok(panes) => return Ok(panes),
-            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(25));
-            }
-            Err(e) => return Err(e.into()),
-        }
-    }
+/// The pane of the agent's last start, when its placeholder still holds it: known without asking
+/// tmux, so that a restart costs no question whose answer grows with the fleet.
+pub fn recorded(install: &Install, agent: &str) -> Option<Free> {
+    let run = Run::load(&install.paths, agent).ok().flatten()?;
+    let placeholder = run.placeholder.clone()?;
+    let stat = procfs::stat(placeholder.pid)?;
+    let holds = std::fs::read_link(format!("/proc/{}/fd/0", placeholder.pid)).ok()? == run.tty;
+    (run.boot == procfs::boot_id()
+        && stat.start == placeholder.start_ticks
+        && stat.comm == super::placeholder::RELEASED.to_string_lossy()
+        && stat.tty == 0
+        && holds)
+        .then_some(Free {
+            pane: run.pane,
+            tty: run.tty,
+            placeholder: Some(placeholder),
+        })
 }
 
 /// Finds the agent's pane or makes it, and waits until its placeholder has let go of the terminal.
@@ -90,46 +91,64 @@ pub fn obtain(
     directory: &std::path::Path,
     banner: &str,
 ) -> Result<Free> {
-    let tmux = install.tmux();
-    let panes = panes_of_running_server(install)?;
-    match find(&panes, agent) {
-        Found::Ours(pane) if !pane.dead && is_placeholder(pane.pid) => {
-            wait_released(agent, pane.pid)?;
-            return Ok(Free {
-                pane: pane.id.clone(),
-                tty: pane.tty.clone().into(),
-            });
-        }
-        // Dead (a person set remain-on-exit there), or still a supervisor's from before the units.
-        Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
-        Found::Foreign => return Err(foreign(install, agent)),
-        Found::Missing => {}
+    if let Some(free) = recorded(install, agent) {
+        return Ok(free);
     }
+    let tmux = install.tmux();
     let command = [
         install.mosaic.to_string_lossy().into_owned(),
         "internal".into(),
         "pane".into(),
         banner.to_owned(),
     ];
-    let (pane, tty) = tmux.new_session(&NewSession {
+    let new = NewSession {
         name: agent,
         agent,
         directory,
         command: &command,
-    })?;
-    let pid = tmux
-        .panes()?
-        .into_iter()
-        .find(|p| p.id == pane)
-        .map(|p| p.pid)
-        .ok_or_else(|| {
-            Error::no(format!("the new pane of `{agent}` closed at once"))
-                .hint(format!("try it by hand: `{}`", command[..3].join(" ")))
-        })?;
-    wait_released(agent, pid)?;
+    };
+    let mut revived = false;
+    let deadline = Instant::now() + SERVER_WAIT;
+    loop {
+        match tmux.new_session(&new) {
+            Ok(made) => return released(agent, made.pane, made.tty, made.pid),
+            // Only now is it worth looking at what there is.
+            Err(TmuxError::Refused { message, .. }) if message.contains("duplicate session") => {
+                let panes = tmux.panes()?;
+                match find(&panes, agent) {
+                    Found::Ours(pane) if !pane.dead && is_placeholder(pane.pid) => {
+                        return released(agent, pane.id.clone(), pane.tty.clone(), pane.pid);
+                    }
+                    // Dead (a person set remain-on-exit there), or still a supervisor's from before
+                    // the units. The session may hold panes of a person: only this one goes.
+                    Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
+                    Found::Foreign => return Err(foreign(install, agent)),
+                    // Closed between the two questions.
+                    Found::Missing => {}
+                }
+                if Instant::now() > deadline {
+                    return Err(Error::busy(format!(
+                        "session `{agent}` does not make room for its agent"
+                    )));
+                }
+            }
+            Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut revived, true) {
+                    super::holder::revive_socket(install);
+                }
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn released(agent: &str, pane: String, tty: String, pid: i32) -> Result<Free> {
+    let start_ticks = wait_released(agent, pid)?;
     Ok(Free {
         pane,
         tty: tty.into(),
+        placeholder: Some(Process { pid, start_ticks }),
     })
 }
 
@@ -142,13 +161,13 @@ fn is_placeholder(pid: i32) -> bool {
     })
 }
 
-/// Waits until the placeholder has given its terminal up.
-fn wait_released(agent: &str, pid: i32) -> Result<()> {
+/// Waits until the placeholder has given its terminal up; answers with its start ticks.
+fn wait_released(agent: &str, pid: i32) -> Result<u64> {
     let name = super::placeholder::RELEASED.to_string_lossy();
     let deadline = Instant::now() + RELEASE_WAIT;
     loop {
         match procfs::stat(pid) {
-            Some(stat) if stat.comm == name && stat.tty == 0 => return Ok(()),
+            Some(stat) if stat.comm == name && stat.tty == 0 => return Ok(stat.start),
             Some(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
             Some(stat) => {
                 return Err(Error::busy(format!(

@@ -67,7 +67,11 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
             let banner = format!("mosaic: pane of agent {agent}");
             pane::obtain(&install, agent, &prepared.directory, &banner).map_err(refuse)?
         }
-        Terminal::Given { pane, tty } => pane::Free { pane, tty },
+        Terminal::Given { pane, tty } => pane::Free {
+            pane,
+            tty,
+            placeholder: None,
+        },
     };
     let doing = |what: &str| {
         format!(
@@ -115,6 +119,7 @@ fn announce(
         digest: launch.digest(),
         pane: free.pane.clone(),
         tty: free.tty.clone(),
+        placeholder: free.placeholder.clone(),
         started: jiff::Timestamp::now(),
         conversation: prepared.conversation.as_ref().map(|c| c.record.id.clone()),
         resumed,

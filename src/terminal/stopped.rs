@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::pane::{Found, find};
+use super::pane::recorded;
 use crate::error::Result;
 use crate::host::tty;
 use crate::install::Install;
@@ -52,11 +52,8 @@ impl Ending {
 pub fn stopped(state: &Path, agent: &str, ending: &Ending) -> Result<()> {
     let install = Install::require(state)?;
     log(&install, agent, ending);
-    let Ok(panes) = install.tmux().panes() else {
-        return Ok(());
-    };
-    if let Found::Ours(pane) = find(&panes, agent)
-        && let Ok(file) = tty::open(Path::new(&pane.tty))
+    if let Some(free) = recorded(&install, agent)
+        && let Ok(file) = tty::open(&free.tty)
     {
         leave(&file, agent, ending, "");
     }

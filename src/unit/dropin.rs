@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::{UnitFile, path_value};
+use super::{UnitFile, exec_argument, exec_program, path_value};
 use crate::fleet::{Agent, Restart, Sandbox};
 use crate::install::Install;
 
@@ -34,6 +34,16 @@ pub fn agent_dropin(install: &Install, agent: &Agent) -> UnitFile {
     // The wait for the prompt and for the kickstart's receipt are part of the start.
     let start = agent.ready_timeout_ms.saturating_add(START_MARGIN_MS);
     let _ = writeln!(t, "TimeoutStartSec={start}ms");
+    if agent.has_start_step() {
+        // Waits until the agent stands at its prompt, so that a start that returned is a start that
+        // worked, and sends the kickstart.
+        let program = exec_program(&install.mosaic.to_string_lossy()).unwrap_or_default();
+        let state = exec_argument(&install.paths.state.to_string_lossy());
+        let _ = writeln!(
+            t,
+            "ExecStartPost={program} internal started --state {state} %i"
+        );
+    }
     if let Some(bytes) = agent.limits.memory_max {
         let _ = writeln!(t, "MemoryMax={bytes}");
     }
