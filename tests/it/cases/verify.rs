@@ -194,10 +194,8 @@ fn red_when_an_agent_has_lost_its_pane() {
         .mosaic(&["fleet", "verify", "--live-only", "--json"])
         .code(1)
         .json();
-    assert_eq!(
-        failed(&report),
-        ["agent a runs in its own unit, on its own pane"]
-    );
+    let red = failed(&report);
+    assert!(red.len() == 1 && red[0].starts_with("agent a "), "{red:?}");
     assert_eq!(s.agent("a").pid, a.pid);
     s.mosaic(&["fleet", "restart", "a", "--force"]).ok();
     s.mosaic(&["fleet", "verify", "--live-only"]).ok();

@@ -3,7 +3,7 @@
 use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Longest time for any command of a test.
@@ -95,20 +95,43 @@ pub struct Running {
     line: String,
     child: Child,
     begun: Instant,
-    stdout: mpsc::Receiver<Vec<u8>>,
-    stderr: mpsc::Receiver<Vec<u8>>,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        let _ = sender.send(bytes);
-    });
-    receiver
+/// A pipe that is read as it comes.
+#[derive(Debug)]
+struct Pipe {
+    so_far: Arc<Mutex<Vec<u8>>>,
+    end: mpsc::Receiver<()>,
+}
+
+impl Pipe {
+    fn read(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let (sender, end) = mpsc::channel();
+        let so_far = Arc::new(Mutex::new(Vec::new()));
+        let ours = Arc::clone(&so_far);
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            if let Some(mut pipe) = pipe {
+                while let Ok(n @ 1..) = pipe.read(&mut part) {
+                    ours.lock().unwrap().extend_from_slice(&part[..n]);
+                }
+            }
+            let _ = sender.send(());
+        });
+        Self { so_far, end }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.so_far.lock().unwrap()).into_owned()
+    }
+
+    /// `None` when it stays open.
+    fn whole(&self) -> Option<String> {
+        self.end.recv_timeout(LINGER).ok()?;
+        Some(self.text())
+    }
 }
 
 impl Running {
@@ -139,8 +162,8 @@ impl Running {
         }
         Self {
             line,
-            stdout: collect(child.stdout.take()),
-            stderr: collect(child.stderr.take()),
+            stdout: Pipe::read(child.stdout.take()),
+            stderr: Pipe::read(child.stderr.take()),
             child,
             begun: Instant::now(),
         }
@@ -149,6 +172,11 @@ impl Running {
     /// Its process.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// What it has printed until now.
+    pub fn printed(&self) -> String {
+        self.stdout.text()
     }
 
     /// Whether it runs.
@@ -177,14 +205,14 @@ impl Running {
                     "`{}` did not end within {} s\n--- stdout\n{}\n--- stderr\n{}",
                     self.line,
                     DEADLINE.as_secs(),
-                    text(&self.stdout).unwrap_or_default(),
-                    text(&self.stderr).unwrap_or_default()
+                    self.stdout.text(),
+                    self.stderr.text()
                 );
             }
             std::thread::sleep(Duration::from_millis(2));
         };
         let took = self.begun.elapsed();
-        let both = text(&self.stdout).zip(text(&self.stderr));
+        let both = self.stdout.whole().zip(self.stderr.whole());
         let Some((stdout, stderr)) = both else {
             panic!(
                 "`{}` has ended, but something it started keeps its output open",
@@ -199,11 +227,6 @@ impl Running {
             took,
         }
     }
-}
-
-fn text(pipe: &mpsc::Receiver<Vec<u8>>) -> Option<String> {
-    let bytes = pipe.recv_timeout(LINGER).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Drop for Running {

@@ -16,7 +16,7 @@ pub use facts::{HOLDER, Place, unit_name};
 pub use manager::UserManager;
 pub use roster::{Agent, Roster};
 pub use sandbox::Sandbox;
-pub use wait::{eventually, eventually_some, permit};
+pub use wait::{eventually, eventually_some};
 
 /// What a test cannot be without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
