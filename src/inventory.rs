@@ -101,7 +101,7 @@ pub fn observe(
     wanted_files: &BTreeSet<PathBuf>,
     wanted_agents: &BTreeSet<String>,
     services: &Services<'_>,
-    occupied: &dyn Fn(&str, &[Pane]) -> Option<String>,
+    occupied: &(dyn Fn(&str, &[Pane]) -> Option<String> + Sync),
 ) -> Result<Inventory> {
     let tmux = install.tmux();
     let (panes, server) = match tmux.panes() {
@@ -160,10 +160,27 @@ pub fn observe(
             occupied: None,
             unit,
         };
-        let occupied = agent.up().then(|| occupied(&name, &panes)).flatten();
-        found.agents.insert(name, FoundAgent { occupied, ..agent });
+        found.agents.insert(name, agent);
     }
+    ask_occupied(&mut found.agents, &|name| occupied(name, &panes));
     Ok(found)
+}
+
+/// Asks of all running agents why they must not be disturbed, several at a time: one that does not
+/// answer is waited for.
+fn ask_occupied(
+    agents: &mut BTreeMap<String, FoundAgent>,
+    occupied: &(dyn Fn(&str) -> Option<String> + Sync),
+) {
+    const AT_ONCE: usize = 16;
+    let mut up: Vec<_> = agents.iter_mut().filter(|(_, a)| a.up()).collect();
+    for some in up.chunks_mut(AT_ONCE) {
+        std::thread::scope(|scope| {
+            for (name, agent) in some {
+                scope.spawn(move || agent.occupied = occupied(name));
+            }
+        });
+    }
 }
 
 /// An earlier installation's socket, when it is another one and a server still answers there.
