@@ -19,6 +19,9 @@ use crate::terminal::stopped::Ending;
 /// Version of the JSON document.
 pub const VERSION: u32 = 1;
 
+/// Threads that read the agents' files; more than a handful only contend for the same cores.
+const READERS: usize = 4;
+
 /// The fleet.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
@@ -112,28 +115,29 @@ pub fn collect(install: &Install) -> Result<Status> {
         let unit = units.iter().find(|u| u.name == unit_name);
         agent(install, known, unit.cloned().unwrap_or_default(), &panes)
     };
-    // A server that hangs is waited for; all are asked at the same time, so that one wait is enough.
-    let agents = std::thread::scope(|scope| {
-        let asked: Vec<_> = known
-            .iter()
-            .map(|known| {
-                let node = known.launch.agent.spec.node.is_some();
-                (known, node.then(|| scope.spawn(|| look(known))))
-            })
+    // A server that hangs is waited for: each has a thread of its own, so that one wait is enough.
+    // The others only read files, a few threads' work.
+    let (nodes, others): (Vec<&Known>, Vec<&Known>) = known
+        .iter()
+        .partition(|k| k.launch.agent.spec.node.is_some());
+    let part = others.len().div_ceil(READERS).max(1);
+    let mut agents = std::thread::scope(|scope| {
+        let asked: Vec<_> = nodes
+            .chunks(1)
+            .chain(others.chunks(part))
+            .map(|some| scope.spawn(|| some.iter().map(|k| look(k)).collect::<Vec<_>>()))
             .collect();
         asked
             .into_iter()
-            .map(|(known, thread)| match thread {
-                None => Ok(look(known)),
-                Some(thread) => thread.join().map_err(|_| {
-                    crate::error::Error::bug(format!(
-                        "the look at `{}` panicked",
-                        known.launch.agent.name
-                    ))
-                }),
+            .map(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| crate::error::Error::bug("the look at an agent panicked"))
             })
             .collect::<Result<Vec<_>>>()
-    })?;
+    })?
+    .concat();
+    agents.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Status {
         version: VERSION,
         mode: install.mode,
