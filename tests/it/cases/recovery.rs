@@ -77,8 +77,7 @@ fn kill_server_with_agents_that_exit_0_on_a_hangup() {
     let ended = s
         .events("a")
         .into_iter()
-        .filter(|e| e["event"] == "exited")
-        .next_back()
+        .rfind(|e| e["event"] == "exited")
         .unwrap();
     assert_eq!(
         (ended["how"].as_str(), ended["status"].as_str()),
@@ -393,6 +392,8 @@ fn a_foreign_server_on_the_socket_is_refused() {
             "-d",
             "-s",
             "mine",
+            "sleep",
+            "1000",
         ],
     )
     .ok();
@@ -419,7 +420,8 @@ fn a_foreign_session_of_an_agents_name_is_refused_until_replaced() {
     let b = s.up("b");
     s.mosaic(&["fleet", "stop", "a"]).ok();
     s.tmux(&["kill-session", "-t", "=a"]).ok();
-    s.tmux(&["new-session", "-d", "-s", "a", "sleep 1000"]).ok();
+    s.tmux(&["new-session", "-d", "-s", "a", "sleep", "1000"])
+        .ok();
     let foreign = s.pane("a").unwrap();
     s.mosaic(&["fleet", "start", "a"])
         .code(78)
