@@ -185,7 +185,8 @@ fn the_default_tmux_server_is_not_touched() {
             "-d",
             "-s",
             "a",
-            "sleep 1000",
+            "sleep",
+            "1000",
         ],
     )
     .ok();

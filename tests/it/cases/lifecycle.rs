@@ -294,6 +294,31 @@ fn two_at_once_converge() {
 }
 
 #[test]
+fn an_apply_waits_for_another_one() {
+    let Some(s) = Roster::demo(&["a"]).boot() else {
+        return;
+    };
+    let a = s.up("a");
+    let lock = std::fs::File::open(s.state("apply.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    Roster::new([Agent::demo("a").env("EDITED", "1")]).write(&s);
+    let mut apply = s.start(&["fleet", "apply"]);
+    let opened =
+        || (3..64).any(|fd| proc::fd(apply.pid(), fd).is_some_and(|p| p.ends_with("apply.lock")));
+    eventually("it asks for the lock", opened);
+    // Longer than the whole apply takes; a look at the time in between is no synchronisation.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    while std::time::Instant::now() < until {
+        assert!(apply.runs(), "it did not wait");
+        assert_eq!(s.up("a"), a, "nothing is done meanwhile");
+    }
+    drop(lock);
+    apply.wait().ok();
+    s.back("a", &a);
+    s.in_sync();
+}
+
+#[test]
 fn an_interrupted_apply_is_completed_by_the_next() {
     let Some(s) = Roster::demo(&["b"]).boot() else {
         return;

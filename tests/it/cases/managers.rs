@@ -214,3 +214,16 @@ fn the_whole_fleet_comes_up_with_the_manager() {
     }
     eventually("the server is stopped", || s.server().is_none());
 }
+
+#[test]
+fn a_fleet_that_ends_with_the_login_is_said_with_what_to_type() {
+    let Some(s) = Sandbox::booted() else { return };
+    let name = &s.account().name;
+    let mark = std::path::Path::new("/var/lib/systemd/linger").join(name);
+    Roster::demo(&["a"]).write(&s);
+    let out = s.mosaic(&["fleet", "install-systemd"]).ok();
+    let told = out
+        .stderr
+        .contains(&format!("loginctl enable-linger {name}"));
+    assert_eq!(told, !mark.exists(), "{out:?}");
+}

@@ -219,6 +219,8 @@ fn red_when_somebody_elses_server_has_the_socket() {
             "-d",
             "-s",
             "mine",
+            "sleep",
+            "1000",
         ],
     )
     .ok();
