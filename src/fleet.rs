@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::names::AgentName;
 use crate::runtime::RuntimeSpec;
 
+/// Class of an agent where the roster names none.
+pub const DEFAULT_CLASS: &str = "agent";
+/// Pause before a restart where the roster names none: long enough that a crash loop does not load
+/// the machine, short enough that nobody waits.
+pub const DEFAULT_RESTART_DELAY_MS: u64 = 1000;
+
 /// All agents of one roster, in the roster's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
@@ -73,6 +79,40 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// An agent of a runtime with everything else as a roster has it that says nothing; no
+    /// conversation rule, screen rule or other definition of the runtime.
+    pub fn usual(
+        name: AgentName,
+        runtime: &str,
+        command: Vec<String>,
+        working_directory: PathBuf,
+    ) -> Self {
+        Self {
+            name,
+            runtime: runtime.to_owned(),
+            spec: RuntimeSpec::default(),
+            class: DEFAULT_CLASS.to_owned(),
+            working_directory,
+            command,
+            enabled: true,
+            permissions: Permissions::default(),
+            model_hint: None,
+            persistent_persona: Persona::default(),
+            reset_between_tasks: false,
+            kickstart: None,
+            kickstart_on: KickstartOn::default(),
+            env: BTreeMap::new(),
+            env_files: Vec::new(),
+            limits: Limits::default(),
+            sandbox: Sandbox::default(),
+            restart: Restart::default(),
+            restart_delay_ms: DEFAULT_RESTART_DELAY_MS,
+            start_limit: StartLimit::default(),
+            ready_timeout_ms: 0,
+            resume: Resume::default(),
+        }
+    }
+
     /// Whether there is anything to do once it has started.
     pub fn has_start_step(&self) -> bool {
         self.ready_timeout_ms > 0

@@ -64,29 +64,16 @@ impl Fleet {
 
     fn agent(&self, name: &str, command: &[&str], change: impl FnOnce(&mut Agent)) {
         let home = self.install.paths.home.to_string_lossy().into_owned();
+        let words = command.iter().map(|c| (*c).to_owned()).collect();
         let mut agent = Agent {
-            name: AgentName::new(name).unwrap(),
-            runtime: "shell".into(),
-            spec: Default::default(),
-            class: "test".into(),
-            working_directory: self.dir.path().to_owned(),
-            command: command.iter().map(|c| (*c).to_owned()).collect(),
-            enabled: true,
-            permissions: Default::default(),
-            model_hint: None,
-            persistent_persona: Default::default(),
-            reset_between_tasks: false,
-            kickstart: None,
-            kickstart_on: Default::default(),
             env: BTreeMap::from([("HOME".into(), home)]),
-            env_files: vec![],
-            limits: Default::default(),
-            sandbox: Default::default(),
-            restart: Restart::Always,
             restart_delay_ms: 100,
-            start_limit: StartLimit::default(),
-            ready_timeout_ms: 0,
-            resume: Default::default(),
+            ..Agent::usual(
+                AgentName::new(name).unwrap(),
+                "shell",
+                words,
+                self.dir.path().to_owned(),
+            )
         };
         change(&mut agent);
         let launch = Launch {

@@ -56,30 +56,12 @@ pub(crate) fn install(mode: Mode) -> Install {
 }
 
 pub(crate) fn agent(name: &str) -> Agent {
-    Agent {
-        name: AgentName::new(name).unwrap(),
-        runtime: "shell".into(),
-        spec: Default::default(),
-        class: "agent".into(),
-        working_directory: "/w".into(),
-        command: vec!["bash".into()],
-        enabled: true,
-        permissions: Default::default(),
-        model_hint: None,
-        persistent_persona: Default::default(),
-        reset_between_tasks: false,
-        kickstart: None,
-        kickstart_on: Default::default(),
-        env: BTreeMap::new(),
-        env_files: vec![],
-        limits: Default::default(),
-        sandbox: Default::default(),
-        restart: Default::default(),
-        restart_delay_ms: 1000,
-        start_limit: Default::default(),
-        ready_timeout_ms: 0,
-        resume: Default::default(),
-    }
+    Agent::usual(
+        AgentName::new(name).unwrap(),
+        "shell",
+        vec!["bash".into()],
+        "/w".into(),
+    )
 }
 
 pub(crate) fn fleet(agents: Vec<Agent>) -> Fleet {

@@ -67,15 +67,12 @@ pub struct Tmux {
     pub holder_session: Option<String>,
 }
 
+pub use crate::fleet::{DEFAULT_CLASS, DEFAULT_RESTART_DELAY_MS};
+
 /// Name of the socket where the roster names none.
 pub const DEFAULT_SOCKET: &str = "mosaic-factory";
 /// Name of the holder's session where the roster names none.
 pub const DEFAULT_HOLDER: &str = "_holder";
-/// Class of an agent where the roster names none.
-pub const DEFAULT_CLASS: &str = "agent";
-/// Pause before a restart where the roster names none: long enough that a crash loop does not load
-/// the machine, short enough that nobody waits.
-pub const DEFAULT_RESTART_DELAY_MS: u64 = 1000;
 
 /// Limits of the agent's systemd unit. Without systemd they do not apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]

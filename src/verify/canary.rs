@@ -12,7 +12,7 @@ use crate::converge::Convergence;
 use crate::delivery;
 use crate::desired::MARK;
 use crate::error::{Error, Result};
-use crate::fleet::{Agent, Fleet, Limits, StartLimit};
+use crate::fleet::{Agent, Fleet, StartLimit};
 use crate::host::interrupt::Interrupt;
 use crate::host::manager::{Unit, Verb};
 use crate::host::tmux::Pane;
@@ -92,32 +92,17 @@ impl Canary {
         let agent = |name: &str| -> Result<Agent> {
             let mut command = vec![spec.command.clone().unwrap_or_default()];
             command.extend(spec.args.clone().unwrap_or_default());
+            let name = AgentName::new(name).map_err(|e| Error::bug(e.to_string()))?;
             Ok(Agent {
-                name: AgentName::new(name).map_err(|e| Error::bug(e.to_string()))?,
-                runtime: "demo".to_owned(),
                 spec: spec.clone(),
-                class: "canary".to_owned(),
-                working_directory: self.dir.join("work"),
-                command,
-                enabled: true,
-                permissions: Default::default(),
-                model_hint: None,
-                persistent_persona: Default::default(),
-                reset_between_tasks: false,
-                kickstart: None,
-                kickstart_on: Default::default(),
                 env: BTreeMap::from([("MOSAIC_DEMO_THINK_MS".to_owned(), "50".to_owned())]),
-                env_files: Vec::new(),
-                limits: Limits::default(),
-                sandbox: Default::default(),
-                restart: Default::default(),
                 restart_delay_ms: 100,
                 start_limit: StartLimit {
                     burst: 50,
                     interval_ms: 60_000,
                 },
                 ready_timeout_ms: 10_000,
-                resume: Default::default(),
+                ..Agent::usual(name, "demo", command, self.dir.join("work"))
             })
         };
         Ok(Fleet {

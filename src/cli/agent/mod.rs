@@ -35,6 +35,27 @@ pub enum Verb {
     Run(run::Args),
 }
 
+/// Prints what became of each agent as JSON: one document for one, an array for several, nothing
+/// where every one was refused before it was tried (the error then says why).
+fn print_json(ui: &crate::ui::Ui, all: &[impl serde::Serialize]) {
+    match all {
+        [] => {}
+        [one] => ui.json(one),
+        all => ui.json(&all),
+    }
+}
+
+/// The exit status for several agents: a refusal tells more than a time-out, and both more than
+/// success.
+fn worst(codes: impl Iterator<Item = u8>) -> ExitCode {
+    let weight = |code: &u8| match code {
+        0 => 2,
+        75 => 1,
+        _ => 0,
+    };
+    ExitCode::from(codes.min_by_key(weight).unwrap_or(0))
+}
+
 /// Runs a verb. `run` does without a context: it is told everything, and must not depend on the
 /// environment a unit happens to have.
 pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<ExitCode> {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::{print_json, worst};
 use crate::apply::run_jobs;
 use crate::cli::Context;
 use crate::cli::context::Selection;
@@ -80,26 +81,12 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         reports.push(report);
     }
     if args.json {
-        match reports.as_slice() {
-            // Every one was refused before it was tried: the error says why.
-            [] => {}
-            [one] => context.ui.json(one),
-            all => context.ui.json(&all),
-        }
+        print_json(context.ui, &reports);
     }
     if let Some(e) = Error::all(refused) {
         return Err(e);
     }
-    let code = reports
-        .iter()
-        .map(ResetReport::exit_code)
-        .min_by_key(|code| match code {
-            1 => 0,
-            75 => 1,
-            _ => 2,
-        })
-        .unwrap_or(0);
-    Ok(ExitCode::from(code))
+    Ok(worst(reports.iter().map(ResetReport::exit_code)))
 }
 
 fn permitted(context: &Context<'_>, args: &Args, launch: &Launch) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::{print_json, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
 use crate::delivery::{self, Message, Receipt};
@@ -67,22 +68,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         receipts.push(receipt);
     }
     if args.json {
-        match receipts.as_slice() {
-            [one] => context.ui.json(one),
-            all => context.ui.json(&all),
-        }
+        print_json(context.ui, &receipts);
     }
-    // The worst of several: a refusal tells more than a time-out.
-    let code = receipts
-        .iter()
-        .map(Receipt::exit_code)
-        .min_by_key(|code| match code {
-            1 => 0,
-            75 => 1,
-            _ => 2,
-        })
-        .unwrap_or(0);
-    Ok(ExitCode::from(code))
+    Ok(worst(receipts.iter().map(Receipt::exit_code)))
 }
 
 fn print(context: &Context<'_>, receipt: &Receipt) {
