@@ -234,6 +234,7 @@ pub fn run_jobs(
     agents: &[String],
 ) -> Result<Vec<(String, Result<String>)>> {
     let install = services.install();
+    let begun = jiff::Timestamp::now();
     for agent in agents {
         let mark = install.paths.stopped_mark(agent);
         match verb {
@@ -258,7 +259,7 @@ pub fn run_jobs(
         .map(|agent| {
             let job = jobs.iter().find(|j| j.unit == *agent);
             let unit = units.iter().find(|u| u.name == install.agent_unit(agent));
-            (agent.clone(), judge(install, verb, agent, job, unit))
+            (agent.clone(), judge(install, verb, agent, job, unit, begun))
         })
         .collect())
 }
@@ -269,6 +270,7 @@ fn judge(
     agent: &str,
     job: Option<&Job>,
     unit: Option<&Unit>,
+    begun: jiff::Timestamp,
 ) -> Result<String> {
     let result = job.map_or("unknown", |j| j.result.as_str());
     let active = unit.map_or("inactive", |u| u.active.as_str());
@@ -278,22 +280,10 @@ fn judge(
             .because(format!("job {result}, unit {active}"))),
         _ if result == "done" && active == "active" => Ok("running".to_owned()),
         _ => {
-            let last = record::last_exit(&install.paths, agent).and_then(|what| match what {
-                Event::Refused { why } => Some(why),
-                Event::Exited {
-                    how,
-                    status,
-                    result,
-                } => Some(
-                    crate::terminal::stopped::Ending {
-                        result,
-                        code: how,
-                        status,
-                    }
-                    .describe(),
-                ),
-                _ => None,
-            });
+            // An end from before says nothing of this start.
+            let last = record::last_exit(&install.paths, agent)
+                .filter(|event| event.time >= begun)
+                .and_then(|event| event.end());
             let mut e = Error::no(format!("`{agent}` does not run"));
             if let Some(last) = last {
                 e = e.because(last);

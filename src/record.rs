@@ -104,6 +104,32 @@ pub struct NodeRecord {
     pub secret: String,
 }
 
+/// How an agent ended, in systemd's words (systemd.exec(5), `$SERVICE_RESULT`).
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// `success`, `exit-code`, `signal`, `oom-kill` …
+    pub result: String,
+    /// `exited`, `killed`, `dumped`; empty when the program was never started.
+    pub code: String,
+    /// Exit status, or the signal's name.
+    pub status: String,
+}
+
+impl Ending {
+    /// For a person: `exit code 3`, `killed by SIGKILL`.
+    pub fn describe(&self) -> String {
+        match self.code.as_str() {
+            "exited" => format!("exit code {}", self.status),
+            "killed" | "dumped" => {
+                let signal = self.status.strip_prefix("SIG").unwrap_or(&self.status);
+                format!("killed by SIG{signal}")
+            }
+            _ if self.result.is_empty() => "ended".to_owned(),
+            _ => format!("result {}", self.result),
+        }
+    }
+}
+
 /// One line of the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -199,11 +225,32 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
 }
 
 /// How an agent ended last, however long ago; `None` when it never did.
-pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
+pub fn last_exit(paths: &Paths, agent: &str) -> Option<Event> {
     files::read_json::<Event>(&paths.last_exit(agent))
         .ok()
         .flatten()
-        .map(|e| e.what)
+}
+
+impl Event {
+    /// An end in words; `None` for anything else.
+    pub fn end(&self) -> Option<String> {
+        match &self.what {
+            What::Refused { why } => Some(format!("could not start: {why}")),
+            What::Exited {
+                how,
+                status,
+                result,
+            } => {
+                let ending = Ending {
+                    result: result.clone(),
+                    code: how.clone(),
+                    status: status.clone(),
+                };
+                Some(ending.describe())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether the last end on record is a refusal to start, and no program was started since.
