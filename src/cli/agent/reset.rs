@@ -118,6 +118,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
         ..ResetOptions::new(delivery::host_name())
     };
     let restart = || -> Result<()> {
+        let _lock = crate::converge::lock(&install.paths, &format!("restart `{agent}`"))?;
         let services = Services::connect(install)?;
         services.start_server()?;
         for (_, result) in run_jobs(&services, Verb::Restart, &[agent.to_owned()])? {

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use crate::apply::run_jobs;
 use crate::cli::context::Selection;
 use crate::cli::{Context, answer};
+use crate::converge;
 use crate::error::{Error, Result};
 use crate::host::files;
 use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::{Launch, installed as installed_agents};
 use crate::services::Services;
-use crate::state;
 use crate::ui::{Tone, cell, toned};
 
 /// Arguments of `start`.
@@ -43,6 +43,7 @@ pub struct RestartArgs {
 
 /// Starts agents; the whole fleet when none is named.
 pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "start agents")?;
     let install = context.install()?;
     let mut agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -60,23 +61,26 @@ pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
 
 /// Stops agents; the whole fleet with its tmux server when none is named.
 pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "stop agents")?;
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     let services = Services::connect(&install)?;
     if agents.is_empty() {
         let all = installed_agents(&install.paths);
-        hold(&install, &all)?;
         let code = drive(context, &services, Verb::Stop, &all)?;
+        hold(&install, &all)?;
         services.stop_server()?;
         context.ui.status("the fleet's tmux server is stopped");
         return Ok(code);
     }
+    let code = drive(context, &services, Verb::Stop, &agents)?;
     hold(&install, &agents)?;
-    drive(context, &services, Verb::Stop, &agents)
+    Ok(code)
 }
 
 /// Restarts agents; all enabled ones when none is named. Spares those that work.
 pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "restart agents")?;
     let install = context.install()?;
     let mut agents = context.select(&args.selection)?;
     let named = !agents.is_empty();
@@ -93,11 +97,9 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
             let unit = install.agent_unit(agent);
             let up = units.iter().any(|u| u.name == unit && u.active == "active");
             let busy = up
-                .then(|| Launch::load(&install.paths.launch(agent)).ok())
-                .flatten()
-                .map(|launch| state::observe(&install, &launch, &panes, true).state)
-                .filter(|s| matches!(s, state::State::Working | state::State::Waiting));
-            if let Some(state) = busy {
+                .then(|| converge::occupied(&install, agent, &panes))
+                .flatten();
+            if let Some(state) = &busy {
                 spared = true;
                 context
                     .ui
@@ -159,19 +161,13 @@ fn refuse_foreign(
     Ok(())
 }
 
-/// Runs the jobs under the lock and prints one line each.
+/// Runs the jobs and prints one line each. The caller holds the fleet's lock.
 fn drive(
     context: &Context<'_>,
     services: &Services<'_>,
     verb: Verb,
     agents: &[String],
 ) -> Result<ExitCode> {
-    let install = services.install();
-    let _lock = crate::host::lock::exclusive(
-        &install.paths.apply_lock(),
-        "the fleet's plan",
-        crate::converge::LOCK_WAIT,
-    )?;
     let results = run_jobs(services, verb, agents)?;
     let rows: Vec<_> = results
         .iter()

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::apply;
 use crate::cli::{Context, answer};
-use crate::converge::Convergence;
+use crate::converge::{self, Convergence};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::host::files;
@@ -34,6 +34,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             return Err(Error::no("not confirmed: nothing was done"));
         }
     }
+    let _lock = converge::lock(&install.paths, "uninstall the fleet")?;
     let nobody = Fleet {
         socket_name: install.socket_name.clone(),
         holder_session: install.holder_session.clone(),
@@ -43,7 +44,6 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     // A fleet that wants no file at all: the plan then removes every one that mosaic wrote.
     convergence.desired.files.clear();
     convergence.desired.links.clear();
-    let _lock = convergence.lock()?;
     let mut plan = convergence.plan(Options {
         scope: Scope::All,
         force: true,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::plan::Allow;
 use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
+use crate::converge;
 use crate::error::Result;
 use crate::host::files;
 use crate::install::{Install, Mode};
@@ -41,6 +42,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         let text = init::fill(context, &args.profile, &directory)?;
         init::write(context, &text, false)?;
     }
+    let lock = converge::lock(&context.paths, "bring the fleet up")?;
     let fleet = context.roster()?;
     let mode = apply::choose_mode(context, args.no_systemd)?;
     let again = Install::load(&context.paths.state)?.is_none_or(|i| i.mode != mode);
@@ -50,6 +52,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         files::remove(&install.paths.stopped_mark(agent.name.as_str()))?;
     }
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::All)?;
+    drop(lock);
     if mode == Mode::Systemd {
         install::linger(context);
     }
