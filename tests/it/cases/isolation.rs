@@ -374,7 +374,17 @@ fn a_changed_socket_name_is_not_mixed_with_the_running_one() {
     let a = s.up("a");
     let renamed = Roster::demo(&["a"]).key("tmux", json!({"socket_name": "other"}));
     renamed.write(&s);
+    let record = std::fs::read(s.state("install.json")).unwrap();
     s.mosaic(&["fleet", "apply"]).code(1).says("still runs on");
     let now = s.agent("a").pid;
     assert_eq!(now, a.pid);
+    assert_eq!(std::fs::read(s.state("install.json")).unwrap(), record);
+    // What the hint says works.
+    s.mosaic(&["fleet", "stop"]).ok();
+    s.mosaic(&["fleet", "up", "--no-verify"]).ok();
+    s.tmux_on(
+        &s.socket().with_file_name("other"),
+        &["has-session", "-t", "=a"],
+    )
+    .ok();
 }
