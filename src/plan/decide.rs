@@ -47,15 +47,19 @@ pub fn decide(
         actions: Vec::new(),
     };
     plan.server();
-    plan.files();
-    plan.links();
-    for (name, agent) in &found.agents {
-        match desired.agents.get(name) {
-            Some(wanted) => plan.agent(name, wanted, agent, old(name)),
-            None => plan.gone(name, agent),
+    // While agents sit on another socket nothing else may be done: the records would name a socket
+    // on which they are not, and the one on which they are would be forgotten.
+    if found.other_socket.is_none() {
+        plan.files();
+        plan.links();
+        for (name, agent) in &found.agents {
+            match desired.agents.get(name) {
+                Some(wanted) => plan.agent(name, wanted, agent, old(name)),
+                None => plan.gone(name, agent),
+            }
         }
     }
-    if plan.units_change() || found.reload_pending {
+    if plan.units_change() || (found.reload_pending && found.other_socket.is_none()) {
         let reason = if plan.units_change() {
             "unit files change"
         } else {
@@ -129,8 +133,9 @@ impl Planner<'_> {
             self.block(
                 "socket",
                 format!("the fleet still runs on `{}`", socket.display()),
-                "stop it first: `mosaic fleet stop`, then apply again",
+                "stop it first: `mosaic fleet stop`, then `mosaic fleet up`",
             );
+            return;
         }
         if self.options.scope == Scope::All
             && !self.found.server
