@@ -57,7 +57,13 @@ impl Install {
     /// Damaged, or written by a newer mosaic.
     pub fn load(state: &Path) -> Result<Option<Self>> {
         let path = state.join("install.json");
-        let Some(install) = files::read_json::<Install>(&path)? else {
+        let read = files::read_json::<Install>(&path).map_err(|e| {
+            e.hint(format!(
+                "if it is damaged, put it aside and let it be written anew: `mv {0} {0}.old`, then `mosaic fleet up`",
+                path.display()
+            ))
+        });
+        let Some(install) = read? else {
             return Ok(None);
         };
         if install.version > VERSION {

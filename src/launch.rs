@@ -58,10 +58,12 @@ impl Launch {
     /// # Errors
     /// Kind `Config` when it is missing, damaged, or from a newer mosaic.
     pub fn load(path: &Path) -> Result<Self> {
-        let launch = files::read_json::<Launch>(path)?.ok_or_else(|| {
-            Error::config(format!("no launch file `{}`", path.display()))
-                .hint("run `mosaic fleet apply`")
-        })?;
+        let launch = files::read_json::<Launch>(path)
+            .map_err(|e| e.hint("`mosaic fleet apply` writes it anew"))?
+            .ok_or_else(|| {
+                Error::config(format!("no launch file `{}`", path.display()))
+                    .hint("run `mosaic fleet apply`")
+            })?;
         if launch.version > VERSION {
             return Err(Error::config(format!(
                 "`{}` was written by a newer mosaic (format {}, this one knows {VERSION})",

@@ -130,6 +130,8 @@ fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
     });
     if let Some(name) = name.filter(|n| n == "fleet" || n == "agent") {
         args.insert(1, name);
+        // Usage lines begin with this word.
+        args[0] = "mosaic".into();
     }
     args
 }
@@ -184,11 +186,8 @@ mod tests {
                 .map(|s| s.to_string_lossy().into_owned())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(
-            e(&["/usr/bin/fleet", "plan"]),
-            ["/usr/bin/fleet", "fleet", "plan"]
-        );
-        assert_eq!(e(&["agent", "send"]), ["agent", "agent", "send"]);
+        assert_eq!(e(&["/usr/bin/fleet", "plan"]), ["mosaic", "fleet", "plan"]);
+        assert_eq!(e(&["agent", "send"]), ["mosaic", "agent", "send"]);
         assert_eq!(e(&["mosaic", "fleet"]), ["mosaic", "fleet"]);
     }
 }

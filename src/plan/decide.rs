@@ -117,7 +117,7 @@ impl Planner<'_> {
             self.block(
                 "socket",
                 format!("the fleet still runs on `{}`", socket.display()),
-                "stop it first: `mosaic fleet stop`, then apply again",
+                "stop it first: `mosaic fleet stop`, then `mosaic fleet up`",
             );
         }
     }

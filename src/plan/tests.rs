@@ -200,6 +200,20 @@ fn a_first_plan_is_everything_and_a_second_nothing() {
 }
 
 #[test]
+fn a_fleet_on_another_socket_is_left_alone_until_it_is_stopped() {
+    let mut world = World::empty(Mode::Systemd);
+    let fleet = fleet(vec![agent("coder0")]);
+    world.converge(&fleet, ALL);
+    world.inventory.server = false;
+    world.inventory.other_socket = Some("/tmp/tmux-0/earlier".into());
+    world.inventory.reload_pending = true;
+    world.install.socket = "/tmp/tmux-0/later".into();
+    insta::assert_snapshot!(show(&world.plan(&fleet, ALL)), @r"
+    blocked socket: the fleet still runs on `/tmp/tmux-0/earlier`
+    ");
+}
+
+#[test]
 fn without_systemd_there_are_no_units() {
     let mut world = World::empty(Mode::Supervisor);
     let plan = world.converge(&fleet(vec![agent("coder0")]), ALL);

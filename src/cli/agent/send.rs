@@ -19,9 +19,15 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     /// The message; `-` or nothing reads standard input
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     message: Option<String>,
-    /// Read the message from a file
+    /// Read the message from a file; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Name yourself in the preamble [default: the agent that runs this, else `user`]
@@ -104,7 +110,7 @@ fn text(args: &Args) -> Result<Vec<u8>> {
     };
     let bytes = match (&args.message, &args.file) {
         (Some(text), _) if text != "-" => text.clone().into_bytes(),
-        (_, Some(path)) => {
+        (_, Some(path)) if path.as_os_str() != "-" => {
             let mut file = std::fs::File::open(path).map_err(|e| {
                 Error::config(format!("cannot read the message from `{}`", path.display()))
                     .because(e)
@@ -113,7 +119,7 @@ fn text(args: &Args) -> Result<Vec<u8>> {
         }
         _ => {
             use std::io::IsTerminal as _;
-            if std::io::stdin().is_terminal() && args.message.is_none() {
+            if std::io::stdin().is_terminal() && args.message.is_none() && args.file.is_none() {
                 return Err(Error::usage("no message")
                     .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
             }

@@ -7,7 +7,7 @@ use super::plan::Allow;
 use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
 use crate::converge;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::files;
 use crate::install::{Install, Mode};
 use crate::plan::Scope;
@@ -38,6 +38,18 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             .ui
             .status(format!("roster: {}", context.paths.roster.display()));
     } else {
+        // A first roster for a fleet that runs would stop every agent that it does not name.
+        let installed = crate::launch::installed(&context.paths);
+        if !installed.is_empty() {
+            return Err(Error::config(format!(
+                "no roster at `{}`, but a fleet is installed: {}",
+                context.paths.roster.display(),
+                installed.join(", ")
+            ))
+            .because("a new roster would stop the agents that it does not name")
+            .hint("bring the roster back, or name it with `--config`")
+            .hint("to begin anew: `mosaic fleet uninstall`, or `mosaic fleet init` and a look at `mosaic fleet plan`"));
+        }
         let directory = init::working_directory(args.working_directory.as_deref())?;
         let text = init::fill(context, &args.profile, &directory)?;
         init::write(context, &text, false)?;

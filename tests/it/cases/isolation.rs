@@ -367,6 +367,22 @@ fn the_socket_is_the_one_resolved_at_installation() {
 }
 
 #[test]
+fn a_lost_roster_is_not_replaced_while_agents_run() {
+    let Some(s) = Roster::demo(&["a"]).boot() else {
+        return;
+    };
+    let a = s.up("a");
+    std::fs::rename(s.roster(), s.path("work/roster.yaml")).unwrap();
+    s.mosaic(&["fleet", "up"])
+        .code(78)
+        .warns("a fleet is installed: a");
+    assert!(!s.roster().exists());
+    std::fs::rename(s.path("work/roster.yaml"), s.roster()).unwrap();
+    assert_eq!(s.agent("a").pid, a.pid);
+    s.in_sync();
+}
+
+#[test]
 fn a_changed_socket_name_is_not_mixed_with_the_running_one() {
     let Some(s) = Roster::demo(&["a"]).boot() else {
         return;
