@@ -69,6 +69,17 @@ pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
         let all = installed_agents(&install.paths);
         let code = drive(context, &services, Verb::Stop, &all)?;
         hold(&install, &all)?;
+        let persons = persons_sessions(&install);
+        if !persons.is_empty() {
+            context.ui.warn(format!(
+                "the tmux server stays up: mosaic did not make {}",
+                persons.join(", ")
+            ));
+            context
+                .ui
+                .hint("end these sessions, then `mosaic fleet stop` once more");
+            return Ok(code);
+        }
         services.stop_server()?;
         context.ui.status("the fleet's tmux server is stopped");
         return Ok(code);
@@ -113,6 +124,24 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
     }
     let code = drive(context, &services, Verb::Restart, &agents)?;
     Ok(if spared { answer(false) } else { code })
+}
+
+/// Sessions on the fleet's server that mosaic did not make: they would end with it.
+pub fn persons_sessions(install: &Install) -> Vec<String> {
+    let panes = install.tmux().panes().unwrap_or_default();
+    let mut sessions: Vec<String> = panes
+        .iter()
+        .filter(|p| p.session != install.holder_session)
+        .filter(|p| {
+            !panes
+                .iter()
+                .any(|q| q.session == p.session && !q.agent.is_empty())
+        })
+        .map(|p| format!("session `{}`", p.session))
+        .collect();
+    sessions.sort();
+    sessions.dedup();
+    sessions
 }
 
 /// Marks agents as stopped by hand, so that the next plan leaves them down.

@@ -35,6 +35,14 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         }
     }
     let _lock = converge::lock(&install.paths, "uninstall the fleet")?;
+    let persons = super::jobs::persons_sessions(&install);
+    if !persons.is_empty() {
+        return Err(Error::no(format!(
+            "mosaic did not make {} on the fleet's tmux server",
+            persons.join(", ")
+        ))
+        .hint("end these sessions first: they would end with the server"));
+    }
     let nobody = Fleet {
         socket_name: install.socket_name.clone(),
         holder_session: install.holder_session.clone(),

@@ -128,3 +128,22 @@ fn a_damaged_record_is_named() {
         .code(78)
         .warns("install.json` is damaged");
 }
+
+#[test]
+fn a_persons_session_on_the_fleets_server_outlives_a_stop() {
+    let Some(s) = Roster::demo(&["a"]).boot() else {
+        return;
+    };
+    s.tmux(&["new-session", "-d", "-s", "mine", "sleep 1000"])
+        .ok();
+    s.mosaic(&["fleet", "stop"])
+        .ok()
+        .warns("did not make session `mine`");
+    s.tmux(&["has-session", "-t", "=mine"]).ok();
+    s.mosaic(&["fleet", "uninstall", "--yes"])
+        .code(1)
+        .warns("did not make session `mine`");
+    s.tmux(&["kill-session", "-t", "=mine"]).ok();
+    s.mosaic(&["fleet", "stop"]).ok();
+    s.tmux(&["has-session", "-t", "=_holder"]).code(1);
+}
