@@ -7,7 +7,6 @@ use super::plan::Allow;
 use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
 use crate::error::Result;
-use crate::host::files;
 use crate::install::{Install, Mode};
 use crate::plan::Scope;
 
@@ -47,7 +46,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = context.resolve_install(&fleet, mode, again)?;
     // `up` means up: what was stopped by hand starts again.
     for agent in &fleet.agents {
-        files::remove(&install.paths.stopped_mark(agent.name.as_str()))?;
+        crate::record::release(&install.paths, agent.name.as_str())?;
     }
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::All)?;
     if mode == Mode::Systemd {
