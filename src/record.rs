@@ -116,6 +116,23 @@ pub struct ConversationRecord {
     pub earlier: Vec<String>,
 }
 
+/// Enough to find a lost conversation by hand; the list must not grow for ever.
+const EARLIER: usize = 50;
+
+impl ConversationRecord {
+    /// Goes over to another conversation and remembers the one before.
+    pub fn take_up(&mut self, id: String) {
+        self.earlier.push(std::mem::replace(&mut self.id, id));
+        self.shorten();
+    }
+
+    /// Forgets the oldest of the earlier ones, where there are too many.
+    pub fn shorten(&mut self) {
+        let surplus = self.earlier.len().saturating_sub(EARLIER);
+        self.earlier.drain(..surplus);
+    }
+}
+
 /// Port and secret of an agent that is a server. Mode 0600.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -306,6 +323,25 @@ pub fn events(paths: &Paths, agent: Option<&str>) -> Vec<Event> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_list_of_earlier_conversations_has_an_end() {
+        let mut record = ConversationRecord {
+            version: 1,
+            runtime: "claude".into(),
+            directory: "/w".into(),
+            id: "0".into(),
+            file: None,
+            begun: true,
+            earlier: vec![],
+        };
+        for n in 1..=60 {
+            record.take_up(n.to_string());
+        }
+        assert_eq!(record.id, "60");
+        assert_eq!(record.earlier.len(), EARLIER);
+        assert_eq!(record.earlier.last().map(String::as_str), Some("59"));
+    }
 
     #[test]
     fn a_mark_holds_for_one_boot() {
