@@ -253,11 +253,10 @@ pub fn run_jobs(
     let install = services.install();
     let begun = jiff::Timestamp::now();
     for agent in agents {
-        let mark = install.paths.stopped_mark(agent);
         match verb {
             Verb::Stop => {}
             Verb::Start | Verb::Restart => {
-                files::remove(&mark)?;
+                record::release(&install.paths, agent)?;
             }
         }
         record::event(

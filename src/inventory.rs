@@ -159,7 +159,7 @@ pub fn observe(
                 crate::terminal::pane::Found::Ours(p) => Some(p.id.clone()),
                 _ => None,
             },
-            held: install.paths.stopped_mark(&name).exists(),
+            held: crate::record::held(&install.paths, &name),
             occupied: None,
             unit,
         };

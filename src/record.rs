@@ -71,6 +71,29 @@ impl Run {
     }
 }
 
+/// Marks an agent as stopped by hand, so that the next plan leaves it down. The mark holds for this
+/// boot: after another one the fleet comes up whole.
+///
+/// # Errors
+/// The mark cannot be written.
+pub fn hold(paths: &Paths, agent: &str) -> Result<()> {
+    files::write_record(&paths.stopped_mark(agent), procfs::boot_id().as_bytes())
+}
+
+/// Whether an agent was stopped by hand since the boot.
+pub fn held(paths: &Paths, agent: &str) -> bool {
+    // The runtime directory need not be one that a boot empties.
+    std::fs::read_to_string(paths.stopped_mark(agent)).is_ok_and(|boot| boot == procfs::boot_id())
+}
+
+/// Takes the mark of [`hold`] away. Idempotent.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn release(paths: &Paths, agent: &str) -> Result<()> {
+    files::remove(&paths.stopped_mark(agent)).map(drop)
+}
+
 /// Which conversation an agent has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationRecord {
@@ -91,6 +114,23 @@ pub struct ConversationRecord {
     /// Earlier ones, newest last.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+/// Enough to find a lost conversation by hand; the list must not grow for ever.
+const EARLIER: usize = 50;
+
+impl ConversationRecord {
+    /// Goes over to another conversation and remembers the one before.
+    pub fn take_up(&mut self, id: String) {
+        self.earlier.push(std::mem::replace(&mut self.id, id));
+        self.shorten();
+    }
+
+    /// Forgets the oldest of the earlier ones, where there are too many.
+    pub fn shorten(&mut self) {
+        let surplus = self.earlier.len().saturating_sub(EARLIER);
+        self.earlier.drain(..surplus);
+    }
 }
 
 /// Port and secret of an agent that is a server. Mode 0600.
@@ -277,4 +317,51 @@ pub fn events(paths: &Paths, agent: Option<&str>) -> Vec<Event> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_list_of_earlier_conversations_has_an_end() {
+        let mut record = ConversationRecord {
+            version: 1,
+            runtime: "claude".into(),
+            directory: "/w".into(),
+            id: "0".into(),
+            file: None,
+            begun: true,
+            earlier: vec![],
+        };
+        for n in 1..=60 {
+            record.take_up(n.to_string());
+        }
+        assert_eq!(record.id, "60");
+        assert_eq!(record.earlier.len(), EARLIER);
+        assert_eq!(record.earlier.last().map(String::as_str), Some("59"));
+    }
+
+    #[test]
+    fn a_mark_holds_for_one_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let paths = Paths {
+            home: at("home"),
+            roster: at("roster.yaml"),
+            state: at("state"),
+            runtime: at("state/run"),
+            units: at("units"),
+        };
+        assert!(!held(&paths, "a"));
+        hold(&paths, "a").unwrap();
+        assert!(held(&paths, "a") && !held(&paths, "b"));
+        std::fs::write(paths.stopped_mark("a"), "another boot").unwrap();
+        assert!(!held(&paths, "a"));
+        hold(&paths, "a").unwrap();
+        release(&paths, "a").unwrap();
+        release(&paths, "a").unwrap();
+        assert!(!held(&paths, "a"));
+    }
 }

@@ -7,7 +7,6 @@ use crate::cli::context::Selection;
 use crate::cli::{Context, answer};
 use crate::converge;
 use crate::error::{Error, Result};
-use crate::host::files;
 use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::{Launch, installed as installed_agents};
@@ -50,7 +49,7 @@ pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
         // What the roster says now is not applied here: `start` starts what is installed.
         agents = enabled(&install)?;
         for agent in &agents {
-            files::remove(&install.paths.stopped_mark(agent))?;
+            crate::record::release(&install.paths, agent)?;
         }
     }
     let services = Services::connect(&install)?;
@@ -147,7 +146,7 @@ pub fn persons_sessions(install: &Install) -> Vec<String> {
 /// Marks agents as stopped by hand, so that the next plan leaves them down.
 fn hold(install: &Install, agents: &[String]) -> Result<()> {
     for agent in agents {
-        files::write_record(&install.paths.stopped_mark(agent), b"")?;
+        crate::record::hold(&install.paths, agent)?;
     }
     Ok(())
 }

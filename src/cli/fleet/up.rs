@@ -8,7 +8,6 @@ use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
 use crate::converge;
 use crate::error::{Error, Result};
-use crate::host::files;
 use crate::install::{Install, Mode};
 use crate::plan::Scope;
 
@@ -61,7 +60,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = context.resolve_install(&fleet, mode, again)?;
     // `up` means up: what was stopped by hand starts again.
     for agent in &fleet.agents {
-        files::remove(&install.paths.stopped_mark(agent.name.as_str()))?;
+        crate::record::release(&install.paths, agent.name.as_str())?;
     }
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::All)?;
     drop(lock);
