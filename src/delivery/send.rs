@@ -170,9 +170,10 @@ pub(super) fn put(
     text: &str,
     wait: Duration,
 ) -> Result<(String, Submitted), Stop> {
+    let deadline = Instant::now() + wait;
     let pane = target.ready(hold, wait)?;
     let held = target.fill(hold, &pane, text)?;
-    let done = target.submit(hold, text, Instant::now())?;
+    let done = target.submit(hold, text, Instant::now(), deadline)?;
     Ok((held, done))
 }
 
