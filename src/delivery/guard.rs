@@ -484,8 +484,8 @@ impl<'a> Target<'a> {
     }
 
     /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go. An
-    /// agent that says it is about to ask something is waited for until `deadline`, and at least as
-    /// long as its dialog may take to be drawn.
+    /// agent that says it is about to ask something is waited for until `wait` has passed since
+    /// `begun`, and at least as long as its dialog may take to be drawn.
     ///
     /// # Errors
     /// Always `typed`: whether the agent has the text is not known.
@@ -494,9 +494,10 @@ impl<'a> Target<'a> {
         _hold: &Hold,
         text: &str,
         pasted: Instant,
-        deadline: Instant,
+        begun: Instant,
+        wait: Duration,
     ) -> Result<Submitted, Stop> {
-        let deadline = deadline.max(Instant::now() + ASKING.unsigned_abs());
+        let wait = wait.max(begun.elapsed().saturating_add(ASKING.unsigned_abs()));
         let delay = Duration::from_millis(self.rules.data.enter_delay_ms);
         std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
         let mark = self.mark();
@@ -525,7 +526,7 @@ impl<'a> Target<'a> {
                 continue;
             }
             if self.about_to_ask() {
-                if Instant::now() >= deadline {
+                if begun.elapsed() >= wait {
                     return Err(Stop::typed(format!(
                         "Enter was not pressed: `{}` goes on saying that it is about to ask something",
                         self.agent

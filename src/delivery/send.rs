@@ -125,10 +125,10 @@ pub(super) fn put(
     text: &str,
     wait: Duration,
 ) -> Result<(String, Submitted), Stop> {
-    let deadline = Instant::now() + wait;
+    let begun = Instant::now();
     let pane = target.ready(hold, wait)?;
     let held = target.fill(hold, &pane, text)?;
-    let done = target.submit(hold, text, Instant::now(), deadline)?;
+    let done = target.submit(hold, text, Instant::now(), begun, wait)?;
     Ok((held, done))
 }
 
