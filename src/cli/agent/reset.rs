@@ -13,7 +13,7 @@ use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::services::Services;
-use crate::ui::Tone;
+use crate::ui::{self, Tone};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -138,7 +138,7 @@ fn print(context: &Context<'_>, report: &ResetReport) {
     .style();
     context
         .ui
-        .line(format!("{style}{}{style:#}", report.line()));
+        .line(format!("{style}{}{style:#}", ui::one_line(&report.line())));
     let kickstart = report.kickstart.as_ref().and_then(|k| k.hint.as_ref());
     for hint in report.hint.iter().chain(kickstart) {
         context.ui.hint(hint);
