@@ -19,6 +19,9 @@ const SEP: char = '\u{241f}';
 /// Longest time for one call. Calls take milliseconds; a stopped server must not hang mosaic.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The server option that [`conf`] sets: what tells mosaic's servers from others.
+const SERVER_MARK: &str = "@mosaic_fleet";
+
 /// Hooks that tell of a closed session and of a closed pane.
 pub const CLOSING_HOOKS: [&str; 2] = ["session-closed", "pane-exited"];
 
@@ -40,6 +43,9 @@ pub enum TmuxError {
     /// The target does not exist.
     #[error("{0}")]
     NoTarget(String),
+    /// The server does not carry mosaic's mark: nothing was made in it.
+    #[error("the tmux server on `{}` was not started by mosaic", .0.display())]
+    Foreign(PathBuf),
     /// The pane's program has ended; nothing was pasted into it.
     #[error("pane {0} is dead")]
     DeadPane(String),
@@ -69,6 +75,7 @@ impl From<TmuxError> for Error {
             TmuxError::Run(RunError::Start { .. }) => Error::unavailable("cannot run tmux")
                 .because(&e)
                 .hint("install tmux 3.2 or newer, for example `apt install tmux`"),
+            TmuxError::Foreign(_) => Error::config(e.to_string()),
             TmuxError::NoTarget(_) | TmuxError::DeadPane(_) => Error::no(e.to_string()),
             _ => Error::no("tmux failed").because(&e),
         }
@@ -232,14 +239,20 @@ impl Tmux {
     }
 
     /// Makes a detached session with one pane; the mark is set in the same request, so no moment
-    /// exists in which the pane is there and unmarked.
+    /// exists in which the pane is there and unmarked. Only in a server of mosaic's own.
     ///
     /// # Errors
-    /// The session exists, or the server is gone.
+    /// `Foreign`; the session exists, or the server is gone.
     pub fn new_session(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
         let dir = new.directory.to_string_lossy();
         let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}");
+        // Asking for an unset option fails, and a failed command ends its request: no other server
+        // can take the socket between the question and the session.
         let mut args = vec![
+            "show-options",
+            "-s",
+            SERVER_MARK,
+            ";",
             "new-session",
             "-d",
             "-s",
@@ -264,8 +277,18 @@ impl Tmux {
                 new.agent,
             ]);
         }
-        let out = self.call(&args, None)?;
-        let line = out.stdout.trim_end();
+        let out = self.call(&args, None).map_err(|e| match e {
+            TmuxError::Refused { message, .. } if message.contains(SERVER_MARK) => {
+                TmuxError::Foreign(self.socket.clone())
+            }
+            TmuxError::Refused { message, .. } => TmuxError::Refused {
+                verb: "new-session".into(),
+                message,
+            },
+            e => e,
+        })?;
+        // The first line is the mark.
+        let line = out.stdout.lines().nth(1).unwrap_or_default();
         let mut fields = line.split(SEP);
         let made = (|| {
             Some(NewPane {
@@ -453,7 +476,7 @@ impl Tmux {
     /// # Errors
     /// `NoServer`.
     pub fn server_mark(&self) -> Result<Option<String>, TmuxError> {
-        let out = self.call(&["show-options", "-s", "-q", "-v", "@mosaic_fleet"], None)?;
+        let out = self.call(&["show-options", "-s", "-q", "-v", SERVER_MARK], None)?;
         let text = out.stdout.trim().to_owned();
         Ok((!text.is_empty()).then_some(text))
     }
@@ -576,7 +599,7 @@ set -s exit-empty off
 set -s escape-time 10
 set -s set-clipboard off
 set -s buffer-limit 50
-set -s @mosaic_fleet 1
+set -s {SERVER_MARK} 1
 set -g default-terminal tmux-256color
 set -g default-size 200x50
 set -g history-limit {history}

@@ -121,7 +121,7 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
 /// Waits until the server answers, then makes the holder session. The unit's `ExecStartPost=`.
 ///
 /// # Errors
-/// The server does not come.
+/// The server does not come, or is not the fleet's own (kind `Config`).
 pub fn ready(state: &Path) -> Result<()> {
     let install = Install::require(state)?;
     let tmux = install.tmux();
@@ -135,6 +135,10 @@ pub fn ready(state: &Path) -> Result<()> {
             Err(e) => return Err(e.into()),
         }
     };
+    // The unit's other process may be about to find a person's server on the socket.
+    if tmux.server_mark()?.is_none() {
+        return Err(foreign_server(&install, tmux.server_pid()?));
+    }
     if !panes.iter().any(|p| p.session == install.holder_session) {
         let made = tmux.new_session(&NewSession {
             name: &install.holder_session,
@@ -146,6 +150,9 @@ pub fn ready(state: &Path) -> Result<()> {
             Ok(_) => {}
             // Somebody else made it between our look and now.
             Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => {}
+            Err(TmuxError::Foreign(_)) => {
+                return Err(foreign_server(&install, tmux.server_pid()?));
+            }
             Err(e) => return Err(e.into()),
         }
     }

@@ -84,7 +84,7 @@ pub fn recorded(install: &Install, agent: &str) -> Option<Free> {
 /// Finds the agent's pane or makes it, and waits until its placeholder has let go of the terminal.
 ///
 /// # Errors
-/// A foreign session has the name (kind `Config`); no server; the placeholder does not let go.
+/// A foreign session has the name, or a foreign server the socket (kind `Config`); no server; the placeholder does not let go.
 pub fn obtain(
     install: &Install,
     agent: &str,
@@ -131,6 +131,9 @@ pub fn obtain(
                         "session `{agent}` does not make room for its agent"
                     )));
                 }
+            }
+            Err(TmuxError::Foreign(_)) => {
+                return Err(super::holder::foreign_server(install, tmux.server_pid()?));
             }
             Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
                 if !std::mem::replace(&mut revived, true) {

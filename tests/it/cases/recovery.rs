@@ -405,6 +405,15 @@ fn a_foreign_server_on_the_socket_is_refused() {
     s.mosaic(&["fleet", "apply"])
         .code(1)
         .says("not started by mosaic");
+    // Past mosaic's own checks, as a login or a timer would start it.
+    s.systemctl(&["start", "mosaic-fleet.target"]);
+    eventually("both units give up", || {
+        s.unit(HOLDER).active == "failed"
+            && s.agent("a").status == 78
+            && s.agent("a").active == "failed"
+    });
+    let sessions: Vec<String> = s.panes().into_iter().map(|p| p.session).collect();
+    assert_eq!(sessions, ["mine"], "nothing was made in it");
     assert_eq!(s.server(), Some(foreign), "it is left alone");
     assert!(s.pane("mine").is_some());
     s.tmux(&["kill-server"]).ok();
