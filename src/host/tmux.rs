@@ -175,6 +175,18 @@ pub struct NewPane {
     pub pid: i32,
 }
 
+/// A word for tmux's command line that arrives as it is: a `;` at a word's end parts commands there,
+/// unless a backslash stands before it. For every word that comes from outside.
+fn word(text: &str) -> String {
+    text.strip_suffix(';')
+        .map_or_else(|| text.to_owned(), |rest| format!("{rest}\\;"))
+}
+
+/// A directory as `-c` takes it: tmux expands formats there, and `#(…)` among them runs a shell.
+fn directory_word(directory: &Path) -> String {
+    word(&directory.to_string_lossy().replace('#', "##"))
+}
+
 impl Tmux {
     fn client(&self) -> Command {
         let mut c = process::command(&self.program);
@@ -244,7 +256,8 @@ impl Tmux {
     /// # Errors
     /// `Foreign`; the session exists, or the server is gone.
     pub fn new_session(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
-        let dir = new.directory.to_string_lossy();
+        let dir = directory_word(new.directory);
+        let command: Vec<String> = new.command.iter().map(|w| word(w)).collect();
         let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}");
         // Asking for an unset option fails, and a failed command ends its request: no other server
         // can take the socket between the question and the session.
@@ -264,7 +277,7 @@ impl Tmux {
             &format,
             "--",
         ];
-        args.extend(new.command.iter().map(String::as_str));
+        args.extend(command.iter().map(String::as_str));
         let target = format!("={}:", new.name);
         if !new.agent.is_empty() {
             args.extend([
@@ -308,7 +321,8 @@ impl Tmux {
     /// # Errors
     /// The server is gone or hangs.
     pub fn kill_session(&self, name: &str) -> Result<(), TmuxError> {
-        match self.call(&["kill-session", "-t", &format!("={name}")], None) {
+        let target = word(&format!("={name}"));
+        match self.call(&["kill-session", "-t", &target], None) {
             Ok(_) | Err(TmuxError::NoTarget(_) | TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -484,7 +498,7 @@ impl Tmux {
     /// A command for a person's terminal that shows a session.
     pub fn attach_command(&self, session: &str, read_only: bool) -> Command {
         let mut c = self.client();
-        c.args(["attach-session", "-t", &format!("={session}")]);
+        c.args(["attach-session", "-t", &word(&format!("={session}"))]);
         if read_only {
             c.arg("-r");
         }
@@ -518,7 +532,7 @@ impl Tmux {
         let mut c = process::command(&self.program);
         c.arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
         c.args(["new-session", "-d", "-s", session, "-c", "/", "--"]);
-        c.args(command);
+        c.args(command.iter().map(|w| word(w)));
         // Every session inherits the server's environment. A server started from within an agent
         // must not pass that agent's marks on, nor its service manager's socket.
         for name in [
@@ -630,6 +644,22 @@ mod tests {
         assert_eq!(parse_version("tmux master"), Some((u32::MAX, 0)));
         assert_eq!(parse_version("screen 4"), None);
         assert!(parse_version("tmux 3.10") > parse_version("tmux 3.9"));
+    }
+
+    #[test]
+    fn words_from_outside_are_neither_separators_nor_formats() {
+        for (text, want) in [
+            ("", ""),
+            ("a;b", "a;b"),
+            (";", "\\;"),
+            ("a;;", "a;\\;"),
+            ("a\\;", "a\\\\;"),
+            ("#(x)", "#(x)"),
+        ] {
+            assert_eq!(word(text), want, "{text}");
+        }
+        let directory = directory_word(Path::new("/a#(touch x)##b#;"));
+        assert_eq!(directory, "/a##(touch x)####b##\\;");
     }
 
     #[test]
