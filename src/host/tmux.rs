@@ -175,6 +175,20 @@ pub struct NewPane {
     pub pid: i32,
 }
 
+/// Whether tmux's words, in lower case, say that nobody listens. A socket that this user may not
+/// enter says nothing of the kind.
+fn says_no_server(stderr: &str) -> bool {
+    [
+        "no server running",
+        "error connecting to",
+        "server exited",
+        "lost server",
+    ]
+    .iter()
+    .any(|words| stderr.contains(words))
+        && !stderr.ends_with("(permission denied)")
+}
+
 /// A word for tmux's command line that arrives as it is: a `;` at a word's end parts commands there,
 /// unless a backslash stands before it. For every word that comes from outside.
 fn word(text: &str) -> String {
@@ -205,11 +219,7 @@ impl Tmux {
             return Ok(out);
         }
         let e = out.stderr.to_lowercase();
-        if e.contains("no server running")
-            || e.contains("error connecting to")
-            || e.contains("server exited")
-            || e.contains("lost server")
-        {
+        if says_no_server(&e) {
             return Err(TmuxError::NoServer(self.socket.clone()));
         }
         if e.contains("can't find") || e.contains("no such") {
@@ -644,6 +654,23 @@ mod tests {
         assert_eq!(parse_version("tmux master"), Some((u32::MAX, 0)));
         assert_eq!(parse_version("screen 4"), None);
         assert!(parse_version("tmux 3.10") > parse_version("tmux 3.9"));
+    }
+
+    #[test]
+    fn a_closed_door_is_not_an_empty_house() {
+        for (text, want) in [
+            ("no server running on /tmp/tmux-7/x", true),
+            (
+                "error connecting to /tmp/x (no such file or directory)",
+                true,
+            ),
+            ("error connecting to /tmp/x (connection refused)", true),
+            ("error connecting to /tmp/x (permission denied)", false),
+            ("server exited unexpectedly", true),
+            ("can't find session: a", false),
+        ] {
+            assert_eq!(says_no_server(text), want, "{text}");
+        }
     }
 
     #[test]

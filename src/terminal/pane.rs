@@ -15,6 +15,9 @@ const SERVER_WAIT: Duration = Duration::from_secs(10);
 /// How long a placeholder may take from its start to the release of the terminal.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
+/// Between two tries. A session takes milliseconds to go, a server some tens of them to come.
+const LOOK: Duration = Duration::from_millis(25);
+
 /// A pane whose terminal is free to be taken.
 #[derive(Debug)]
 pub struct Free {
@@ -131,6 +134,7 @@ pub fn obtain(
                         "session `{agent}` does not make room for its agent"
                     )));
                 }
+                std::thread::sleep(LOOK);
             }
             Err(TmuxError::Foreign(_)) => {
                 return Err(super::holder::foreign_server(install, tmux.server_pid()?));
@@ -139,7 +143,7 @@ pub fn obtain(
                 if !std::mem::replace(&mut revived, true) {
                     super::holder::revive_socket(install);
                 }
-                std::thread::sleep(Duration::from_millis(25));
+                std::thread::sleep(LOOK);
             }
             Err(e) => return Err(e.into()),
         }
