@@ -22,8 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The server option that [`conf`] sets: what tells mosaic's servers from others.
 const SERVER_MARK: &str = "@mosaic_fleet";
 
-/// Hooks that tell of a closed session and of a closed pane.
-pub const CLOSING_HOOKS: [&str; 2] = ["session-closed", "pane-exited"];
+/// Hooks that tell of a closed session, of a pane whose program ended, and of a pane closed by hand,
+/// for which tmux runs neither of the others while the session stays.
+pub const CLOSING_HOOKS: [&str; 3] = ["session-closed", "pane-exited", "after-kill-pane"];
 
 /// A tmux server's address.
 #[derive(Debug, Clone)]
@@ -105,13 +106,15 @@ pub struct Pane {
     pub cursor_y: u16,
     /// The agent that mosaic made the pane for; empty for others.
     pub agent: String,
+    /// The agent that mosaic made the session for; empty for others.
+    pub owner: String,
     /// Session name.
     pub session: String,
     /// Title set by the program.
     pub title: String,
 }
 
-const PANE_FIELDS: [&str; 12] = [
+const PANE_FIELDS: [&str; 13] = [
     "pane_id",
     "pane_pid",
     "pane_tty",
@@ -122,6 +125,7 @@ const PANE_FIELDS: [&str; 12] = [
     "pane_height",
     "cursor_y",
     "@mosaic_agent",
+    "@mosaic_session",
     "session_name",
     "pane_title",
 ];
@@ -146,6 +150,7 @@ fn parse_pane(line: &str) -> Option<Pane> {
         height: next()?.parse().unwrap_or(0),
         cursor_y: next()?.parse().unwrap_or(0),
         agent: next()?.to_owned(),
+        owner: next()?.to_owned(),
         session: next()?.to_owned(),
         title: next()?.to_owned(),
     })
@@ -156,7 +161,7 @@ fn parse_pane(line: &str) -> Option<Pane> {
 pub struct NewSession<'a> {
     /// Session name.
     pub name: &'a str,
-    /// Mark of the pane; empty for none.
+    /// Mark of the pane and of the session; empty for none.
     pub agent: &'a str,
     /// Directory for panes a person opens beside it.
     pub directory: &'a Path,
@@ -164,7 +169,7 @@ pub struct NewSession<'a> {
     pub command: &'a [String],
 }
 
-/// The pane of a new session.
+/// A pane just made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPane {
     /// `%N`.
@@ -199,6 +204,25 @@ fn word(text: &str) -> String {
 /// A directory as `-c` takes it: tmux expands formats there, and `#(…)` among them runs a shell.
 fn directory_word(directory: &Path) -> String {
     word(&directory.to_string_lossy().replace('#', "##"))
+}
+
+fn new_pane_format() -> String {
+    format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}")
+}
+
+fn parse_new_pane(verb: &str, line: &str) -> Result<NewPane, TmuxError> {
+    let mut fields = line.split(SEP);
+    let made = (|| {
+        Some(NewPane {
+            pane: fields.next()?.to_owned(),
+            tty: fields.next()?.to_owned(),
+            pid: fields.next()?.parse().ok()?,
+        })
+    })();
+    made.ok_or_else(|| TmuxError::Refused {
+        verb: verb.into(),
+        message: format!("answered `{line}`"),
+    })
 }
 
 impl Tmux {
@@ -260,15 +284,15 @@ impl Tmux {
         Ok(out.stdout.trim().parse().unwrap_or(0))
     }
 
-    /// Makes a detached session with one pane; the mark is set in the same request, so no moment
-    /// exists in which the pane is there and unmarked. Only in a server of mosaic's own.
+    /// Makes a detached session with one pane; the marks are set in the same request, so no
+    /// moment exists in which the pane is there and unmarked. Only in a server of mosaic's own.
     ///
     /// # Errors
     /// `Foreign`; the session exists, or the server is gone.
     pub fn new_session(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
         let dir = directory_word(new.directory);
         let command: Vec<String> = new.command.iter().map(|w| word(w)).collect();
-        let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}");
+        let format = new_pane_format();
         // Asking for an unset option fails, and a failed command ends its request: no other server
         // can take the socket between the question and the session.
         let mut args = vec![
@@ -298,6 +322,12 @@ impl Tmux {
                 &target,
                 "@mosaic_agent",
                 new.agent,
+                ";",
+                "set-option",
+                "-t",
+                &target,
+                "@mosaic_session",
+                new.agent,
             ]);
         }
         let out = self.call(&args, None).map_err(|e| match e {
@@ -311,19 +341,49 @@ impl Tmux {
             e => e,
         })?;
         // The first line is the mark.
-        let line = out.stdout.lines().nth(1).unwrap_or_default();
-        let mut fields = line.split(SEP);
-        let made = (|| {
-            Some(NewPane {
-                pane: fields.next()?.to_owned(),
-                tty: fields.next()?.to_owned(),
-                pid: fields.next()?.parse().ok()?,
-            })
-        })();
-        made.ok_or_else(|| TmuxError::Refused {
-            verb: "new-session".into(),
-            message: format!("answered `{line}`"),
-        })
+        parse_new_pane("new-session", out.stdout.lines().nth(1).unwrap_or_default())
+    }
+
+    /// Makes the pane in a session of mosaic's that lost it: beside what a person has there, or in a
+    /// window of its own where that leaves no room. What has the keyboard keeps it.
+    ///
+    /// # Errors
+    /// The session or the server is gone.
+    pub fn new_pane(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
+        let dir = directory_word(new.directory);
+        let command: Vec<String> = new.command.iter().map(|w| word(w)).collect();
+        let format = new_pane_format();
+        let target = format!("={}:", new.name);
+        let make = |verb| {
+            let mut args = vec![
+                verb, "-d", "-t", &target, "-c", &dir, "-P", "-F", &format, "--",
+            ];
+            args.extend(command.iter().map(String::as_str));
+            let out = self.call(&args, None)?;
+            parse_new_pane(verb, out.stdout.trim_end())
+        };
+        let made = match make("split-window") {
+            Err(TmuxError::Refused { message, .. }) if message.contains("no space") => {
+                make("new-window")
+            }
+            other => other,
+        }?;
+        let mark = [
+            "set-option",
+            "-p",
+            "-t",
+            &made.pane,
+            "@mosaic_agent",
+            new.agent,
+        ];
+        match self.call(&mark, None) {
+            Ok(_) => Ok(made),
+            Err(e) => {
+                // Without its mark nobody would find it again.
+                let _ = self.kill_pane(&made.pane);
+                Err(e)
+            }
+        }
     }
 
     /// Ends a session and the programs of its panes. No error when it is not there.
@@ -355,21 +415,12 @@ impl Tmux {
     /// # Errors
     /// The server hangs.
     pub fn kill_server(&self) -> Result<(), TmuxError> {
-        let [session, pane] = CLOSING_HOOKS;
-        match self.call(
-            &[
-                "set-hook",
-                "-gu",
-                session,
-                ";",
-                "set-hook",
-                "-gu",
-                pane,
-                ";",
-                "kill-server",
-            ],
-            None,
-        ) {
+        let mut args = Vec::new();
+        for hook in CLOSING_HOOKS {
+            args.extend(["set-hook", "-gu", hook, ";"]);
+        }
+        args.push("kill-server");
+        match self.call(&args, None) {
             Ok(_) | Err(TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -701,6 +752,7 @@ mod tests {
             "200",
             "50",
             "48",
+            "coder0",
             "coder0",
             "coder0",
             "a␟b\u{7f}",

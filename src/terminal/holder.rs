@@ -170,7 +170,7 @@ pub fn holder_command(install: &Install) -> Vec<String> {
     ]
 }
 
-/// The tmux.conf with the hook that looks for orphans whenever a session closes.
+/// The tmux.conf with the hooks that look for orphans whenever a session or a pane closes.
 pub fn conf(install: &Install, history: u32) -> String {
     let mut text = tmux::conf(history);
     // tmux's own quotes end at `"`, `\` and `$`.
@@ -181,14 +181,9 @@ pub fn conf(install: &Install, history: u32) -> String {
             c => vec![c],
         })
         .collect();
-    // A person may have opened panes beside the agent's, so that the session stays: without a service
-    // manager the end of each pane counts.
-    let hooks = if install.mode == Mode::Supervisor {
-        tmux::CLOSING_HOOKS.as_slice()
-    } else {
-        &tmux::CLOSING_HOOKS[..1]
-    };
-    for hook in hooks {
+    // A person may have opened panes beside the agent's, so that the session stays: the end of each
+    // pane counts.
+    for hook in tmux::CLOSING_HOOKS {
         text.push_str(&format!(
             "set-hook -g {hook} {{ run-shell -b \"{escaped}\" }}\n"
         ));
@@ -213,7 +208,7 @@ fn sh_quote(text: &str) -> String {
 
 /// Restarts agents that live on although their pane is gone (some never end on a hangup); without a
 /// service manager, ends what a killed supervisor left behind. Runs in the background after a session
-/// closed and after the server came back.
+/// or a pane closed and after the server came back.
 ///
 /// # Errors
 /// No manager, or it refuses.

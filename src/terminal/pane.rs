@@ -34,6 +34,8 @@ pub struct Free {
 pub enum Found<'a> {
     /// A pane that mosaic made for this agent.
     Ours(&'a Pane),
+    /// The session that mosaic made for this agent, with panes of a person's only.
+    Vacant,
     /// A session of the agent's name that mosaic did not make.
     Foreign,
     /// Nothing.
@@ -41,10 +43,11 @@ pub enum Found<'a> {
 }
 
 /// Looks for an agent's pane in a list: by mosaic's mark, wherever a person may have moved it; a
-/// session of the name without a marked pane is somebody else's.
+/// session of the name with neither pane nor session marked is somebody else's.
 pub fn find<'a>(panes: &'a [Pane], agent: &str) -> Found<'a> {
     match panes.iter().find(|p| p.agent == agent) {
         Some(pane) => Found::Ours(pane),
+        None if panes.iter().any(|p| p.session == agent && p.owner == agent) => Found::Vacant,
         None if panes.iter().any(|p| p.session == agent) => Found::Foreign,
         None => Found::Missing,
     }
@@ -125,6 +128,12 @@ pub fn obtain(
                     // Dead (a person set remain-on-exit there), or still a supervisor's from before
                     // the units. The session may hold panes of a person: only this one goes.
                     Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
+                    // A person closed the pane and kept what they had opened beside it.
+                    Found::Vacant => match tmux.new_pane(&new) {
+                        Ok(made) => return released(agent, made.pane, made.tty, made.pid),
+                        Err(TmuxError::NoTarget(_) | TmuxError::NoServer(_)) => {}
+                        Err(e) => return Err(e.into()),
+                    },
                     Found::Foreign => return Err(foreign(install, agent)),
                     // Closed between the two questions.
                     Found::Missing => {}
@@ -195,7 +204,7 @@ fn wait_released(agent: &str, pid: i32) -> Result<u64> {
 mod tests {
     use super::*;
 
-    fn pane(id: &str, agent: &str, session: &str) -> Pane {
+    fn pane(id: &str, agent: &str, owner: &str, session: &str) -> Pane {
         Pane {
             id: id.into(),
             pid: 1,
@@ -207,6 +216,7 @@ mod tests {
             height: 24,
             cursor_y: 0,
             agent: agent.into(),
+            owner: owner.into(),
             session: session.into(),
             title: String::new(),
         }
@@ -215,13 +225,18 @@ mod tests {
     #[test]
     fn a_neighbour_is_never_taken_for_the_agent() {
         let panes = [
-            pane("%1", "coder10", "coder10"),
-            pane("%2", "", "coder"),
-            pane("%3", "rev", "elsewhere"),
+            pane("%1", "coder10", "coder10", "coder10"),
+            pane("%2", "", "", "coder"),
+            pane("%3", "rev", "", "elsewhere"),
+            pane("%4", "", "split", "split"),
+            pane("%5", "", "renamed", "other"),
         ];
         assert_eq!(find(&panes, "coder1"), Found::Missing);
         assert_eq!(find(&panes, "coder"), Found::Foreign);
         assert_eq!(find(&panes, "rev"), Found::Ours(&panes[2]));
         assert_eq!(find(&panes, "elsewhere"), Found::Foreign);
+        assert_eq!(find(&panes, "split"), Found::Vacant);
+        assert_eq!(find(&panes, "renamed"), Found::Missing);
+        assert_eq!(find(&panes, "other"), Found::Foreign);
     }
 }

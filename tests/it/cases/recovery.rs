@@ -1,9 +1,13 @@
 //! What dies comes back, alone, in its place; what must not come back stays down and says why.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Agent, HOLDER, Place, Roster, Sandbox, eventually, proc, unit_name};
+use crate::support::{
+    Agent, HOLDER, Place, Roster, Sandbox, eventually, eventually_some, proc, unit_name,
+};
 
 fn all_up(s: &Sandbox, agents: &[&str]) -> Vec<Place> {
     agents.iter().map(|a| s.up(a)).collect()
@@ -366,6 +370,42 @@ fn the_look_for_orphans_leaves_agents_alone_when_the_socket_is_deleted() {
     });
     let unit = s.agent("a");
     assert_eq!((unit.pid, unit.active.as_str()), (a.pid, "active"));
+}
+
+#[test]
+fn an_agent_whose_pane_a_person_closed_comes_back_beside_theirs() {
+    let roster = Roster::new([
+        Agent::demo("a"),
+        Agent::demo("b").persona("never-exit-on-hangup"),
+    ]);
+    let Some(s) = roster.boot() else { return };
+    for agent in ["a", "b"] {
+        let before = s.up(agent);
+        let target = format!("={agent}:");
+        let split = ["split-window", "-d", "-P", "-F", "#{pane_id}", "-t"];
+        let theirs = s.tmux(&[&split[..], &[&target, "sleep", "1000"]].concat());
+        let theirs = theirs.ok().stdout.trim_end().to_owned();
+        s.tmux(&["kill-pane", "-t", &before.pane]).ok();
+        let ours = eventually_some("the agent is back", || {
+            let unit = s.agent(agent);
+            let tty = proc::fd(unit.pid, 0)?;
+            let back = unit.active == "active" && unit.pid != before.pid;
+            s.panes()
+                .into_iter()
+                .find(|p| back && p.session == agent && tty == Path::new(&p.tty))
+        });
+        let mut panes: Vec<String> = s
+            .panes()
+            .into_iter()
+            .filter(|p| p.session == agent)
+            .map(|p| p.id)
+            .collect();
+        panes.sort();
+        assert_eq!(panes, [theirs, ours.id], "the person's pane stays");
+        s.mosaic(&["fleet", "restart", agent]).ok();
+        assert_eq!(s.status(agent)["problems"], json!([]));
+    }
+    s.in_sync();
 }
 
 #[test]
