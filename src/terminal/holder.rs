@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::host::manager::Manager;
+use crate::host::manager::{Detail, Manager, Unit};
 use crate::host::tmux::{self, NewSession, TmuxError};
 use crate::host::{lock, procfs};
 use crate::install::{Install, Mode};
@@ -228,26 +228,35 @@ pub fn orphans(state: &Path) -> Result<()> {
     std::thread::sleep(GRACE);
     drop(waiting);
     let manager = Manager::connect()?;
+    // The units first: one that starts after this look is not in it, and one that started before has
+    // its pane in the list that follows.
+    let units = manager.agents(&install)?;
     // No answer is not "no panes": the socket file may be deleted, or the server on its way back,
     // which looks for orphans itself.
     let panes = install.tmux().panes()?;
-    for unit in manager.agents(&install)? {
+    for unit in units {
         let Some(agent) = install.agent_of_unit(&unit.name) else {
             continue;
         };
-        if unit.active == "active"
-            && unit.main_pid > 0
-            && !on_a_pane_of(agent, unit.main_pid, &panes)
-        {
+        if lives(&unit) && !on_a_pane_of(agent, unit.main_pid, &panes) {
+            // It may have been stopped or restarted meanwhile.
+            let now = manager.units(&[&unit.name], Detail::Process)?;
+            if !now.iter().any(|n| lives(n) && n.main_pid == unit.main_pid) {
+                continue;
+            }
             tracing::warn!(
                 agent,
                 pid = unit.main_pid,
                 "lives on without a pane: restarting it"
             );
-            manager.restart_no_wait(&unit.name)?;
+            manager.try_restart_no_wait(&unit.name)?;
         }
     }
     Ok(())
+}
+
+fn lives(unit: &Unit) -> bool {
+    unit.active == "active" && unit.main_pid > 0
 }
 
 /// Whether a process has a pane of this agent as its controlling terminal. After a hangup it has
