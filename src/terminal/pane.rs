@@ -74,7 +74,12 @@ pub fn recorded(install: &Install, agent: &str) -> Option<Free> {
     let run = Run::load(&install.paths, agent).ok().flatten()?;
     let placeholder = run.placeholder.clone()?;
     let stat = procfs::stat(placeholder.pid)?;
-    let holds = std::fs::read_link(format!("/proc/{}/fd/0", placeholder.pid)).ok()? == run.tty;
+    let holds = match std::fs::read_link(format!("/proc/{}/fd/0", placeholder.pid)) {
+        Ok(tty) => tty == run.tty,
+        // From a user namespace of its own (sandbox `strict`) an agent may not look; a placeholder
+        // never changes its terminal, so that the other marks are enough.
+        Err(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
+    };
     (run.boot == procfs::boot_id()
         && stat.start == placeholder.start_ticks
         && stat.comm == super::placeholder::RELEASED.to_string_lossy()

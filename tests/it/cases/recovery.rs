@@ -409,6 +409,23 @@ fn an_agent_whose_pane_a_person_closed_comes_back_beside_theirs() {
 }
 
 #[test]
+fn an_end_is_written_on_the_pane_in_every_sandbox() {
+    let levels = ["off", "basic", "strict"];
+    let agents = levels.map(|level| Agent::demo(level).key("sandbox", json!(level)));
+    let Some(s) = Roster::new(agents).boot() else {
+        return;
+    };
+    for level in levels {
+        let before = s.up(level);
+        s.mosaic(&["fleet", "stop", level]).ok();
+        let said = format!("{level} ended at");
+        eventually("the line is there", || s.screen(level).contains(&said));
+        s.mosaic(&["fleet", "start", level]).ok();
+        assert_eq!(s.up(level).pane, before.pane);
+    }
+}
+
+#[test]
 fn a_foreign_server_on_the_socket_is_refused() {
     let Some(s) = Sandbox::booted() else { return };
     Roster::demo(&["a"]).write(&s);
