@@ -302,7 +302,9 @@ impl<'a> Target<'a> {
                     ..Stop::refused(e.to_string())
                 }));
             }
-            panes::Found::Missing => return Err(gone(format!("`{agent}` has no pane"))),
+            panes::Found::Vacant | panes::Found::Missing => {
+                return Err(gone(format!("`{agent}` has no pane")));
+            }
             panes::Found::Ours(_) => {}
         }
         let ours = all

@@ -113,8 +113,8 @@ impl Systemctl {
             .collect())
     }
 
-    pub fn restart_no_wait(&self, unit: &str) -> Result<()> {
-        self.checked(&["restart", "--no-block", "--", unit], CALL_TIMEOUT)
+    pub fn try_restart_no_wait(&self, unit: &str) -> Result<()> {
+        self.checked(&["try-restart", "--no-block", "--", unit], CALL_TIMEOUT)
             .map(drop)
     }
 

@@ -135,7 +135,7 @@ pub fn remove(install: &Install, agent: &str) -> Result<()> {
         Found::Ours(pane) if pane.session == agent => tmux.kill_session(agent)?,
         // A person has moved it into a session of theirs.
         Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
-        Found::Foreign | Found::Missing => {}
+        Found::Vacant | Found::Foreign | Found::Missing => {}
     }
     if let Some(status) = before {
         wait_gone(agent, &status)?;
@@ -232,7 +232,7 @@ fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> 
         }
         // Dead, or a placeholder from when the fleet ran under systemd.
         Found::Ours(pane) => install.tmux().kill_pane(&pane.id)?,
-        Found::Missing => {}
+        Found::Vacant | Found::Missing => {}
     }
     let command = [
         install.mosaic.to_string_lossy().into_owned(),
@@ -246,16 +246,23 @@ fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> 
         .map(|l| l.agent.working_directory)
         .ok()
         .filter(|d| d.is_dir());
-    let made = install.tmux().new_session(&NewSession {
+    let new = NewSession {
         name: agent,
         agent,
         directory: directory.as_deref().unwrap_or(Path::new("/")),
         command: &command,
-    });
-    match made {
+    };
+    let tmux = install.tmux();
+    match tmux.new_session(&new) {
         Ok(_) => Ok(unknown),
-        // Another mosaic made it between our look and now; its supervisor starts the agent.
-        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => Ok(unknown),
+        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => {
+            // A person keeps panes there; or another mosaic made it between our look and now, whose
+            // supervisor starts the agent.
+            if find(&tmux.panes()?, agent) == Found::Vacant {
+                tmux.new_pane(&new)?;
+            }
+            Ok(unknown)
+        }
         Err(e) => Err(e.into()),
     }
 }

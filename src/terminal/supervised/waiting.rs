@@ -165,7 +165,7 @@ fn missing_panes(install: &Install, wanted: &mut [Wanted]) {
         return;
     };
     for one in wanted.iter_mut().filter(|w| w.result.is_none()) {
-        if find(&panes, &one.agent) == Found::Missing {
+        if matches!(find(&panes, &one.agent), Found::Vacant | Found::Missing) {
             let mosaic = install.mosaic.display();
             one.fail(
                 Error::no(format!("the pane of `{}` closed at once", one.agent))
