@@ -278,6 +278,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_runtime_directory_is_the_modes_and_no_shell_replaces_it() {
+        let paths = |runtime: &str| Paths {
+            home: "/h".into(),
+            roster: "/h/roster.yaml".into(),
+            state: "/h/state".into(),
+            runtime: runtime.into(),
+            units: "/h/units".into(),
+        };
+        let install = |mode, runtime| Install {
+            version: install::VERSION,
+            mode,
+            unit_prefix: "mosaic".into(),
+            paths: paths(runtime),
+            socket_name: "fleet".into(),
+            socket: "/t/fleet".into(),
+            holder_session: "_holder".into(),
+            tmux: "/bin/tmux".into(),
+            mosaic: "/bin/mosaic".into(),
+            path: String::new(),
+        };
+        let (login, own) = ("/nonexistent/run/7", "/h/state/run");
+        let (systemd, bare) = (Mode::Systemd, Mode::Supervisor);
+        let table = [
+            (login, systemd, None, login),
+            (own, systemd, Some((systemd, login)), login),
+            (login, systemd, Some((bare, own)), login),
+            (login, bare, None, own),
+            (login, bare, Some((bare, own)), own),
+            // Nobody lives there any more.
+            (login, bare, Some((bare, login)), own),
+        ];
+        for (shell, mode, old, want) in table {
+            let old = old.map(|(mode, runtime)| install(mode, runtime));
+            let got = runtime_directory(&paths(shell), mode, old.as_ref());
+            assert_eq!(got, Path::new(want), "{shell} {mode:?} {old:?}");
+        }
+    }
+
+    #[test]
     fn a_near_miss_is_suggested_and_never_taken() {
         let known = ["coder0".to_owned(), "coder10".to_owned()];
         let e = unknown_agent("coder", &known);

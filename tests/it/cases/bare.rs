@@ -166,6 +166,49 @@ fn a_killed_agent_comes_back_on_its_pane_with_its_conversation() {
 }
 
 #[test]
+fn a_crashed_agent_comes_back_on_a_full_disk() {
+    let Some(s) = Sandbox::plain() else { return };
+    if !rustix::process::getuid().is_root() {
+        return crate::support::skip("a full disk needs root, to mount a small file system");
+    }
+    let state = s.state("");
+    s.mkdir(&state);
+    let mount = ["-t", "tmpfs", "-o", "size=512k,mode=0777", "tmpfs"];
+    let mounted = std::process::Command::new("mount")
+        .args(mount)
+        .arg(&state)
+        .status();
+    if !mounted.is_ok_and(|s| s.success()) {
+        return crate::support::skip("no file system may be mounted here");
+    }
+    let _unmount = super::lifecycle::scopeguard(state.to_str().unwrap());
+    Roster::demo(&["a"]).write(&s);
+    s.mosaic(&["fleet", "up", "--no-systemd", "--no-verify"])
+        .ok();
+    let first = running(&s, "a");
+    s.mosaic(&["agent", "send", "a", "--no-preamble", "-m", "remember"])
+        .ok();
+    let mut filler = vec![b'x'; 1 << 20];
+    for n in 0..40 {
+        if std::fs::write(state.join(format!("filler{n}")), &filler).is_err() {
+            filler.truncate((filler.len() / 2).max(1));
+        }
+    }
+    assert!(std::fs::write(state.join("more"), b"x").is_err());
+    proc::kill(first, Signal::KILL);
+    s.gone(first);
+    // Its supervisor cannot write what it does, so the process itself is looked for.
+    let line = eventually_some("the agent is back", || {
+        s.processes()
+            .into_iter()
+            .filter(|pid| *pid != first && proc::environ(*pid).contains_key("MOSAIC_AGENT"))
+            .map(|pid| proc::cmdline(pid).join(" "))
+            .find(|line| line.contains("demo"))
+    });
+    assert!(!line.contains("agent run"), "{line}");
+}
+
+#[test]
 fn stop_reaps_daemons_and_stubborn_agents() {
     let Some(s) = up(&Roster::new([
         Agent::demo("a").persona("daemon"),

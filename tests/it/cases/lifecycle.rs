@@ -408,7 +408,7 @@ fn a_full_disk_leaves_old_files_whole() {
 }
 
 /// Unmounts when dropped.
-fn scopeguard(target: &str) -> impl Drop {
+pub(super) fn scopeguard(target: &str) -> impl Drop {
     struct Unmount(String);
     impl Drop for Unmount {
         fn drop(&mut self) {
