@@ -368,9 +368,14 @@ impl Model {
                     &text,
                     late.map_or(Duration::ZERO, |late| now.saturating_add(late)),
                 );
-                self.swallow_enter = self.setup.personas.swallow_first_enter;
+                let personas = &self.setup.personas;
+                self.swallow_enter = personas.swallow_first_enter || personas.complete_first_enter;
             }
-            Input::Enter if std::mem::take(&mut self.swallow_enter) => {}
+            Input::Enter if std::mem::take(&mut self.swallow_enter) => {
+                if self.setup.personas.complete_first_enter {
+                    "in.rs ".chars().for_each(|c| self.draft.insert(c));
+                }
+            }
             Input::Enter if self.draft.take_backslash() => self.draft.insert('\n'),
             Input::Enter => self.submit(now),
             Input::Backspace => self.draft.backspace(),

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 /// Every persona by name, with the kind of value it takes.
-const KNOWN: [(&str, Value); 15] = [
+const KNOWN: [(&str, Value); 16] = [
     ("alt-screen", Value::None),
+    ("complete-first-enter", Value::None),
     ("crash-after", Value::Count),
     ("crash-at-start", Value::None),
     ("daemon", Value::None),
@@ -37,6 +38,8 @@ enum Value {
 pub struct Personas {
     /// Draws in the alternate screen with mouse reporting on, and stays there when killed.
     pub alt_screen: bool,
+    /// Takes the first Enter after each paste as the choice of a completion, which is put into the box.
+    pub complete_first_enter: bool,
     /// Exits with status 3 once this many messages were accepted by this process.
     pub crash_after: Option<u64>,
     /// Exits with status 3 before it touches terminal or transcript.
@@ -119,6 +122,7 @@ impl Personas {
         };
         match name {
             "alt-screen" => self.alt_screen = true,
+            "complete-first-enter" => self.complete_first_enter = true,
             "crash-after" if number == 0 => {
                 return Err(
                     "persona `crash-after` needs at least 1; for none use `crash-at-start`".into(),

@@ -491,6 +491,15 @@ fn persona_swallow_first_enter() {
 }
 
 #[test]
+fn persona_complete_first_enter() {
+    let mut script = Script::new("complete-first-enter");
+    script.seen();
+    assert_eq!(script.submit("@src/ma").seen(), [""; 0]);
+    assert_eq!(script.draft(), "@src/main.rs ");
+    assert_eq!(script.press(Input::Enter).seen()[0], "> @src/main.rs ");
+}
+
+#[test]
 fn persona_dialog_open() {
     for (key, record) in [(Input::Enter, "approved"), (Input::Escape, "denied")] {
         let mut script = Script::new("dialog-open");

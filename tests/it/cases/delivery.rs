@@ -124,21 +124,19 @@ fn a_first_enter_that_is_swallowed_is_pressed_again() {
 }
 
 #[test]
-fn a_message_that_somebody_typed_into_is_not_said_to_be_submitted() {
-    let Some(s) = alone("swallow-first-enter") else {
+fn a_message_that_a_completion_changed_is_not_said_to_be_submitted() {
+    let Some(s) = alone("complete-first-enter") else {
         return;
     };
-    let out = std::thread::scope(|threads| {
-        let sender = threads.spawn(|| send(&s, "a", b"half a message"));
-        eventually("the box shows it", || {
-            let screen = s.tmux(&["capture-pane", "-p", "-t", "=a:"]);
-            screen.stdout.contains("half a message")
-        });
-        // Whether that comes before or after the Enter which is swallowed, the message stays.
-        s.tmux(&["send-keys", "-t", "=a:", "x"]).ok();
-        sender.join().unwrap()
-    });
+    let out = send(&s, "a", b"read @src/ma");
     assert_eq!(receipt(&out), "typed", "{out:?}");
+    let json = out.json();
+    let reason = json["reason"].as_str().unwrap_or_default();
+    assert!(
+        reason.starts_with("Enter was pressed, and the box shows `read @src/main.rs`"),
+        "{reason}"
+    );
+    out.code(1);
     assert_eq!(s.messages("a"), Vec::<String>::new());
 }
 
