@@ -32,6 +32,24 @@ fn back(s: &Sandbox, agent: &str, before: i32) -> i32 {
 }
 
 #[test]
+fn an_agent_whose_pane_a_person_closed_starts_beside_theirs() {
+    let Some(s) = up(&Roster::demo(&["a"])) else {
+        return;
+    };
+    let a = running(&s, "a");
+    let pane = s.pane("a").unwrap();
+    s.tmux(&["split-window", "-d", "-t", "=a:", "sleep", "1000"])
+        .ok();
+    s.tmux(&["kill-pane", "-t", &pane.id]).ok();
+    let theirs = s.pane("a").unwrap();
+    s.gone(a);
+    s.mosaic(&["fleet", "start", "a"]).ok();
+    running(&s, "a");
+    assert!(s.panes().contains(&theirs), "the person's pane stays");
+    assert_eq!(s.panes().iter().filter(|p| p.session == "a").count(), 2);
+}
+
+#[test]
 fn up_plan_stop_start_uninstall() {
     let Some(s) = up(&Roster::demo(&["a", "b"])) else {
         return;
