@@ -90,7 +90,6 @@ impl<'a> Context<'a> {
     pub fn resolve_install(&self, fleet: &Fleet, mode: Mode, again: bool) -> Result<Install> {
         let old = Install::load(&self.paths.state)?;
         if let Some(old) = &old
-            && !again
             && old.paths.roster != self.paths.roster
         {
             return Err(Error::config(format!(
