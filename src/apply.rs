@@ -132,6 +132,7 @@ impl Run<'_> {
                 .mark_reload(path)
                 .and_then(|()| files::remove(path))
                 .map(|_| {
+                    self.forget(path);
                     if let Some(dir) = path
                         .parent()
                         .filter(|d| d.extension().is_some_and(|e| e == "d"))
@@ -160,6 +161,18 @@ impl Run<'_> {
             self.writes_failed = true;
         }
         self.done(action, result);
+    }
+
+    /// A unit that failed stays listed as failed without its file.
+    fn forget(&self, path: &Path) {
+        let install = self.services.install();
+        if let Some(name) = path.file_stem().and_then(|n| n.to_str())
+            && install.paths.launch(name) == path
+            && let Some(manager) = self.services.manager()
+        {
+            // Nothing hangs on it.
+            let _ = manager.reset_failed(&[install.agent_unit(name)]);
+        }
     }
 
     /// Written before the first change to what systemd reads, so that an interruption between a

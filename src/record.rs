@@ -47,9 +47,6 @@ pub struct Run {
     pub conversation: Option<String>,
     /// It was told to resume that conversation.
     pub resumed: bool,
-    /// Transcript of the conversation, where its place is known from the start.
-    #[serde(default)]
-    pub transcript: Option<PathBuf>,
 }
 
 impl Run {

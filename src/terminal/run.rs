@@ -125,7 +125,6 @@ fn announce(install: &Install, launch: &Launch, prepared: &Prepared, free: &pane
         started: jiff::Timestamp::now(),
         conversation: prepared.conversation.as_ref().map(|c| c.record.id.clone()),
         resumed,
-        transcript: None,
     };
     // So that a plan can say what has changed since, however often the launch file is written.
     let launched = files::write_record(

@@ -1,6 +1,7 @@
 //! `mosaic fleet uninstall`: stops everything and removes what mosaic wrote, but the roster.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::apply;
 use crate::cli::{Context, answer};
@@ -8,8 +9,12 @@ use crate::converge::{self, Convergence};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::host::files;
+use crate::host::manager::Verb;
 use crate::inventory;
 use crate::plan::{Options, Scope};
+
+/// How long the target may take to stop; everything in it has stopped before.
+const TARGET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -77,6 +82,13 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         &|| false,
     );
     convergence.services().stop_server()?;
+    if let Some(manager) = convergence.services().manager() {
+        // What is active or failed stays listed without its file.
+        manager.jobs(Verb::Stop, &[install.target_unit()], TARGET_TIMEOUT)?;
+        let agents = crate::launch::installed(&install.paths);
+        let units: Vec<_> = agents.iter().map(|a| install.agent_unit(a)).collect();
+        manager.reset_failed(&units)?;
+    }
     report.outcomes.extend(
         apply::apply(
             &part(rest),

@@ -383,6 +383,43 @@ fn a_lost_roster_is_not_replaced_while_agents_run() {
 }
 
 #[test]
+fn another_roster_is_refused_by_every_verb_that_converges() {
+    let Some(s) = Roster::demo(&["a"]).boot() else {
+        return;
+    };
+    let a = s.up("a");
+    Roster::demo(&["b"]).write(&s);
+    let other = s.path("work/other.yaml");
+    std::fs::rename(s.roster(), &other).unwrap();
+    Roster::demo(&["a"]).write(&s);
+    for verb in ["up", "plan", "apply", "install-systemd"] {
+        s.mosaic(&["--config", other.to_str().unwrap(), "fleet", verb])
+            .code(78)
+            .warns("was installed from");
+    }
+    assert_eq!(s.agent("a").pid, a.pid);
+    s.in_sync();
+}
+
+#[test]
+fn a_unit_that_failed_is_forgotten_with_its_agent() {
+    let Some(s) = Roster::demo(&["a", "b"]).boot() else {
+        return;
+    };
+    std::fs::write(s.state("launch/b.json"), "{").unwrap();
+    s.mosaic(&["fleet", "restart", "b"]).code(1);
+    assert!(s.systemctl(&["--failed"]).stdout.contains("mosaic-agent@b"));
+    Roster::demo(&["a"]).write(&s);
+    s.mosaic(&["fleet", "apply"]).ok();
+    let listed = s.systemctl(&["list-units", "--all", "mosaic-*"]);
+    assert!(!listed.stdout.contains("mosaic-agent@b"));
+    s.systemctl(&["start", "mosaic-fleet.target"]).ok();
+    s.mosaic(&["fleet", "uninstall", "--yes"]).ok();
+    let listed = s.systemctl(&["list-units", "--all", "mosaic-*"]);
+    assert!(!listed.stdout.contains("mosaic-"), "{}", listed.stdout);
+}
+
+#[test]
 fn a_changed_socket_name_is_not_mixed_with_the_running_one() {
     let Some(s) = Roster::demo(&["a"]).boot() else {
         return;
