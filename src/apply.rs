@@ -24,6 +24,9 @@ pub struct Outcome {
     pub ok: bool,
     /// What was seen, for a person.
     pub detail: String,
+    /// What to type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// What came of a plan.
@@ -107,14 +110,15 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn done(&mut self, action: &Action, result: Result<String>) {
-        let (ok, detail) = match result {
-            Ok(detail) => (true, detail),
-            Err(e) => (false, e.to_string()),
+        let (ok, detail, hint) = match result {
+            Ok(detail) => (true, detail, None),
+            Err(e) => (false, e.to_string(), e.hints.first().cloned()),
         };
         self.report.outcomes.push(Outcome {
             action: action.clone(),
             ok,
             detail,
+            hint,
         });
     }
 
@@ -124,18 +128,24 @@ impl Run<'_> {
             What::Deferred { .. } => Ok("deferred".to_owned()),
             What::Close { agent } => self.services.close(agent).map(|()| "closed".into()),
             What::Write { path } => self.write(path),
-            What::Remove { path } => files::remove(path).map(|_| {
-                self.forget(path);
-                if let Some(dir) = path
-                    .parent()
-                    .filter(|d| d.extension().is_some_and(|e| e == "d"))
-                {
-                    files::remove_dir_if_empty(dir);
-                }
-                "removed".to_owned()
-            }),
+            What::Remove { path } => self
+                .mark_reload(path)
+                .and_then(|()| files::remove(path))
+                .map(|_| {
+                    self.forget(path);
+                    if let Some(dir) = path
+                        .parent()
+                        .filter(|d| d.extension().is_some_and(|e| e == "d"))
+                    {
+                        files::remove_dir_if_empty(dir);
+                    }
+                    "removed".to_owned()
+                }),
             What::Link { path, target } => self.link(path, target),
-            What::Unlink { path } => files::remove(path).map(|_| "removed".to_owned()),
+            What::Unlink { path } => self
+                .mark_reload(path)
+                .and_then(|()| files::remove(path))
+                .map(|_| "removed".to_owned()),
             What::Reload => self.reload(),
             What::StartServer => self.services.start_server().map(|()| "running".to_owned()),
             What::Stop { .. } | What::Start { .. } | What::Restart { .. } => {
@@ -191,6 +201,13 @@ impl Run<'_> {
         if let Some(dir) = path.parent() {
             files::make_private_dir(dir)?;
         }
+        if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_symlink()) {
+            return Err(Error::no(format!(
+                "a file that mosaic did not write is at `{}`",
+                path.display()
+            ))
+            .hint(format!("move it away: `mv {0} {0}.old`", path.display())));
+        }
         files::remove(path)?;
         std::os::unix::fs::symlink(target, path)
             .map_err(|e| Error::io(format!("cannot link `{}`", path.display()), e))?;
@@ -225,10 +242,10 @@ impl Run<'_> {
         for action in actions {
             let agent = agent_of(&action.what).unwrap_or_default();
             let one = match &result {
-                Ok(all) => all
-                    .iter()
-                    .find(|(name, _)| name == agent)
-                    .map_or_else(|| Err(Error::bug("no result")), |(_, r)| r.clone()),
+                Ok(all) => all.iter().find(|(name, _)| name == agent).map_or_else(
+                    || Err(Error::bug(format!("no result for `{agent}`"))),
+                    |(_, r)| r.clone(),
+                ),
                 Err(e) => Err(e.clone()),
             };
             self.done(action, one);
@@ -247,12 +264,12 @@ pub fn run_jobs(
     agents: &[String],
 ) -> Result<Vec<(String, Result<String>)>> {
     let install = services.install();
+    let begun = jiff::Timestamp::now();
     for agent in agents {
-        let mark = install.paths.stopped_mark(agent);
         match verb {
             Verb::Stop => {}
             Verb::Start | Verb::Restart => {
-                files::remove(&mark)?;
+                record::release(&install.paths, agent)?;
             }
         }
         record::event(
@@ -271,7 +288,7 @@ pub fn run_jobs(
         .map(|agent| {
             let job = jobs.iter().find(|j| j.unit == *agent);
             let unit = units.iter().find(|u| u.name == install.agent_unit(agent));
-            (agent.clone(), judge(install, verb, agent, job, unit))
+            (agent.clone(), judge(install, verb, agent, job, unit, begun))
         })
         .collect())
 }
@@ -282,6 +299,7 @@ fn judge(
     agent: &str,
     job: Option<&Job>,
     unit: Option<&Unit>,
+    begun: jiff::Timestamp,
 ) -> Result<String> {
     let result = job.map_or("unknown", |j| j.result.as_str());
     let active = unit.map_or("inactive", |u| u.active.as_str());
@@ -291,22 +309,10 @@ fn judge(
             .because(format!("job {result}, unit {active}"))),
         _ if result == "done" && active == "active" => Ok("running".to_owned()),
         _ => {
-            let last = record::last_exit(&install.paths, agent).and_then(|what| match what {
-                Event::Refused { why } => Some(why),
-                Event::Exited {
-                    how,
-                    status,
-                    result,
-                } => Some(
-                    crate::terminal::stopped::Ending {
-                        result,
-                        code: how,
-                        status,
-                    }
-                    .describe(),
-                ),
-                _ => None,
-            });
+            // An end from before says nothing of this start.
+            let last = record::last_exit(&install.paths, agent)
+                .filter(|event| event.time >= begun)
+                .and_then(|event| event.end());
             let mut e = Error::no(format!("`{agent}` does not run"));
             if let Some(last) = last {
                 e = e.because(last);

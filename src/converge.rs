@@ -14,12 +14,23 @@ use crate::host::{files, lock, process};
 use crate::install::Install;
 use crate::inventory::{self, Inventory};
 use crate::launch::Launch;
+use crate::paths::Paths;
 use crate::plan::{self, Options, Plan};
 use crate::services::Services;
 use crate::state;
 
 /// How long a second mosaic waits for the first to finish applying before it says busy.
-pub const LOCK_WAIT: Duration = Duration::from_secs(20);
+const LOCK_WAIT: Duration = Duration::from_secs(20);
+
+/// Takes the lock that every verb holds which changes the fleet, from before it reads roster and
+/// records until it is done. `doing` says what it is wanted for.
+///
+/// # Errors
+/// Kind `Busy` when another process keeps it.
+pub fn lock(paths: &Paths, doing: &str) -> Result<lock::Lock> {
+    lock::exclusive(&paths.apply_lock(), "the fleet", LOCK_WAIT)
+        .map_err(|e| e.context(format!("cannot {doing}")))
+}
 
 /// Programs and files of this machine.
 pub struct Machine;
@@ -77,18 +88,6 @@ impl<'a> Convergence<'a> {
         &self.services
     }
 
-    /// Takes the lock under which plans are made and applied.
-    ///
-    /// # Errors
-    /// Kind `Busy` when another process keeps it.
-    pub fn lock(&self) -> Result<lock::Lock> {
-        lock::exclusive(
-            &self.install.paths.apply_lock(),
-            "the fleet's plan",
-            LOCK_WAIT,
-        )
-    }
-
     /// Looks at the machine.
     ///
     /// # Errors
@@ -139,20 +138,20 @@ impl<'a> Convergence<'a> {
     /// # Errors
     /// Kind `Busy` when the machine or the roster has changed since: nothing is done.
     pub fn apply_stored(&self, stored: &Plan, stop: &dyn Fn() -> bool) -> Result<Report> {
-        let _lock = self.lock()?;
         let now = self.plan(stored.options)?;
-        if now.fingerprint != stored.fingerprint {
+        // The actions too: an agent may have begun to work since.
+        if now.fingerprint != stored.fingerprint || now.actions != stored.actions {
             return Err(Error::busy(
                 "the plan is stale: roster or machine have changed since it was made",
             )
             .hint("make a new one: `mosaic fleet plan --out FILE`"));
         }
-        Ok(self.apply(stored, stop))
+        Ok(self.apply(&now, stop))
     }
 }
 
 /// Why a running agent must not be disturbed; `None` when it is known to be idle.
-fn occupied(install: &Install, agent: &str, panes: &[Pane]) -> Option<String> {
+pub fn occupied(install: &Install, agent: &str, panes: &[Pane]) -> Option<String> {
     let Ok(launch) = Launch::load(&install.paths.launch(agent)) else {
         return Some("its state is unknown".to_owned());
     };

@@ -124,6 +124,8 @@ impl Install {
         unit.strip_prefix(&self.unit_prefix)?
             .strip_prefix("-agent@")?
             .strip_suffix(".service")
+            // A drop-in of a person's for the template has no instance, and is no agent.
+            .filter(|name| crate::names::check(name).is_ok())
     }
     /// Target that starts and stops the fleet.
     pub fn target_unit(&self) -> String {

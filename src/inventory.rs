@@ -92,7 +92,7 @@ pub fn reload_mark(install: &Install) -> PathBuf {
 }
 
 /// Looks. `wanted_files` are read whether or not mosaic wrote them; `occupied` tells, for running
-/// agents whose launch changed, why one must not be disturbed.
+/// agents, why one must not be disturbed.
 ///
 /// # Errors
 /// The manager or tmux hang or refuse. A tmux server that is not there is no error.
@@ -134,7 +134,10 @@ pub fn observe(
             names.insert(agent.to_owned());
         }
     }
-    for pane in panes.iter().filter(|p| !p.agent.is_empty()) {
+    for pane in panes
+        .iter()
+        .filter(|p| crate::names::check(&p.agent).is_ok())
+    {
         names.insert(pane.agent.clone());
     }
     for name in names {
@@ -156,7 +159,7 @@ pub fn observe(
                 crate::terminal::pane::Found::Ours(p) => Some(p.id.clone()),
                 _ => None,
             },
-            held: install.paths.stopped_mark(&name).exists(),
+            held: crate::record::held(&install.paths, &name),
             occupied: None,
             unit,
         };
@@ -216,7 +219,11 @@ fn is_unit(path: &Path) -> bool {
 fn leftovers(install: &Install, found: &mut Inventory, names: &mut BTreeSet<String>) -> Result<()> {
     for path in list(&install.paths.state.join("launch")) {
         if path.extension().is_some_and(|e| e == "json") {
-            if let Some(name) = path.file_stem().and_then(|s| s.to_str()) {
+            if let Some(name) = path
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .filter(|name| crate::names::check(name).is_ok())
+            {
                 names.insert(name.to_owned());
             }
             look_at(&path, &mut found.files)?;
@@ -248,11 +255,25 @@ fn leftovers(install: &Install, found: &mut Inventory, names: &mut BTreeSet<Stri
         .join("default.target.wants")
         .join(install.target_unit());
     for path in list(&wants).into_iter().chain([boot]) {
-        if let Ok(target) = std::fs::read_link(&path) {
+        if let Ok(target) = std::fs::read_link(&path)
+            && is_own_link(install, &path, &target)
+        {
             found.links.insert(path, target);
         }
     }
     Ok(())
+}
+
+/// A link as mosaic makes them; those that a person made with `systemctl add-wants` are theirs.
+fn is_own_link(install: &Install, path: &Path, target: &Path) -> bool {
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let known = name == install.holder_unit()
+        || name == install.target_unit()
+        || install.agent_of_unit(&name).is_some();
+    known && target.starts_with("..")
 }
 
 fn list(dir: &Path) -> Vec<PathBuf> {

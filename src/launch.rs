@@ -82,6 +82,7 @@ pub fn installed(paths: &crate::paths::Paths) -> Vec<String> {
         .map(|dir| {
             dir.flatten()
                 .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+                .filter(|name| crate::names::check(name).is_ok())
                 .collect()
         })
         .unwrap_or_default();

@@ -13,8 +13,9 @@ pub struct Paths {
     pub roster: PathBuf,
     /// Launch files, records, secrets, events; survives reboots. Mode 0700.
     pub state: PathBuf,
-    /// Locks and records of running agents; gone after a reboot where the system has
-    /// `XDG_RUNTIME_DIR`, else below `state`. Mode 0700.
+    /// Locks and records of running agents. Under systemd below `XDG_RUNTIME_DIR`, where that is set
+    /// at the installation; else below `state`, where they outlive a reboot, so each names its boot.
+    /// Mode 0700.
     pub runtime: PathBuf,
     /// Where the user manager looks for unit files.
     pub units: PathBuf,
@@ -121,7 +122,7 @@ impl Paths {
     pub fn supervisor(&self, agent: &str) -> PathBuf {
         self.supervisors().join(format!("{agent}.json"))
     }
-    /// Mark that keeps a stopped agent down where there is no service manager.
+    /// Mark that keeps a stopped agent down; see [`crate::record::hold`].
     pub fn stopped_mark(&self, agent: &str) -> PathBuf {
         self.runtime.join("stopped").join(agent)
     }

@@ -71,6 +71,29 @@ impl Run {
     }
 }
 
+/// Marks an agent as stopped by hand, so that the next plan leaves it down. The mark holds for this
+/// boot: after another one the fleet comes up whole.
+///
+/// # Errors
+/// The mark cannot be written.
+pub fn hold(paths: &Paths, agent: &str) -> Result<()> {
+    files::write_record(&paths.stopped_mark(agent), procfs::boot_id().as_bytes())
+}
+
+/// Whether an agent was stopped by hand since the boot.
+pub fn held(paths: &Paths, agent: &str) -> bool {
+    // The runtime directory need not be one that a boot empties.
+    std::fs::read_to_string(paths.stopped_mark(agent)).is_ok_and(|boot| boot == procfs::boot_id())
+}
+
+/// Takes the mark of [`hold`] away. Idempotent.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn release(paths: &Paths, agent: &str) -> Result<()> {
+    files::remove(&paths.stopped_mark(agent)).map(drop)
+}
+
 /// Which conversation an agent has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationRecord {
@@ -93,6 +116,23 @@ pub struct ConversationRecord {
     pub earlier: Vec<String>,
 }
 
+/// Enough to find a lost conversation by hand; the list must not grow for ever.
+const EARLIER: usize = 50;
+
+impl ConversationRecord {
+    /// Goes over to another conversation and remembers the one before.
+    pub fn take_up(&mut self, id: String) {
+        self.earlier.push(std::mem::replace(&mut self.id, id));
+        self.shorten();
+    }
+
+    /// Forgets the oldest of the earlier ones, where there are too many.
+    pub fn shorten(&mut self) {
+        let surplus = self.earlier.len().saturating_sub(EARLIER);
+        self.earlier.drain(..surplus);
+    }
+}
+
 /// Port and secret of an agent that is a server. Mode 0600.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -102,6 +142,32 @@ pub struct NodeRecord {
     pub port: u16,
     /// Shared secret.
     pub secret: String,
+}
+
+/// How an agent ended, in systemd's words (systemd.exec(5), `$SERVICE_RESULT`).
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// `success`, `exit-code`, `signal`, `oom-kill` …
+    pub result: String,
+    /// `exited`, `killed`, `dumped`; empty when the program was never started.
+    pub code: String,
+    /// Exit status, or the signal's name.
+    pub status: String,
+}
+
+impl Ending {
+    /// For a person: `exit code 3`, `killed by SIGKILL`.
+    pub fn describe(&self) -> String {
+        match self.code.as_str() {
+            "exited" => format!("exit code {}", self.status),
+            "killed" | "dumped" => {
+                let signal = self.status.strip_prefix("SIG").unwrap_or(&self.status);
+                format!("killed by SIG{signal}")
+            }
+            _ if self.result.is_empty() => "ended".to_owned(),
+            _ => format!("result {}", self.result),
+        }
+    }
 }
 
 /// One line of the event log.
@@ -199,11 +265,32 @@ pub fn event(paths: &Paths, agent: &str, what: What) {
 }
 
 /// How an agent ended last, however long ago; `None` when it never did.
-pub fn last_exit(paths: &Paths, agent: &str) -> Option<What> {
+pub fn last_exit(paths: &Paths, agent: &str) -> Option<Event> {
     files::read_json::<Event>(&paths.last_exit(agent))
         .ok()
         .flatten()
-        .map(|e| e.what)
+}
+
+impl Event {
+    /// An end in words; `None` for anything else.
+    pub fn end(&self) -> Option<String> {
+        match &self.what {
+            What::Refused { why } => Some(format!("could not start: {why}")),
+            What::Exited {
+                how,
+                status,
+                result,
+            } => {
+                let ending = Ending {
+                    result: result.clone(),
+                    code: how.clone(),
+                    status: status.clone(),
+                };
+                Some(ending.describe())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether the last end on record is a refusal to start, and no program was started since.
@@ -230,4 +317,51 @@ pub fn events(paths: &Paths, agent: Option<&str>) -> Vec<Event> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_list_of_earlier_conversations_has_an_end() {
+        let mut record = ConversationRecord {
+            version: 1,
+            runtime: "claude".into(),
+            directory: "/w".into(),
+            id: "0".into(),
+            file: None,
+            begun: true,
+            earlier: vec![],
+        };
+        for n in 1..=60 {
+            record.take_up(n.to_string());
+        }
+        assert_eq!(record.id, "60");
+        assert_eq!(record.earlier.len(), EARLIER);
+        assert_eq!(record.earlier.last().map(String::as_str), Some("59"));
+    }
+
+    #[test]
+    fn a_mark_holds_for_one_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let paths = Paths {
+            home: at("home"),
+            roster: at("roster.yaml"),
+            state: at("state"),
+            runtime: at("state/run"),
+            units: at("units"),
+        };
+        assert!(!held(&paths, "a"));
+        hold(&paths, "a").unwrap();
+        assert!(held(&paths, "a") && !held(&paths, "b"));
+        std::fs::write(paths.stopped_mark("a"), "another boot").unwrap();
+        assert!(!held(&paths, "a"));
+        hold(&paths, "a").unwrap();
+        release(&paths, "a").unwrap();
+        release(&paths, "a").unwrap();
+        assert!(!held(&paths, "a"));
+    }
 }

@@ -206,7 +206,7 @@ pub fn from_claude_hook(input: &str) -> Option<What> {
             text: text("prompt").unwrap_or_default(),
         },
         "Stop" => What::Idle,
-        "PreToolUse" | "PostToolUse" => What::Working,
+        "PostToolUse" => What::Working,
         "PermissionRequest" => {
             let tool = text("tool_name").unwrap_or_default();
             let detail = v
@@ -214,11 +214,26 @@ pub fn from_claude_hook(input: &str) -> Option<What> {
                 .and_then(|x| x.as_str())
                 .unwrap_or_default();
             What::Waiting {
-                question: format!("{tool} {detail}").trim().to_owned(),
+                question: first_line(format!("{tool} {detail}").trim()),
             }
         }
         _ => return None,
     })
+}
+
+/// The first line of a question, short enough for a table; the whole of it is on the agent's screen.
+fn first_line(text: &str) -> String {
+    const MOST: usize = 120;
+    let line = text.lines().next().unwrap_or_default().trim_end();
+    let mut out: String = line.chars().take(MOST).collect();
+    if out.len() < text.len() {
+        // The mark counts too.
+        if out.chars().count() == MOST {
+            out.pop();
+        }
+        out.push('…');
+    }
+    out
 }
 
 /// Translates a line of the demo agent's transcript. `None` for lines that say nothing here.
@@ -321,6 +336,22 @@ mod tests {
                 question: "Bash rm x".into()
             })
         );
+        let question = |command: &str| {
+            let hook = serde_json::json!({
+                "hook_event_name": "PermissionRequest",
+                "tool_name": "Bash",
+                "tool_input": { "command": command }
+            });
+            match from_claude_hook(&hook.to_string()) {
+                Some(What::Waiting { question }) => question,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(question("cat <<E\nmuch\nE\n"), "Bash cat <<E…");
+        let long = question(&"é".repeat(300));
+        assert_eq!(long.chars().count(), 120);
+        assert!(long.ends_with("é…"), "{long}");
+        assert_eq!(question(&"é".repeat(115)).chars().last(), Some('é'));
     }
 
     #[test]

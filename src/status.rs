@@ -14,7 +14,6 @@ use crate::services::Services;
 use crate::state::{self, Evidence, State};
 use crate::terminal::holder::on_a_pane_of;
 use crate::terminal::pane::{Found, find};
-use crate::terminal::stopped::Ending;
 
 /// Version of the JSON document.
 pub const VERSION: u32 = 1;
@@ -168,31 +167,11 @@ fn known(install: &Install) -> Result<Vec<Known>> {
             let run = Run::load(&install.paths, &name).ok().flatten();
             Ok(Known {
                 outdated: run.is_some_and(|r| r.digest != launch.digest()),
-                last_exit: last_exit(install, &name),
+                last_exit: record::last_exit(&install.paths, &name).and_then(|e| e.end()),
                 launch,
             })
         })
         .collect()
-}
-
-/// In words, how an agent ended last.
-fn last_exit(install: &Install, agent: &str) -> Option<String> {
-    match record::last_exit(&install.paths, agent)? {
-        record::What::Exited {
-            how,
-            status,
-            result,
-        } => Some(
-            Ending {
-                result,
-                code: how,
-                status,
-            }
-            .describe(),
-        ),
-        record::What::Refused { why } => Some(format!("could not start: {why}")),
-        _ => None,
-    }
 }
 
 fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentStatus {

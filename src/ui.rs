@@ -1,6 +1,7 @@
 //! The only printer. Data goes to standard output; progress, warnings and hints to standard error.
 //! Colour never carries meaning alone. A reader that has gone away is no error.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -60,20 +61,76 @@ pub struct TableCell {
     tone: Tone,
 }
 
-/// Makes a cell.
+/// Makes a cell; its text stays in one line.
 pub fn cell(text: impl Into<String>) -> TableCell {
+    toned(text, Tone::Plain)
+}
+
+/// Makes a cell with a tone; its text stays in one line.
+pub fn toned(text: impl Into<String>, tone: Tone) -> TableCell {
+    let text = text.into();
     TableCell {
-        text: text.into(),
-        tone: Tone::Plain,
+        text: match one_line(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => clean,
+        },
+        tone,
     }
 }
 
-/// Makes a cell with a tone.
-pub fn toned(text: impl Into<String>, tone: Tone) -> TableCell {
-    TableCell {
-        text: text.into(),
-        tone,
+/// What is shown in place of a control character.
+const CONTROL: char = '\u{fffd}';
+
+/// What is shown in place of a line break where there is one line only.
+const BREAK: char = '⏎';
+
+/// A text of somebody else's as it may be shown on a terminal: line breaks and TABs stay, every other
+/// control character (ESC, CR, DEL, the eight-bit ones) is replaced, so that it can neither move the
+/// cursor nor set titles, clipboard or colours.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| match c {
+        '\n' | '\t' => c,
+        _ => CONTROL,
+    })
+}
+
+/// Like [`plain`], in one line: line breaks are shown by a mark, TABs become blanks.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| match c {
+        '\n' => BREAK,
+        '\t' => ' ',
+        _ => CONTROL,
+    })
+}
+
+fn replaced(text: &str, by: impl Fn(char) -> char) -> Cow<'_, str> {
+    if text.chars().any(|c| c.is_control() && by(c) != c) {
+        let clean = text.chars().map(|c| if c.is_control() { by(c) } else { c });
+        Cow::Owned(clean.collect())
+    } else {
+        Cow::Borrowed(text)
     }
+}
+
+/// Like [`plain`], except that sequences which set colour and style (`ESC [ … m`) stay.
+fn styled(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\x1b[") {
+        let body = &rest[at + 2..];
+        let end = body
+            .find(|c: char| !(c.is_ascii_digit() || c == ';' || c == ':'))
+            .filter(|end| body[*end..].starts_with('m'));
+        let upto = at + 2 + end.map_or(0, |end| end + 1);
+        out.push_str(&plain(&rest[..at]));
+        match end {
+            Some(_) => out.push_str(&rest[at..upto]),
+            None => out.push_str(&plain(&rest[at..upto])),
+        }
+        rest = &rest[upto..];
+    }
+    out.push_str(&plain(rest));
+    out
 }
 
 /// The printer.
@@ -97,12 +154,13 @@ impl Ui {
         }
     }
 
-    /// Prints a line of data.
+    /// Prints a line of data. Colours and styles stay, so a text of somebody else's goes through
+    /// [`plain`] or [`one_line`] first; other control characters are replaced here.
     pub fn line(&self, text: impl AsRef<str>) {
-        self.write(&format!("{}\n", text.as_ref()));
+        self.write(&format!("{}\n", styled(text.as_ref())));
     }
 
-    /// Prints data as it is.
+    /// Prints data as it is: the program's own, or what is asked for byte for byte.
     pub fn write(&self, text: &str) {
         if self.closed.get() {
             return;
@@ -129,7 +187,8 @@ impl Ui {
 
     /// Prints one line of a JSON stream.
     pub fn json_line(&self, value: &impl Serialize) {
-        self.line(serde_json::to_string(value).unwrap_or_default());
+        let line = serde_json::to_string(value).unwrap_or_default();
+        self.write(&format!("{line}\n"));
     }
 
     /// Prints aligned columns below headings, without borders.
@@ -165,7 +224,7 @@ impl Ui {
     fn note(&self, label: &str, tone: Tone, text: &str) {
         let style = tone.style();
         let mut err = anstream::stderr().lock();
-        let _ = writeln!(err, "{style}{label}{style:#}{text}");
+        let _ = writeln!(err, "{style}{label}{style:#}{}", plain(text));
     }
 
     /// A person sits at both ends: questions may be asked.
@@ -176,7 +235,7 @@ impl Ui {
     /// Asks a question that is answered with yes or no; anything but yes is no.
     pub fn confirm(&self, question: &str) -> bool {
         let mut err = anstream::stderr().lock();
-        let _ = write!(err, "{question} [y/N] ");
+        let _ = write!(err, "{} [y/N] ", plain(question));
         let _ = err.flush();
         let mut answer = String::new();
         let _ = std::io::stdin().read_line(&mut answer);
@@ -219,9 +278,9 @@ fn render_table(headings: &[&str], rows: &[Vec<TableCell>]) -> String {
 fn render_error(error: &Error) -> String {
     let red = Tone::Bad.style();
     let green = Tone::Good.style();
-    let mut out = format!("{red}error{red:#}: {}\n", error.message);
+    let mut out = format!("{red}error{red:#}: {}\n", plain(&error.message));
     for place in &error.location {
-        for (i, line) in place.lines().enumerate() {
+        for (i, line) in plain(place).lines().enumerate() {
             let lead = if i == 0 && !line.trim_start().starts_with("-->") {
                 "  --> "
             } else {
@@ -231,10 +290,10 @@ fn render_error(error: &Error) -> String {
         }
     }
     for cause in &error.causes {
-        out.push_str(&format!("caused by: {cause}\n"));
+        out.push_str(&format!("caused by: {}\n", plain(cause)));
     }
     for hint in &error.hints {
-        out.push_str(&format!("{green}hint{green:#}: {hint}\n"));
+        out.push_str(&format!("{green}hint{green:#}: {}\n", plain(hint)));
     }
     for other in &error.others {
         out.push('\n');
@@ -306,6 +365,36 @@ mod tests {
         );
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(plain, "A     B\nlong  x\né     y\n");
+    }
+
+    #[test]
+    fn foreign_control_characters_do_not_reach_the_terminal() {
+        let evil = "a\x1b]52;c;eA==\x07b\r\n\tc\x7f\u{9b}2Jé";
+        assert_eq!(plain(evil), "a�]52;c;eA==�b�\n\tc��2Jé");
+        assert_eq!(one_line(evil), "a�]52;c;eA==�b�⏎ c��2Jé");
+        assert!(matches!(plain("two\n\tlines"), Cow::Borrowed(_)));
+        let text = render_table(&["A"], &[vec![cell("x\ny\x1b[2J")]]);
+        assert!(text.contains("x⏎y�[2J"), "{text:?}");
+        let e = Error::no("m\x1b[2J\nn")
+            .at("p\x1b[1m")
+            .because("c\x08")
+            .hint("h\x1bc");
+        let text = anstream::adapter::strip_str(&render_error(&e)).to_string();
+        assert_eq!(
+            text,
+            "error: m�[2J\nn\n  --> p�[1m\ncaused by: c�\nhint: h�c\n"
+        );
+    }
+
+    #[test]
+    fn a_line_keeps_styles_and_nothing_else() {
+        let style = Tone::Bad.style();
+        let ours = format!("{style}x{style:#}\n\ty\x1b[38;5;1mz");
+        assert_eq!(styled(&ours), ours);
+        assert_eq!(
+            styled("\x1b[2J\x1b]0;t\x07\x1b[1\x1b[1m\x1b["),
+            "�[2J�]0;t��[1\x1b[1m�["
+        );
     }
 
     #[test]

@@ -457,6 +457,30 @@ fn a_killed_supervisor_takes_everything_along() {
 }
 
 #[test]
+fn a_supervisor_whose_record_is_lost_is_told_all_the_same() {
+    let fleet = Fleet::new();
+    fleet.script("a", "exec sleep 1000");
+    fleet.start(&["a"]);
+    let first = fleet.until("a", "runs", running).main_pid;
+    let lose = || std::fs::remove_file(fleet.install.paths.supervisor("a")).unwrap();
+    lose();
+    assert_eq!(fleet.start(&["a"]), ["done"]);
+    assert_eq!(fleet.unit("a").main_pid, first, "left alone");
+    lose();
+    let done = supervised::restart(&fleet.install, &["a"], WAIT).unwrap();
+    assert_eq!(results(done), ["done"]);
+    let second = fleet.until("a", "runs", running).main_pid;
+    assert_ne!(second, first);
+    lose();
+    let done = supervised::stop(&fleet.install, &["a"], WAIT).unwrap();
+    assert_eq!(results(done), ["done"]);
+    assert!(procfs::stat(second).is_none_or(|s| s.state == 'Z'));
+    lose();
+    assert_eq!(fleet.start(&["a"]), ["done"]);
+    fleet.until("a", "runs", running);
+}
+
+#[test]
 fn a_closed_pane_ends_its_agent() {
     let f = Fleet::new();
     f.script("a", LITTER);

@@ -10,6 +10,7 @@ use crate::launch::{Launch, installed as installed_agents};
 use crate::names::AgentName;
 use crate::paths::{self, Paths};
 use crate::roster;
+use crate::terminal::supervise::status::Status;
 use crate::ui::Ui;
 use crate::unit;
 
@@ -100,6 +101,7 @@ impl<'a> Context<'a> {
             .because("applying another roster to it would stop every agent the other one does not name")
             .hint("to make this roster the fleet's: `mosaic fleet uninstall`, then `mosaic fleet up` with the same `--config`"));
         }
+        let runtime = runtime_directory(&self.paths, mode, old.as_ref());
         let mut install = match old {
             Some(old) if !again => old,
             old => self.fresh_install(fleet, mode, old)?,
@@ -111,6 +113,7 @@ impl<'a> Context<'a> {
         install.holder_session.clone_from(&fleet.holder_session);
         install.mode = mode;
         install.paths = self.paths.clone();
+        install.paths.runtime = runtime;
         Ok(install)
     }
 
@@ -231,6 +234,20 @@ fn socket(fleet: &Fleet) -> Result<PathBuf> {
         tmpdir.as_deref(),
         rustix::process::getuid().as_raw(),
     )
+}
+
+/// Where locks and records of running agents are. Without systemd they stand below the state
+/// directory: logind removes `XDG_RUNTIME_DIR` with the last session (pam_systemd(8)), while tmux and
+/// the supervisors live on. A place that is in use is kept, whatever shell asks.
+fn runtime_directory(paths: &Paths, mode: Mode, old: Option<&Install>) -> PathBuf {
+    let old = old.filter(|o| o.mode == mode).map(|o| &o.paths);
+    let in_use = |p: &Paths| Status::load_all(p).values().any(Status::alive);
+    match (mode, old) {
+        (Mode::Supervisor, Some(old)) if in_use(old) => old.runtime.clone(),
+        (Mode::Supervisor, _) => paths.state.join("run"),
+        (Mode::Systemd, Some(old)) => old.runtime.clone(),
+        (Mode::Systemd, None) => paths.runtime.clone(),
+    }
 }
 
 fn finds_all(fleet: &Fleet, path: &str) -> bool {

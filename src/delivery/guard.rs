@@ -54,7 +54,8 @@ const ECHO_MOST: Duration = Duration::from_secs(30);
 /// does nothing.
 const ENTER_WAIT: Duration = Duration::from_millis(500);
 
-/// How long after the last Enter to wait for a box that is not on the screen at all.
+/// How long after the last Enter to wait for proof where the box is neither seen empty nor holds the
+/// message. Longer than the slowest agent takes to report a message.
 const SUBMIT_WAIT: Duration = Duration::from_secs(3);
 
 /// How long an agent may take to draw the dialog that it has reported. Measured: 100 ms.
@@ -144,6 +145,24 @@ pub struct Hold {
     _lock: Lock,
 }
 
+impl Hold {
+    /// Takes an agent's pane, whatever its runtime.
+    ///
+    /// # Errors
+    /// Others hold it all the time.
+    pub fn take(install: &Install, agent: &str, wait: Duration) -> Result<Self, Stop> {
+        let path = install.paths.pane_lock(agent);
+        match lock::exclusive(&path, &format!("the pane of `{agent}`"), wait) {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(e) => Err(Stop {
+                retry: e.kind == crate::error::Kind::Busy,
+                hint: e.hints.first().cloned(),
+                ..Stop::refused(e.to_string())
+            }),
+        }
+    }
+}
+
 /// How long what records a message was right before its Enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -200,15 +219,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// Others hold it all the time.
     pub fn lock(&self, wait: Duration) -> Result<Hold, Stop> {
-        let path = self.install.paths.pane_lock(self.agent);
-        match lock::exclusive(&path, &format!("the pane of `{}`", self.agent), wait) {
-            Ok(lock) => Ok(Hold { _lock: lock }),
-            Err(e) => Err(Stop {
-                retry: e.kind == crate::error::Kind::Busy,
-                hint: e.hints.first().cloned(),
-                ..Stop::refused(e.to_string())
-            }),
-        }
+        Hold::take(self.install, self.agent, wait)
     }
 
     /// Waits until the agent shows an empty input box, and returns its pane, out of copy mode.
@@ -291,7 +302,9 @@ impl<'a> Target<'a> {
                     ..Stop::refused(e.to_string())
                 }));
             }
-            panes::Found::Missing => return Err(gone(format!("`{agent}` has no pane"))),
+            panes::Found::Vacant | panes::Found::Missing => {
+                return Err(gone(format!("`{agent}` has no pane")));
+            }
             panes::Found::Ours(_) => {}
         }
         let ours = all
@@ -472,16 +485,27 @@ impl<'a> Target<'a> {
         ))
     }
 
-    /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go.
+    /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go. An
+    /// agent that says it is about to ask something is waited for until `wait` has passed since
+    /// `begun`, and at least as long as its dialog may take to be drawn.
     ///
     /// # Errors
     /// Always `typed`: whether the agent has the text is not known.
-    pub fn submit(&self, _hold: &Hold, text: &str, pasted: Instant) -> Result<Submitted, Stop> {
+    pub fn submit(
+        &self,
+        _hold: &Hold,
+        text: &str,
+        pasted: Instant,
+        begun: Instant,
+        wait: Duration,
+    ) -> Result<Submitted, Stop> {
+        let wait = wait.max(begun.elapsed().saturating_add(ASKING.unsigned_abs()));
         let delay = Duration::from_millis(self.rules.data.enter_delay_ms);
         std::thread::sleep(delay.saturating_sub(pasted.elapsed()));
         let mark = self.mark();
         let mut enters = 0;
         let mut modes = 0;
+        let mut returns = 0;
         loop {
             // The last look before the key: whatever came up since the paste must not get the Enter.
             let look = self.look().map_err(|(stop, _)| Stop {
@@ -504,19 +528,31 @@ impl<'a> Target<'a> {
                 continue;
             }
             if self.about_to_ask() {
+                if begun.elapsed() >= wait {
+                    return Err(Stop::typed(format!(
+                        "Enter was not pressed: `{}` goes on saying that it is about to ask something",
+                        self.agent
+                    ))
+                    .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+                    .seen(&look.seen));
+                }
                 std::thread::sleep(LOOK);
                 continue;
             }
-            let holds = look
-                .seen
-                .input
-                .as_ref()
-                .is_some_and(|input| held(input, text) != Held::No);
-            if !holds {
-                return match enters {
-                    0 => Err(self.not_held(&look.seen)),
-                    _ => self.let_go(&look.seen, &mark, enters),
-                };
+            if Shown::of(&look.seen, text) != Shown::Message {
+                if enters == 0 {
+                    return Err(self.not_held(&look.seen));
+                }
+                // It let the message go late, or shows something else by now.
+                if let Some(done) = self.after_enter(&look.pane, text, &mark, enters)? {
+                    return Ok(done);
+                }
+                // A message that comes and goes is not watched for ever.
+                returns += 1;
+                if returns > ENTERS {
+                    return Err(self.still_held(enters));
+                }
+                continue;
             }
             self.tmux
                 .key(&look.pane.id, "Enter")
@@ -526,15 +562,22 @@ impl<'a> Target<'a> {
                 return Ok(done);
             }
             if enters >= ENTERS {
-                return Err(Stop::typed(format!(
-                    "Enter was pressed {enters} times and the box still holds the message"
-                ))
-                .hint(format!("look at it: `mosaic agent attach {}`", self.agent)));
+                return Err(self.still_held(enters));
             }
         }
     }
 
-    /// Watches the box after an Enter. `None`: it still holds the text, so the Enter was swallowed.
+    fn still_held(&self, enters: u32) -> Stop {
+        Stop::typed(format!(
+            "Enter was pressed {enters} times and the box still holds the message"
+        ))
+        .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+    }
+
+    /// Watches the box after an Enter. `None`: it still holds the text, so the Enter was swallowed. A
+    /// box that shows something else proves nothing: a list that was open for completion takes an
+    /// Enter and changes the text, and a person may have typed a key. Nor does a missing box: only
+    /// the agent's own record settles these.
     fn after_enter(
         &self,
         pane: &Pane,
@@ -543,50 +586,51 @@ impl<'a> Target<'a> {
         enters: u32,
     ) -> Result<Option<Submitted>, Stop> {
         let pressed = Instant::now();
-        let mut gone = 0;
+        let mut empty = 0;
         loop {
+            let done = || Submitted {
+                mark: mark.clone(),
+                evidence: submitted(enters),
+            };
             if self.prompted(text, mark) {
-                return Ok(Some(Submitted {
-                    mark: mark.clone(),
-                    evidence: submitted(enters),
-                }));
+                return Ok(Some(done()));
             }
             let seen = self.seen(pane).map_err(|e| {
                 Stop::typed(format!(
                     "Enter was pressed, and what became of the message cannot be seen: {e}"
                 ))
             })?;
-            match &seen.input {
-                Some(input) if held(input, text) == Held::No => {
-                    // Twice, since a box in the midst of being drawn holds nothing either.
-                    gone += 1;
-                    if gone > 1 {
-                        return self.let_go(&seen, mark, enters).map(Some);
+            let shown = Shown::of(&seen, text);
+            // Twice, since a box in the midst of being drawn is empty too.
+            empty = if shown == Shown::Nothing {
+                empty + 1
+            } else {
+                0
+            };
+            match shown {
+                Shown::Nothing if empty > 1 => return Ok(Some(done())),
+                Shown::Message if pressed.elapsed() >= ENTER_WAIT => return Ok(None),
+                Shown::Other | Shown::NoBox if pressed.elapsed() >= SUBMIT_WAIT => {
+                    if self.in_transcript(text, mark) {
+                        return Ok(Some(done()));
                     }
-                    std::thread::sleep(LOOK);
+                    return Err(self.not_let_go(&seen));
                 }
-                Some(_) if pressed.elapsed() >= ENTER_WAIT => return Ok(None),
-                // No box: a dialog about the message, perhaps. The agent's report settles it.
-                None if pressed.elapsed() >= SUBMIT_WAIT => {
-                    return Err(Stop::typed("Enter was pressed, and the box has not been on the screen since: whether the agent has the message is not known")
-                        .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
-                        .seen(&seen));
-                }
-                _ => {
-                    gone = 0;
-                    std::thread::sleep(LOOK);
-                }
+                _ => std::thread::sleep(LOOK),
             }
         }
     }
 
-    fn let_go(&self, seen: &Seen, mark: &Mark, enters: u32) -> Result<Submitted, Stop> {
-        match &seen.input {
-            Some(_) => Ok(Submitted { mark: mark.clone(), evidence: submitted(enters) }),
-            None => Err(Stop::typed("Enter was pressed, and the box is not on the screen: whether the agent has the message is not known")
-                .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
-                .seen(seen)),
-        }
+    fn not_let_go(&self, seen: &Seen) -> Stop {
+        let shows = match &seen.input {
+            Some(input) => format!("the box shows `{}`", excerpt(&input.text)),
+            None => "the box has not been on the screen since".to_owned(),
+        };
+        Stop::typed(format!(
+            "Enter was pressed, and {shows}: whether the agent has the message is not known"
+        ))
+        .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+        .seen(seen)
     }
 
     fn mark(&self) -> Mark {
@@ -610,8 +654,9 @@ impl<'a> Target<'a> {
     fn about_to_ask(&self) -> bool {
         let reports = observe::last_reports(self.install, self.launch, None).unwrap_or_default();
         reports.last().is_some_and(|r| {
+            // A time to come is a clock that was set back.
             matches!(r.what, What::Waiting { .. })
-                && jiff::Timestamp::now().duration_since(r.time) < ASKING
+                && jiff::Timestamp::now().duration_since(r.time).abs() < ASKING
         })
     }
 
@@ -640,6 +685,30 @@ impl<'a> Target<'a> {
         observe::told(rule.format, &lines)
             .iter()
             .any(|got| same(got, text))
+    }
+}
+
+/// What a box shows after an Enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// The message.
+    Message,
+    /// A box with nothing in it.
+    Nothing,
+    /// A box with something else in it.
+    Other,
+    /// No box is on the screen.
+    NoBox,
+}
+
+impl Shown {
+    fn of(seen: &Seen, text: &str) -> Self {
+        match &seen.input {
+            None => Self::NoBox,
+            Some(input) if held(input, text) != Held::No => Self::Message,
+            Some(input) if input.empty => Self::Nothing,
+            Some(_) => Self::Other,
+        }
     }
 }
 
@@ -692,6 +761,32 @@ mod tests {
         ));
         assert!(!same("yes, go on", "yes"));
         assert!(!same("", "x"));
+    }
+
+    #[test]
+    fn only_an_empty_box_let_the_message_go() {
+        use crate::state::screen::{Input, Part};
+        let shown = |text: Option<&str>| {
+            let input = text.map(|text| Input {
+                text: text.to_owned(),
+                rows: 1,
+                empty: text.is_empty(),
+                part: Part::Whole,
+                shell: false,
+                collapsed: Vec::new(),
+            });
+            let seen = Seen {
+                input,
+                ..Seen::default()
+            };
+            Shown::of(&seen, "read @src/ma")
+        };
+        assert_eq!(shown(Some("read @src/ma")), Shown::Message);
+        assert_eq!(shown(Some("")), Shown::Nothing);
+        // The Enter chose what a list proposed; a person typed a key after a swallowed Enter.
+        assert_eq!(shown(Some("read @src/main.rs ")), Shown::Other);
+        assert_eq!(shown(Some("read @src/max")), Shown::Other);
+        assert_eq!(shown(None), Shown::NoBox);
     }
 
     #[test]

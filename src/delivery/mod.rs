@@ -20,4 +20,4 @@ pub use receipt::{Receipt, Rung};
 pub use reset::{
     Mode, Permitted, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
 };
-pub use send::{Message, host_name, send, sender, supported};
+pub use send::{Message, host_name, send, sender};

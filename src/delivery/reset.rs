@@ -2,7 +2,7 @@
 //! fresh conversation, and sends the kickstart afterwards. Nothing is interrupted: a working agent is
 //! refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::host::files;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::paths::Paths;
-use crate::record::{self, Run};
+use crate::record::{self, ConversationRecord, Run};
 use crate::report;
 use crate::state::{State, observe};
 use crate::terminal::run::current_conversation;
@@ -395,9 +395,10 @@ fn by_restart(
     restart: &dyn Fn() -> Result<()>,
 ) -> Result<Done, Stop> {
     let agent = launch.agent.name.as_str();
+    // From the restart on something was done, and a second try would do it again.
     let failed = |e: Error| Stop {
         typed: false,
-        retry: e.kind == Kind::Busy,
+        retry: false,
         hint: e.hints.first().cloned(),
         reason: e.to_string(),
         seen: Vec::new(),
@@ -406,11 +407,23 @@ fn by_restart(
         .ok()
         .flatten()
         .filter(Run::alive);
-    if !options.force && old.is_some() {
+    // No sender types between the look and the restart.
+    let hold = if !options.force && old.is_some() {
+        let hold = Hold::take(install, agent, options.wait)?;
         wait_idle(install, launch, options.wait)?;
+        Some(hold)
+    } else {
+        None
+    };
+    let before = Before::of(&install.paths, agent).map_err(failed)?;
+    if let Err(e) = forget_conversation(&install.paths, agent) {
+        return Err(failed(before.undo(&install.paths, agent, e)));
     }
-    forget_conversation(&install.paths, agent).map_err(failed)?;
-    restart().map_err(failed)?;
+    // The agent's start sends the kickstart, and needs the pane for that.
+    drop(hold);
+    if let Err(e) = restart() {
+        return Err(not_restarted(install, agent, old.as_ref(), &before, e));
+    }
     let ready = wait_ready(install, launch, options.ready_wait).map_err(failed)?;
     let new = Run::load(&install.paths, agent).map_err(failed)?;
     if let (Some(old), Some(new)) = (&old, &new)
@@ -437,6 +450,94 @@ fn by_restart(
     })
 }
 
+/// What a restart that failed leaves behind. As long as no new process took the new conversation, the
+/// agent keeps the old one, and as long as the old process runs as well, nothing was done.
+fn not_restarted(
+    install: &Install,
+    agent: &str,
+    old: Option<&Run>,
+    before: &Before,
+    e: Error,
+) -> Stop {
+    let busy = e.kind == Kind::Busy;
+    let now = Run::load(&install.paths, agent).ok().flatten();
+    let process = |run: &Run| (run.pid, run.start_ticks);
+    let alive = now.as_ref().filter(|run| run.alive());
+    let untouched = alive.map(process) == old.map(process);
+    let begun = before.started_since(now.as_ref());
+    let e = if begun {
+        e.because("a new process was started with a new conversation")
+    } else {
+        before.undo(&install.paths, agent, e)
+    };
+    Stop {
+        typed: false,
+        retry: busy && untouched && !begun,
+        hint: e.hints.first().cloned(),
+        reason: e.to_string(),
+        seen: Vec::new(),
+    }
+}
+
+/// What tells an agent's conversation, as it was before it was forgotten.
+struct Before {
+    /// The record, with what the reports told.
+    record: Option<ConversationRecord>,
+    /// There were reports.
+    reports: bool,
+    /// The process that was recorded last, alive or not.
+    process: Option<(i32, u64)>,
+}
+
+impl Before {
+    fn of(paths: &Paths, agent: &str) -> Result<Self> {
+        Ok(Self {
+            record: current_conversation(paths, agent)?,
+            reports: report::path(paths, agent).exists(),
+            process: Run::load(paths, agent)?.map(|run| (run.pid, run.start_ticks)),
+        })
+    }
+
+    fn started_since(&self, now: Option<&Run>) -> bool {
+        now.is_some_and(|run| Some((run.pid, run.start_ticks)) != self.process)
+    }
+
+    /// Takes [`forget_conversation`] back, so that the next start takes the old conversation up again.
+    fn restore(&self, paths: &Paths, agent: &str) -> Result<()> {
+        let Some(record) = &self.record else {
+            return Ok(());
+        };
+        files::write_atomic(
+            &paths.conversation(agent),
+            files::to_json(record).as_bytes(),
+            files::PRIVATE,
+        )?;
+        let reports = report::path(paths, agent);
+        let aside = aside(&reports);
+        // An agent that still runs may have reported more since.
+        if self.reports && !reports.exists() && aside.exists() {
+            std::fs::rename(&aside, &reports)
+                .map_err(|e| Error::io(format!("cannot move `{}` back", aside.display()), e))?;
+        }
+        Ok(())
+    }
+
+    /// Restores, and adds to the error what became of that.
+    fn undo(&self, paths: &Paths, agent: &str, e: Error) -> Error {
+        match self.restore(paths, agent) {
+            Ok(()) => e,
+            Err(other) => e.because(format!(
+                "`{agent}` begins a new conversation at its next start: {other}"
+            )),
+        }
+    }
+}
+
+/// Where reports are kept that are believed no longer.
+fn aside(reports: &Path) -> PathBuf {
+    reports.with_extension("jsonl.1")
+}
+
 /// Makes the agent's next start begin a new conversation. The old one stays where the agent keeps it,
 /// its id in the record's list of earlier ones. Returns that id.
 ///
@@ -458,7 +559,7 @@ pub fn forget_conversation(paths: &Paths, agent: &str) -> Result<Option<String>>
     // The last report names the old conversation, and a start believes the reports.
     let reports = report::path(paths, agent);
     if reports.exists() {
-        let aside = reports.with_extension("jsonl.1");
+        let aside = aside(&reports);
         std::fs::rename(&reports, &aside)
             .map_err(|e| Error::io(format!("cannot move `{}` aside", reports.display()), e))?;
     }
@@ -571,7 +672,6 @@ pub fn fill(template: &str, variables: &[(&str, &str)]) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::record::ConversationRecord;
     use crate::report::What;
 
     #[test]
@@ -642,6 +742,50 @@ mod tests {
             reason: "clear".into(),
         };
         report::append(&report::path(&paths, "c"), session).unwrap();
+        // A restart that fails takes it back.
+        let install = Install {
+            version: 1,
+            mode: crate::install::Mode::Supervisor,
+            unit_prefix: "mosaic".into(),
+            paths: paths.clone(),
+            socket_name: "s".into(),
+            socket: dir.path().join("s"),
+            holder_session: "h".into(),
+            tmux: "/tmux".into(),
+            mosaic: "/mosaic".into(),
+            path: String::new(),
+        };
+        let busy = || Error::new(Kind::Busy, "the job takes too long");
+        let before = Before::of(&paths, "c").unwrap();
+        let was = current_conversation(&paths, "c").unwrap();
+        forget_conversation(&paths, "c").unwrap();
+        assert!(!report::path(&paths, "c").exists());
+        let stop = not_restarted(&install, "c", None, &before, busy());
+        assert!(stop.retry, "{stop:?}");
+        assert_eq!(current_conversation(&paths, "c").unwrap(), was);
+        assert!(report::path(&paths, "c").exists());
+        // Unless a new process has taken the new conversation.
+        forget_conversation(&paths, "c").unwrap();
+        let new = current_conversation(&paths, "c").unwrap();
+        let run = serde_json::json!({
+            "version": 1, "pid": i32::MAX, "start_ticks": 1, "boot": "b", "digest": "d",
+            "pane": "%1", "tty": "/dev/pts/1", "started": "2026-01-02T03:04:05Z",
+            "conversation": null, "resumed": false
+        });
+        files::write_atomic(
+            &paths.run("c"),
+            files::to_json(&run).as_bytes(),
+            files::PRIVATE,
+        )
+        .unwrap();
+        let stop = not_restarted(&install, "c", None, &before, busy());
+        assert!(
+            !stop.retry && stop.reason.contains("new process"),
+            "{stop:?}"
+        );
+        assert_eq!(current_conversation(&paths, "c").unwrap(), new);
+        std::fs::remove_file(paths.run("c")).unwrap();
+        before.restore(&paths, "c").unwrap();
         assert_eq!(
             forget_conversation(&paths, "c").unwrap().as_deref(),
             Some("second")

@@ -37,41 +37,6 @@ pub struct Message {
     pub accept_wait: Duration,
 }
 
-impl Message {
-    /// A message of the user's, with the usual waits.
-    pub fn new(text: impl Into<Vec<u8>>) -> Self {
-        Self {
-            text: text.into(),
-            sender: sender(None, None),
-            host: host_name(),
-            preamble: true,
-            wait: DEFAULT_WAIT,
-            accept_wait: ACCEPT_WAIT,
-        }
-    }
-
-    /// Sent by somebody else.
-    #[must_use]
-    pub fn from(mut self, sender: String) -> Self {
-        self.sender = sender;
-        self
-    }
-
-    /// The text alone.
-    #[must_use]
-    pub fn without_preamble(mut self) -> Self {
-        self.preamble = false;
-        self
-    }
-
-    /// With another bound on the waits for the pane and for an empty box.
-    #[must_use]
-    pub fn waiting(mut self, wait: Duration) -> Self {
-        self.wait = wait;
-        self
-    }
-}
-
 /// Who sends: as told by the user, else the agent this process runs in, else `user`.
 pub fn sender(told: Option<&str>, agent: Option<&str>) -> String {
     let given = |text: &&str| !text.trim().is_empty();
@@ -87,16 +52,6 @@ pub fn host_name() -> String {
     let name = uname.nodename().to_string_lossy();
     let short = name.split('.').next().unwrap_or_default();
     if short.is_empty() { "localhost" } else { short }.to_owned()
-}
-
-/// Whether messages can be sent to an agent of this kind at all.
-///
-/// # Errors
-/// Why not.
-pub fn supported(install: &Install, launch: &Launch) -> Result<(), String> {
-    Target::of(install, launch)
-        .map(|_| ())
-        .map_err(|stop| stop.reason)
 }
 
 /// Sends, and records that in the event log. Whatever happens is told by the receipt.
@@ -170,9 +125,10 @@ pub(super) fn put(
     text: &str,
     wait: Duration,
 ) -> Result<(String, Submitted), Stop> {
+    let begun = Instant::now();
     let pane = target.ready(hold, wait)?;
     let held = target.fill(hold, &pane, text)?;
-    let done = target.submit(hold, text, Instant::now())?;
+    let done = target.submit(hold, text, Instant::now(), begun, wait)?;
     Ok((held, done))
 }
 

@@ -3,9 +3,13 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+
+/// How long to wait for another writer's rename, which takes no time.
+const ROTATION: Duration = Duration::from_secs(1);
 
 /// Mode of files that may hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -50,6 +54,18 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         Ok(())
     };
     write().map_err(|e| Error::io(doing(), e))
+}
+
+/// Like [`write_atomic`], unless the file holds that content already: so that what does not change
+/// needs no room on a full disk. The mode of a file that is left alone stays.
+///
+/// # Errors
+/// Nothing is changed.
+pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    write_atomic(path, content, mode)
 }
 
 /// Like [`write_atomic`], without the sync: for records that a reboot empties anyway.
@@ -133,12 +149,13 @@ pub fn remove_dir_if_empty(path: &Path) {
 }
 
 /// Appends one line in a single write, so that lines of concurrent writers do not mix. When the
-/// file has grown beyond `limit` bytes it is first renamed to `….1`, replacing the one before.
+/// file has grown beyond `limit` bytes it is first renamed to `….1`, replacing the one before. A line
+/// that a full disk has cut stays a line of its own.
 ///
 /// # Errors
-/// The line may be missing; earlier lines are whole.
+/// The line may be missing or cut; earlier lines are whole.
 pub fn append_line(path: &Path, line: &str, limit: u64) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
     let append = || -> std::io::Result<()> {
         if let Some(dir) = path.parent()
             && !dir.is_dir()
@@ -148,19 +165,46 @@ pub fn append_line(path: &Path, line: &str, limit: u64) -> Result<()> {
                 .mode(0o700)
                 .create(dir)?;
         }
-        if std::fs::metadata(path).is_ok_and(|m| m.len() > limit) {
-            let mut old = path.as_os_str().to_owned();
-            old.push(".1");
-            std::fs::rename(path, old)?;
+        if too_large(path, limit) {
+            rotate(path, limit)?;
         }
         let mut file = std::fs::OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(PRIVATE)
             .open(path)?;
-        file.write_all(format!("{line}\n").as_bytes())
+        let mut last = [b'\n'];
+        if let Some(end) = file.metadata()?.len().checked_sub(1) {
+            file.read_at(&mut last, end)?;
+        }
+        let begin = if last == *b"\n" { "" } else { "\n" };
+        file.write_all(format!("{begin}{line}\n").as_bytes())
     };
     append().map_err(|e| Error::io(format!("cannot append to `{}`", path.display()), e))
+}
+
+fn too_large(path: &Path, limit: u64) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.len() > limit)
+}
+
+/// Renames a file that is too large. Of two writers that see it so, the second must not rename the
+/// new file over the old one, so the look is taken again under a lock. Without the lock (a full disk,
+/// a holder that hangs) nothing is renamed, and the file grows until the next line.
+fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    match super::lock::exclusive(&beside(".lock"), "the rotation of a log", ROTATION) {
+        Ok(_lock) if too_large(path, limit) => std::fs::rename(path, beside(".1")),
+        Ok(_) => Ok(()),
+        Err(e) => {
+            tracing::warn!("{e}");
+            Ok(())
+        }
+    }
 }
 
 /// SHA-256 in hexadecimal.
@@ -216,6 +260,61 @@ mod tests {
         }
         assert!(dir.path().join("log.1").exists());
         assert!(std::fs::metadata(&path).unwrap().len() < 60);
+    }
+
+    #[test]
+    fn writers_at_the_limit_lose_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        for round in 0..100 {
+            std::fs::write(&path, "x".repeat(200)).unwrap();
+            let go = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for n in 0..8 {
+                    let (path, go) = (&path, &go);
+                    scope.spawn(move || {
+                        go.wait();
+                        append_line(path, &format!("{n}"), 100).unwrap();
+                    });
+                }
+            });
+            let text = std::fs::read_to_string(&path).unwrap();
+            let old = std::fs::read_to_string(dir.path().join("log.1")).unwrap();
+            for n in 0..8 {
+                let line = n.to_string();
+                let found = text.lines().chain(old.lines()).any(|l| l == line);
+                assert!(found, "round {round}: {n} is not in {text:?}, {old:?}");
+            }
+            assert!(old.starts_with("xxx"), "round {round}: {old:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_does_not_spoil_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        append_line(&path, "one", 100).unwrap();
+        std::fs::write(&path, "one\ntw").unwrap();
+        append_line(&path, "three", 100).unwrap();
+        append_line(&path, "four", 100).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "one\ntw\nthree\nfour\n"
+        );
+    }
+
+    #[test]
+    fn what_is_unchanged_is_not_written() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_if_changed(&path, b"one", PRIVATE).unwrap();
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let first = inode();
+        write_if_changed(&path, b"one", PRIVATE).unwrap();
+        assert_eq!(inode(), first);
+        write_if_changed(&path, b"two", PRIVATE).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
     }
 
     #[test]

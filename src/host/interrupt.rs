@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM as a question that long verbs ask between their steps.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 
@@ -15,7 +15,12 @@ impl Interrupt {
     /// # Errors
     /// The system refuses handlers.
     pub fn listen() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
+        // Once per process: a second handler would see the first one's flag set and end at once.
+        static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+        if let Some(flag) = FLAG.get() {
+            return Ok(Self(Arc::clone(flag)));
+        }
+        let flag = Arc::clone(FLAG.get_or_init(|| Arc::new(AtomicBool::new(false))));
         for signal in [
             signal_hook::consts::SIGINT,
             signal_hook::consts::SIGTERM,

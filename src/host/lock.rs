@@ -27,17 +27,13 @@ pub fn exclusive(path: &Path, what: &str, wait: Duration) -> Result<Lock> {
     if let Some(dir) = path.parent() {
         super::files::make_private_dir(dir)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Error::io(format!("cannot open lock `{}`", path.display()), e))?;
+    let mut file = open(path)?;
     let deadline = Instant::now() + wait;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) if is_at(&file, path) => return Ok(Lock { _file: file }),
+            // Somebody removed the file meanwhile: a lock on it would exclude nobody.
+            Ok(()) => file = open(path)?,
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR)
                 if Instant::now() < deadline =>
             {
@@ -56,6 +52,25 @@ pub fn exclusive(path: &Path, what: &str, wait: Duration) -> Result<Lock> {
             }
             Err(e) => return Err(Error::io(format!("cannot lock `{}`", path.display()), e)),
         }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| Error::io(format!("cannot open lock `{}`", path.display()), e))
+}
+
+/// Whether the open file is still the one at the path.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
     }
 }
 

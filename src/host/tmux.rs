@@ -19,8 +19,12 @@ const SEP: char = '\u{241f}';
 /// Longest time for one call. Calls take milliseconds; a stopped server must not hang mosaic.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Hooks that tell of a closed session and of a closed pane.
-pub const CLOSING_HOOKS: [&str; 2] = ["session-closed", "pane-exited"];
+/// The server option that [`conf`] sets: what tells mosaic's servers from others.
+const SERVER_MARK: &str = "@mosaic_fleet";
+
+/// Hooks that tell of a closed session, of a pane whose program ended, and of a pane closed by hand,
+/// for which tmux runs neither of the others while the session stays.
+pub const CLOSING_HOOKS: [&str; 3] = ["session-closed", "pane-exited", "after-kill-pane"];
 
 /// A tmux server's address.
 #[derive(Debug, Clone)]
@@ -40,6 +44,9 @@ pub enum TmuxError {
     /// The target does not exist.
     #[error("{0}")]
     NoTarget(String),
+    /// The server does not carry mosaic's mark: nothing was made in it.
+    #[error("the tmux server on `{}` was not started by mosaic", .0.display())]
+    Foreign(PathBuf),
     /// The pane's program has ended; nothing was pasted into it.
     #[error("pane {0} is dead")]
     DeadPane(String),
@@ -69,6 +76,7 @@ impl From<TmuxError> for Error {
             TmuxError::Run(RunError::Start { .. }) => Error::unavailable("cannot run tmux")
                 .because(&e)
                 .hint("install tmux 3.2 or newer, for example `apt install tmux`"),
+            TmuxError::Foreign(_) => Error::config(e.to_string()),
             TmuxError::NoTarget(_) | TmuxError::DeadPane(_) => Error::no(e.to_string()),
             _ => Error::no("tmux failed").because(&e),
         }
@@ -98,13 +106,15 @@ pub struct Pane {
     pub cursor_y: u16,
     /// The agent that mosaic made the pane for; empty for others.
     pub agent: String,
+    /// The agent that mosaic made the session for; empty for others.
+    pub owner: String,
     /// Session name.
     pub session: String,
     /// Title set by the program.
     pub title: String,
 }
 
-const PANE_FIELDS: [&str; 12] = [
+const PANE_FIELDS: [&str; 13] = [
     "pane_id",
     "pane_pid",
     "pane_tty",
@@ -115,6 +125,7 @@ const PANE_FIELDS: [&str; 12] = [
     "pane_height",
     "cursor_y",
     "@mosaic_agent",
+    "@mosaic_session",
     "session_name",
     "pane_title",
 ];
@@ -139,6 +150,7 @@ fn parse_pane(line: &str) -> Option<Pane> {
         height: next()?.parse().unwrap_or(0),
         cursor_y: next()?.parse().unwrap_or(0),
         agent: next()?.to_owned(),
+        owner: next()?.to_owned(),
         session: next()?.to_owned(),
         title: next()?.to_owned(),
     })
@@ -149,7 +161,7 @@ fn parse_pane(line: &str) -> Option<Pane> {
 pub struct NewSession<'a> {
     /// Session name.
     pub name: &'a str,
-    /// Mark of the pane; empty for none.
+    /// Mark of the pane and of the session; empty for none.
     pub agent: &'a str,
     /// Directory for panes a person opens beside it.
     pub directory: &'a Path,
@@ -157,7 +169,7 @@ pub struct NewSession<'a> {
     pub command: &'a [String],
 }
 
-/// The pane of a new session.
+/// A pane just made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPane {
     /// `%N`.
@@ -166,6 +178,51 @@ pub struct NewPane {
     pub tty: String,
     /// The process started in it.
     pub pid: i32,
+}
+
+/// Whether tmux's words, in lower case, say that nobody listens. A socket that this user may not
+/// enter says nothing of the kind.
+fn says_no_server(stderr: &str) -> bool {
+    [
+        "no server running",
+        "error connecting to",
+        "server exited",
+        "lost server",
+    ]
+    .iter()
+    .any(|words| stderr.contains(words))
+        && !stderr.ends_with("(permission denied)")
+}
+
+/// A word for tmux's command line that arrives as it is: a `;` at a word's end parts commands there,
+/// unless a backslash stands before it. For every word that comes from outside.
+fn word(text: &str) -> String {
+    text.strip_suffix(';')
+        .map_or_else(|| text.to_owned(), |rest| format!("{rest}\\;"))
+}
+
+/// A directory as `-c` takes it: tmux expands formats there, and `#(…)` among them runs a shell.
+fn directory_word(directory: &Path) -> String {
+    word(&directory.to_string_lossy().replace('#', "##"))
+}
+
+fn new_pane_format() -> String {
+    format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}")
+}
+
+fn parse_new_pane(verb: &str, line: &str) -> Result<NewPane, TmuxError> {
+    let mut fields = line.split(SEP);
+    let made = (|| {
+        Some(NewPane {
+            pane: fields.next()?.to_owned(),
+            tty: fields.next()?.to_owned(),
+            pid: fields.next()?.parse().ok()?,
+        })
+    })();
+    made.ok_or_else(|| TmuxError::Refused {
+        verb: verb.into(),
+        message: format!("answered `{line}`"),
+    })
 }
 
 impl Tmux {
@@ -186,11 +243,7 @@ impl Tmux {
             return Ok(out);
         }
         let e = out.stderr.to_lowercase();
-        if e.contains("no server running")
-            || e.contains("error connecting to")
-            || e.contains("server exited")
-            || e.contains("lost server")
-        {
+        if says_no_server(&e) {
             return Err(TmuxError::NoServer(self.socket.clone()));
         }
         if e.contains("can't find") || e.contains("no such") {
@@ -231,15 +284,22 @@ impl Tmux {
         Ok(out.stdout.trim().parse().unwrap_or(0))
     }
 
-    /// Makes a detached session with one pane; the mark is set in the same request, so no moment
-    /// exists in which the pane is there and unmarked.
+    /// Makes a detached session with one pane; the marks are set in the same request, so no
+    /// moment exists in which the pane is there and unmarked. Only in a server of mosaic's own.
     ///
     /// # Errors
-    /// The session exists, or the server is gone.
+    /// `Foreign`; the session exists, or the server is gone.
     pub fn new_session(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
-        let dir = new.directory.to_string_lossy();
-        let format = format!("#{{pane_id}}{SEP}#{{pane_tty}}{SEP}#{{pane_pid}}");
+        let dir = directory_word(new.directory);
+        let command: Vec<String> = new.command.iter().map(|w| word(w)).collect();
+        let format = new_pane_format();
+        // Asking for an unset option fails, and a failed command ends its request: no other server
+        // can take the socket between the question and the session.
         let mut args = vec![
+            "show-options",
+            "-s",
+            SERVER_MARK,
+            ";",
             "new-session",
             "-d",
             "-s",
@@ -251,7 +311,7 @@ impl Tmux {
             &format,
             "--",
         ];
-        args.extend(new.command.iter().map(String::as_str));
+        args.extend(command.iter().map(String::as_str));
         let target = format!("={}:", new.name);
         if !new.agent.is_empty() {
             args.extend([
@@ -262,22 +322,68 @@ impl Tmux {
                 &target,
                 "@mosaic_agent",
                 new.agent,
+                ";",
+                "set-option",
+                "-t",
+                &target,
+                "@mosaic_session",
+                new.agent,
             ]);
         }
-        let out = self.call(&args, None)?;
-        let line = out.stdout.trim_end();
-        let mut fields = line.split(SEP);
-        let made = (|| {
-            Some(NewPane {
-                pane: fields.next()?.to_owned(),
-                tty: fields.next()?.to_owned(),
-                pid: fields.next()?.parse().ok()?,
-            })
-        })();
-        made.ok_or_else(|| TmuxError::Refused {
-            verb: "new-session".into(),
-            message: format!("answered `{line}`"),
-        })
+        let out = self.call(&args, None).map_err(|e| match e {
+            TmuxError::Refused { message, .. } if message.contains(SERVER_MARK) => {
+                TmuxError::Foreign(self.socket.clone())
+            }
+            TmuxError::Refused { message, .. } => TmuxError::Refused {
+                verb: "new-session".into(),
+                message,
+            },
+            e => e,
+        })?;
+        // The first line is the mark.
+        parse_new_pane("new-session", out.stdout.lines().nth(1).unwrap_or_default())
+    }
+
+    /// Makes the pane in a session of mosaic's that lost it: beside what a person has there, or in a
+    /// window of its own where that leaves no room. What has the keyboard keeps it.
+    ///
+    /// # Errors
+    /// The session or the server is gone.
+    pub fn new_pane(&self, new: &NewSession<'_>) -> Result<NewPane, TmuxError> {
+        let dir = directory_word(new.directory);
+        let command: Vec<String> = new.command.iter().map(|w| word(w)).collect();
+        let format = new_pane_format();
+        let target = format!("={}:", new.name);
+        let make = |verb| {
+            let mut args = vec![
+                verb, "-d", "-t", &target, "-c", &dir, "-P", "-F", &format, "--",
+            ];
+            args.extend(command.iter().map(String::as_str));
+            let out = self.call(&args, None)?;
+            parse_new_pane(verb, out.stdout.trim_end())
+        };
+        let made = match make("split-window") {
+            Err(TmuxError::Refused { message, .. }) if message.contains("no space") => {
+                make("new-window")
+            }
+            other => other,
+        }?;
+        let mark = [
+            "set-option",
+            "-p",
+            "-t",
+            &made.pane,
+            "@mosaic_agent",
+            new.agent,
+        ];
+        match self.call(&mark, None) {
+            Ok(_) => Ok(made),
+            Err(e) => {
+                // Without its mark nobody would find it again.
+                let _ = self.kill_pane(&made.pane);
+                Err(e)
+            }
+        }
     }
 
     /// Ends a session and the programs of its panes. No error when it is not there.
@@ -285,7 +391,8 @@ impl Tmux {
     /// # Errors
     /// The server is gone or hangs.
     pub fn kill_session(&self, name: &str) -> Result<(), TmuxError> {
-        match self.call(&["kill-session", "-t", &format!("={name}")], None) {
+        let target = word(&format!("={name}"));
+        match self.call(&["kill-session", "-t", &target], None) {
             Ok(_) | Err(TmuxError::NoTarget(_) | TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -308,21 +415,12 @@ impl Tmux {
     /// # Errors
     /// The server hangs.
     pub fn kill_server(&self) -> Result<(), TmuxError> {
-        let [session, pane] = CLOSING_HOOKS;
-        match self.call(
-            &[
-                "set-hook",
-                "-gu",
-                session,
-                ";",
-                "set-hook",
-                "-gu",
-                pane,
-                ";",
-                "kill-server",
-            ],
-            None,
-        ) {
+        let mut args = Vec::new();
+        for hook in CLOSING_HOOKS {
+            args.extend(["set-hook", "-gu", hook, ";"]);
+        }
+        args.push("kill-server");
+        match self.call(&args, None) {
             Ok(_) | Err(TmuxError::NoServer(_)) => Ok(()),
             Err(e) => Err(e),
         }
@@ -453,7 +551,7 @@ impl Tmux {
     /// # Errors
     /// `NoServer`.
     pub fn server_mark(&self) -> Result<Option<String>, TmuxError> {
-        let out = self.call(&["show-options", "-s", "-q", "-v", "@mosaic_fleet"], None)?;
+        let out = self.call(&["show-options", "-s", "-q", "-v", SERVER_MARK], None)?;
         let text = out.stdout.trim().to_owned();
         Ok((!text.is_empty()).then_some(text))
     }
@@ -461,7 +559,7 @@ impl Tmux {
     /// A command for a person's terminal that shows a session.
     pub fn attach_command(&self, session: &str, read_only: bool) -> Command {
         let mut c = self.client();
-        c.args(["attach-session", "-t", &format!("={session}")]);
+        c.args(["attach-session", "-t", &word(&format!("={session}"))]);
         if read_only {
             c.arg("-r");
         }
@@ -495,7 +593,7 @@ impl Tmux {
         let mut c = process::command(&self.program);
         c.arg("-u").arg("-S").arg(&self.socket).arg("-f").arg(conf);
         c.args(["new-session", "-d", "-s", session, "-c", "/", "--"]);
-        c.args(command);
+        c.args(command.iter().map(|w| word(w)));
         // Every session inherits the server's environment. A server started from within an agent
         // must not pass that agent's marks on, nor its service manager's socket.
         for name in [
@@ -576,7 +674,7 @@ set -s exit-empty off
 set -s escape-time 10
 set -s set-clipboard off
 set -s buffer-limit 50
-set -s @mosaic_fleet 1
+set -s {SERVER_MARK} 1
 set -g default-terminal tmux-256color
 set -g default-size 200x50
 set -g history-limit {history}
@@ -610,6 +708,39 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_door_is_not_an_empty_house() {
+        for (text, want) in [
+            ("no server running on /tmp/tmux-7/x", true),
+            (
+                "error connecting to /tmp/x (no such file or directory)",
+                true,
+            ),
+            ("error connecting to /tmp/x (connection refused)", true),
+            ("error connecting to /tmp/x (permission denied)", false),
+            ("server exited unexpectedly", true),
+            ("can't find session: a", false),
+        ] {
+            assert_eq!(says_no_server(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_from_outside_are_neither_separators_nor_formats() {
+        for (text, want) in [
+            ("", ""),
+            ("a;b", "a;b"),
+            (";", "\\;"),
+            ("a;;", "a;\\;"),
+            ("a\\;", "a\\\\;"),
+            ("#(x)", "#(x)"),
+        ] {
+            assert_eq!(word(text), want, "{text}");
+        }
+        let directory = directory_word(Path::new("/a#(touch x)##b#;"));
+        assert_eq!(directory, "/a##(touch x)####b##\\;");
+    }
+
+    #[test]
     fn a_title_may_hold_anything() {
         let line = [
             "%3",
@@ -621,6 +752,7 @@ mod tests {
             "200",
             "50",
             "48",
+            "coder0",
             "coder0",
             "coder0",
             "a␟b\u{7f}",

@@ -47,27 +47,11 @@ pub fn decide(
         actions: Vec::new(),
     };
     plan.server();
-    // While agents sit on another socket nothing else may be done: the records would name a socket
-    // on which they are not, and the one on which they are would be forgotten.
-    if found.other_socket.is_none() {
-        plan.files();
-        plan.links();
-        for (name, agent) in &found.agents {
-            match desired.agents.get(name) {
-                Some(wanted) => plan.agent(name, wanted, agent, old(name)),
-                None => plan.gone(name, agent),
-            }
-        }
-    }
-    if plan.units_change() || (found.reload_pending && found.other_socket.is_none()) {
-        let reason = if plan.units_change() {
-            "unit files change"
-        } else {
-            "an earlier run wrote unit files and was interrupted"
-        };
-        if install.mode == Mode::Systemd {
-            plan.push(What::Reload, reason);
-        }
+    // Nothing may be written or started while another server stands in the way: the records would
+    // name a server that is not the fleet's, and lose the one that is.
+    let blocked = !plan.actions.is_empty();
+    if !blocked {
+        plan.everything(old);
     }
     plan.actions.sort_by_key(|a| a.what.phase());
     Plan {
@@ -135,8 +119,10 @@ impl Planner<'_> {
                 format!("the fleet still runs on `{}`", socket.display()),
                 "stop it first: `mosaic fleet stop`, then `mosaic fleet up`",
             );
-            return;
         }
+    }
+
+    fn everything(&mut self, old: &dyn Fn(&str) -> Option<Launch>) {
         if self.options.scope == Scope::All
             && !self.found.server
             && self.desired.agents.iter().any(|(name, wanted)| {
@@ -144,6 +130,25 @@ impl Planner<'_> {
             })
         {
             self.push(What::StartServer, "no server answers on the socket");
+        }
+        self.files();
+        self.links();
+        for (name, agent) in &self.found.agents {
+            match self.desired.agents.get(name) {
+                Some(wanted) => self.agent(name, wanted, agent, old(name)),
+                None => self.gone(name, agent),
+            }
+        }
+        if self.install.mode != Mode::Systemd {
+            return;
+        }
+        if self.units_change() {
+            self.push(What::Reload, "unit files change");
+        } else if self.found.reload_pending {
+            self.push(
+                What::Reload,
+                "an earlier run wrote unit files and was interrupted",
+            );
         }
     }
 
@@ -306,6 +311,11 @@ impl Planner<'_> {
                 _ => "not running".to_owned(),
             };
             self.push(What::Start { agent: n() }, reason);
+            return;
+        }
+        if agent.unit.active == "active" && agent.pane.is_none() && self.found.server {
+            // Nobody can see it or type to it, so there is nothing to spare.
+            self.push(What::Restart { agent: n() }, "active, no pane");
             return;
         }
         // Without a record it is just starting, and reads the launch file of now.

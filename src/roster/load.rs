@@ -1,11 +1,8 @@
 //! The door between a roster and the file system.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::parse::{parse, syntax};
 use super::resolve::{Environment, Warning, resolve};
@@ -14,6 +11,7 @@ use super::syntax::too_big;
 use super::tree::MAX_BYTES;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
+use crate::host::files;
 
 /// A roster read from a file.
 #[derive(Debug, Clone)]
@@ -57,19 +55,9 @@ pub fn load(path: &Path, home: &Path) -> Result<Loaded> {
     Ok(Loaded {
         fleet,
         warnings,
-        text_digest: digest(&text),
+        text_digest: files::digest(text.as_bytes()),
         path: absolute,
     })
-}
-
-/// SHA-256 of a text, in hexadecimal.
-pub fn digest(text: &str) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }
 
 /// Reads a regular file of at most [`MAX_BYTES`]. A FIFO or a device would block or never end, so the

@@ -63,7 +63,7 @@ pub fn observe_with(
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
     let pane = match pane::find(panes, agent) {
         pane::Found::Ours(pane) => Some(pane.clone()),
-        pane::Found::Foreign | pane::Found::Missing => None,
+        pane::Found::Vacant | pane::Found::Foreign | pane::Found::Missing => None,
     };
     if let (Life::Up, Some(node)) = (&life, &launch.agent.spec.node) {
         let (state, source, what) = match answers(install, agent, node, PROBE) {

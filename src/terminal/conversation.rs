@@ -59,14 +59,14 @@ pub fn choose(
         r.runtime == situation.runtime && r.directory == situation.directory
     };
     let (mut record, kept) = match old {
-        Some(old) if situation.resume == Resume::Last && fits(&old) => (old, true),
+        Some(mut old) if situation.resume == Resume::Last && fits(&old) => {
+            old.shorten();
+            (old, true)
+        }
         old => {
             let mut earlier = old.as_ref().map(|o| o.earlier.clone()).unwrap_or_default();
             earlier.extend(old.map(|o| o.id));
-            // Enough to find a lost conversation by hand; the list must not grow for ever.
-            let surplus = earlier.len().saturating_sub(50);
-            earlier.drain(..surplus);
-            let fresh = ConversationRecord {
+            let mut fresh = ConversationRecord {
                 version: 1,
                 runtime: situation.runtime.to_owned(),
                 directory: situation.directory.to_owned(),
@@ -75,6 +75,7 @@ pub fn choose(
                 begun: false,
                 earlier,
             };
+            fresh.shorten();
             (fresh, false)
         }
     };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::host::manager::Manager;
+use crate::host::manager::{Detail, Manager, Unit};
 use crate::host::tmux::{self, NewSession, TmuxError};
 use crate::host::{lock, procfs};
 use crate::install::{Install, Mode};
@@ -121,7 +121,7 @@ pub fn prepare_socket_dir(socket: &Path) -> Result<()> {
 /// Waits until the server answers, then makes the holder session. The unit's `ExecStartPost=`.
 ///
 /// # Errors
-/// The server does not come.
+/// The server does not come, or is not the fleet's own (kind `Config`).
 pub fn ready(state: &Path) -> Result<()> {
     let install = Install::require(state)?;
     let tmux = install.tmux();
@@ -135,6 +135,10 @@ pub fn ready(state: &Path) -> Result<()> {
             Err(e) => return Err(e.into()),
         }
     };
+    // The unit's other process may be about to find a person's server on the socket.
+    if tmux.server_mark()?.is_none() {
+        return Err(foreign_server(&install, tmux.server_pid()?));
+    }
     if !panes.iter().any(|p| p.session == install.holder_session) {
         let made = tmux.new_session(&NewSession {
             name: &install.holder_session,
@@ -146,6 +150,9 @@ pub fn ready(state: &Path) -> Result<()> {
             Ok(_) => {}
             // Somebody else made it between our look and now.
             Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => {}
+            Err(TmuxError::Foreign(_)) => {
+                return Err(foreign_server(&install, tmux.server_pid()?));
+            }
             Err(e) => return Err(e.into()),
         }
     }
@@ -163,7 +170,7 @@ pub fn holder_command(install: &Install) -> Vec<String> {
     ]
 }
 
-/// The tmux.conf with the hook that looks for orphans whenever a session closes.
+/// The tmux.conf with the hooks that look for orphans whenever a session or a pane closes.
 pub fn conf(install: &Install, history: u32) -> String {
     let mut text = tmux::conf(history);
     // tmux's own quotes end at `"`, `\` and `$`.
@@ -174,14 +181,9 @@ pub fn conf(install: &Install, history: u32) -> String {
             c => vec![c],
         })
         .collect();
-    // A person may have opened panes beside the agent's, so that the session stays: without a service
-    // manager the end of each pane counts.
-    let hooks = if install.mode == Mode::Supervisor {
-        tmux::CLOSING_HOOKS.as_slice()
-    } else {
-        &tmux::CLOSING_HOOKS[..1]
-    };
-    for hook in hooks {
+    // A person may have opened panes beside the agent's, so that the session stays: the end of each
+    // pane counts.
+    for hook in tmux::CLOSING_HOOKS {
         text.push_str(&format!(
             "set-hook -g {hook} {{ run-shell -b \"{escaped}\" }}\n"
         ));
@@ -206,7 +208,7 @@ fn sh_quote(text: &str) -> String {
 
 /// Restarts agents that live on although their pane is gone (some never end on a hangup); without a
 /// service manager, ends what a killed supervisor left behind. Runs in the background after a session
-/// closed and after the server came back.
+/// or a pane closed and after the server came back.
 ///
 /// # Errors
 /// No manager, or it refuses.
@@ -226,26 +228,35 @@ pub fn orphans(state: &Path) -> Result<()> {
     std::thread::sleep(GRACE);
     drop(waiting);
     let manager = Manager::connect()?;
+    // The units first: one that starts after this look is not in it, and one that started before has
+    // its pane in the list that follows.
+    let units = manager.agents(&install)?;
     // No answer is not "no panes": the socket file may be deleted, or the server on its way back,
     // which looks for orphans itself.
     let panes = install.tmux().panes()?;
-    for unit in manager.agents(&install)? {
+    for unit in units {
         let Some(agent) = install.agent_of_unit(&unit.name) else {
             continue;
         };
-        if unit.active == "active"
-            && unit.main_pid > 0
-            && !on_a_pane_of(agent, unit.main_pid, &panes)
-        {
+        if lives(&unit) && !on_a_pane_of(agent, unit.main_pid, &panes) {
+            // It may have been stopped or restarted meanwhile.
+            let now = manager.units(&[&unit.name], Detail::Process)?;
+            if !now.iter().any(|n| lives(n) && n.main_pid == unit.main_pid) {
+                continue;
+            }
             tracing::warn!(
                 agent,
                 pid = unit.main_pid,
                 "lives on without a pane: restarting it"
             );
-            manager.restart_no_wait(&unit.name)?;
+            manager.try_restart_no_wait(&unit.name)?;
         }
     }
     Ok(())
+}
+
+fn lives(unit: &Unit) -> bool {
+    unit.active == "active" && unit.main_pid > 0
 }
 
 /// Whether a process has a pane of this agent as its controlling terminal. After a hangup it has

@@ -105,7 +105,7 @@ pub fn wait_for_port(install: &Install, launch: &Launch, tty: &File) -> Result<(
     }
     let mine = format!("port {port} of `{agent}` is in use");
     let again = matches!(
-        record::last_exit(&install.paths, agent),
+        record::last_exit(&install.paths, agent).map(|e| e.what),
         Some(What::Refused { why }) if why.starts_with(&mine)
     );
     let wait = if again {

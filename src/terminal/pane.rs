@@ -15,6 +15,9 @@ const SERVER_WAIT: Duration = Duration::from_secs(10);
 /// How long a placeholder may take from its start to the release of the terminal.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
+/// Between two tries. A session takes milliseconds to go, a server some tens of them to come.
+const LOOK: Duration = Duration::from_millis(25);
+
 /// A pane whose terminal is free to be taken.
 #[derive(Debug)]
 pub struct Free {
@@ -31,6 +34,8 @@ pub struct Free {
 pub enum Found<'a> {
     /// A pane that mosaic made for this agent.
     Ours(&'a Pane),
+    /// The session that mosaic made for this agent, with panes of a person's only.
+    Vacant,
     /// A session of the agent's name that mosaic did not make.
     Foreign,
     /// Nothing.
@@ -38,10 +43,11 @@ pub enum Found<'a> {
 }
 
 /// Looks for an agent's pane in a list: by mosaic's mark, wherever a person may have moved it; a
-/// session of the name without a marked pane is somebody else's.
+/// session of the name with neither pane nor session marked is somebody else's.
 pub fn find<'a>(panes: &'a [Pane], agent: &str) -> Found<'a> {
     match panes.iter().find(|p| p.agent == agent) {
         Some(pane) => Found::Ours(pane),
+        None if panes.iter().any(|p| p.session == agent && p.owner == agent) => Found::Vacant,
         None if panes.iter().any(|p| p.session == agent) => Found::Foreign,
         None => Found::Missing,
     }
@@ -68,7 +74,12 @@ pub fn recorded(install: &Install, agent: &str) -> Option<Free> {
     let run = Run::load(&install.paths, agent).ok().flatten()?;
     let placeholder = run.placeholder.clone()?;
     let stat = procfs::stat(placeholder.pid)?;
-    let holds = std::fs::read_link(format!("/proc/{}/fd/0", placeholder.pid)).ok()? == run.tty;
+    let holds = match std::fs::read_link(format!("/proc/{}/fd/0", placeholder.pid)) {
+        Ok(tty) => tty == run.tty,
+        // From a user namespace of its own (sandbox `strict`) an agent may not look; a placeholder
+        // never changes its terminal, so that the other marks are enough.
+        Err(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
+    };
     (run.boot == procfs::boot_id()
         && stat.start == placeholder.start_ticks
         && stat.comm == super::placeholder::RELEASED.to_string_lossy()
@@ -84,7 +95,7 @@ pub fn recorded(install: &Install, agent: &str) -> Option<Free> {
 /// Finds the agent's pane or makes it, and waits until its placeholder has let go of the terminal.
 ///
 /// # Errors
-/// A foreign session has the name (kind `Config`); no server; the placeholder does not let go.
+/// A foreign session has the name, or a foreign server the socket (kind `Config`); no server; the placeholder does not let go.
 pub fn obtain(
     install: &Install,
     agent: &str,
@@ -122,6 +133,12 @@ pub fn obtain(
                     // Dead (a person set remain-on-exit there), or still a supervisor's from before
                     // the units. The session may hold panes of a person: only this one goes.
                     Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
+                    // A person closed the pane and kept what they had opened beside it.
+                    Found::Vacant => match tmux.new_pane(&new) {
+                        Ok(made) => return released(agent, made.pane, made.tty, made.pid),
+                        Err(TmuxError::NoTarget(_) | TmuxError::NoServer(_)) => {}
+                        Err(e) => return Err(e.into()),
+                    },
                     Found::Foreign => return Err(foreign(install, agent)),
                     // Closed between the two questions.
                     Found::Missing => {}
@@ -131,12 +148,16 @@ pub fn obtain(
                         "session `{agent}` does not make room for its agent"
                     )));
                 }
+                std::thread::sleep(LOOK);
+            }
+            Err(TmuxError::Foreign(_)) => {
+                return Err(super::holder::foreign_server(install, tmux.server_pid()?));
             }
             Err(TmuxError::NoServer(_)) if Instant::now() < deadline => {
                 if !std::mem::replace(&mut revived, true) {
                     super::holder::revive_socket(install);
                 }
-                std::thread::sleep(Duration::from_millis(25));
+                std::thread::sleep(LOOK);
             }
             Err(e) => return Err(e.into()),
         }
@@ -188,7 +209,7 @@ fn wait_released(agent: &str, pid: i32) -> Result<u64> {
 mod tests {
     use super::*;
 
-    fn pane(id: &str, agent: &str, session: &str) -> Pane {
+    fn pane(id: &str, agent: &str, owner: &str, session: &str) -> Pane {
         Pane {
             id: id.into(),
             pid: 1,
@@ -200,6 +221,7 @@ mod tests {
             height: 24,
             cursor_y: 0,
             agent: agent.into(),
+            owner: owner.into(),
             session: session.into(),
             title: String::new(),
         }
@@ -208,13 +230,18 @@ mod tests {
     #[test]
     fn a_neighbour_is_never_taken_for_the_agent() {
         let panes = [
-            pane("%1", "coder10", "coder10"),
-            pane("%2", "", "coder"),
-            pane("%3", "rev", "elsewhere"),
+            pane("%1", "coder10", "coder10", "coder10"),
+            pane("%2", "", "", "coder"),
+            pane("%3", "rev", "", "elsewhere"),
+            pane("%4", "", "split", "split"),
+            pane("%5", "", "renamed", "other"),
         ];
         assert_eq!(find(&panes, "coder1"), Found::Missing);
         assert_eq!(find(&panes, "coder"), Found::Foreign);
         assert_eq!(find(&panes, "rev"), Found::Ours(&panes[2]));
         assert_eq!(find(&panes, "elsewhere"), Found::Foreign);
+        assert_eq!(find(&panes, "split"), Found::Vacant);
+        assert_eq!(find(&panes, "renamed"), Found::Missing);
+        assert_eq!(find(&panes, "other"), Found::Foreign);
     }
 }

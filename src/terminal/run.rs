@@ -82,7 +82,7 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
     let file = tty::open(&free.tty).map_err(|e| Error::io(doing("open"), e))?;
     node::wait_for_port(&install, &launch, &file).map_err(refuse)?;
     tty::take_over(&file).map_err(|e| Error::io(doing("take over"), e))?;
-    announce(&install, &launch, &prepared, &free)?;
+    announce(&install, &launch, &prepared, &free);
     let error = exec(prepared);
     // The terminal is ours by now, so the user sees this in the pane.
     Err(Error::config(format!("cannot execute the program of `{agent}`")).because(error))
@@ -101,13 +101,15 @@ fn die_with_supervisor(agent: &str) -> Result<()> {
     Ok(())
 }
 
+/// What is good to have written, and no reason not to start.
+fn spare(written: Result<()>) {
+    if let Err(e) = written {
+        tracing::warn!("{e}");
+    }
+}
+
 /// Records the start, then tells the service manager.
-fn announce(
-    install: &Install,
-    launch: &Launch,
-    prepared: &Prepared,
-    free: &pane::Free,
-) -> Result<()> {
+fn announce(install: &Install, launch: &Launch, prepared: &Prepared, free: &pane::Free) {
     let agent = launch.agent.name.as_str();
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let resumed = prepared.conversation.as_ref().is_some_and(|c| c.resumed);
@@ -126,11 +128,15 @@ fn announce(
         transcript: None,
     };
     // So that a plan can say what has changed since, however often the launch file is written.
-    files::write_record(
+    let launched = files::write_record(
         &install.paths.running_launch(agent),
         files::to_json(launch).as_bytes(),
-    )?;
-    files::write_record(&install.paths.run(agent), files::to_json(&run).as_bytes())?;
+    );
+    let run = files::write_record(&install.paths.run(agent), files::to_json(&run).as_bytes());
+    // On a full disk the agent comes back all the same; until its next start `send` refuses it.
+    for written in [launched, run] {
+        spare(written);
+    }
     record::event(
         &install.paths,
         agent,
@@ -146,7 +152,6 @@ fn announce(
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&status),
     ]);
-    Ok(())
 }
 
 fn exec(prepared: Prepared) -> std::io::Error {
@@ -217,17 +222,23 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
                 &|template, record| conversation::expand(template, record, &own, &env),
                 &|pattern| conversation::stored(pattern, rule.holds.as_deref()),
             );
-            files::write_atomic(
+            let written = files::write_if_changed(
                 &paths.conversation(name),
                 files::to_json(&choice.record).as_bytes(),
                 files::PRIVATE,
-            )?;
+            );
+            // One that is resumed is found again by the old record and the reports since; one that
+            // begins would be lost.
+            match choice.resumed {
+                true => spare(written),
+                false => written?,
+            }
             args.extend(choice.args.iter().cloned());
             Some(choice)
         }
         None => None,
     };
-    report::trim(&report::path(paths, name))?;
+    spare(report::trim(&report::path(paths, name)));
     Ok(Prepared {
         program,
         args,
@@ -250,7 +261,7 @@ pub fn current_conversation(paths: &Paths, agent: &str) -> Result<Option<Convers
         if let Some(id) = id
             && id != record.id
         {
-            record.earlier.push(std::mem::replace(&mut record.id, id));
+            record.take_up(id);
         }
         record.file = file.or(record.file);
     }
@@ -340,6 +351,6 @@ fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<
         return Ok(Vec::new());
     }
     let path = own.join(file);
-    files::write_atomic(&path, text.as_bytes(), files::PRIVATE)?;
+    files::write_if_changed(&path, text.as_bytes(), files::PRIVATE)?;
     Ok(vec![flag.to_owned(), path.to_string_lossy().into_owned()])
 }

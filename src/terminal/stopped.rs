@@ -9,16 +9,7 @@ use crate::host::tty;
 use crate::install::Install;
 use crate::record::{self, What};
 
-/// How an agent ended, in systemd's words (systemd.exec(5), `$SERVICE_RESULT`).
-#[derive(Debug, Clone)]
-pub struct Ending {
-    /// `success`, `exit-code`, `signal`, `oom-kill` …
-    pub result: String,
-    /// `exited`, `killed`, `dumped`; empty when the program was never started.
-    pub code: String,
-    /// Exit status, or the signal's name.
-    pub status: String,
-}
+pub use crate::record::Ending;
 
 impl Ending {
     /// From the environment systemd gives to `ExecStopPost=`.
@@ -28,19 +19,6 @@ impl Ending {
             result: get("SERVICE_RESULT"),
             code: get("EXIT_CODE"),
             status: get("EXIT_STATUS"),
-        }
-    }
-
-    /// For a person: `exit code 3`, `killed by SIGKILL`.
-    pub fn describe(&self) -> String {
-        match self.code.as_str() {
-            "exited" => format!("exit code {}", self.status),
-            "killed" | "dumped" => {
-                let signal = self.status.strip_prefix("SIG").unwrap_or(&self.status);
-                format!("killed by SIG{signal}")
-            }
-            _ if self.result.is_empty() => "ended".to_owned(),
-            _ => format!("result {}", self.result),
         }
     }
 }

@@ -148,7 +148,7 @@ impl Canary {
         let fleet = self.fleet()?;
         crate::terminal::holder::prepare_socket_dir(&self.install.socket)?;
         let convergence = Convergence::new(&self.install, &fleet)?;
-        let _lock = convergence.lock()?;
+        let _lock = crate::converge::lock(&self.install.paths, "start the canary")?;
         let options = Options {
             scope: Scope::All,
             force: false,

@@ -151,7 +151,7 @@ fn agent_in_place(
             format!("not in the roster or disabled, {active}"),
         );
     }
-    if install.paths.stopped_mark(agent).exists() && active != "active" {
+    if crate::record::held(&install.paths, agent) && active != "active" {
         return Seen::skip("stopped by hand");
     }
     let Some(unit) = unit.filter(|u| u.active == "active" && u.main_pid > 0) else {

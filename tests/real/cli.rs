@@ -47,6 +47,10 @@ impl Real {
         } else {
             Sandbox::plain()?
         };
+        // pi runs on the node that the script found fit, wherever that is.
+        if let Some(node) = std::env::var_os("MOSAIC_NODE") {
+            std::os::unix::fs::symlink(node, s.path("bin/node")).unwrap();
+        }
         let real = Self {
             s,
             model: Model::start(),

@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let session = match find(&panes, args.agent.as_str()) {
         Found::Ours(pane) => pane.session.clone(),
         Found::Foreign => return Err(foreign(&install, args.agent.as_str())),
-        Found::Missing => {
+        Found::Vacant | Found::Missing => {
             return Err(Error::no(format!("`{}` has no pane", args.agent))
                 .hint(format!("start it: `mosaic fleet start {}`", args.agent)));
         }

@@ -13,7 +13,7 @@ use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::services::Services;
-use crate::ui::Tone;
+use crate::ui::{self, Tone};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -118,6 +118,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
         ..ResetOptions::new(delivery::host_name())
     };
     let restart = || -> Result<()> {
+        let _lock = crate::converge::lock(&install.paths, &format!("restart `{agent}`"))?;
         let services = Services::connect(install)?;
         services.start_server()?;
         for (_, result) in run_jobs(&services, Verb::Restart, &[agent.to_owned()])? {
@@ -137,7 +138,7 @@ fn print(context: &Context<'_>, report: &ResetReport) {
     .style();
     context
         .ui
-        .line(format!("{style}{}{style:#}", report.line()));
+        .line(format!("{style}{}{style:#}", ui::one_line(&report.line())));
     let kickstart = report.kickstart.as_ref().and_then(|k| k.hint.as_ref());
     for hint in report.hint.iter().chain(kickstart) {
         context.ui.hint(hint);

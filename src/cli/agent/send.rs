@@ -11,7 +11,7 @@ use crate::cli::context::Selection;
 use crate::delivery::{self, Message, Receipt};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
-use crate::ui::Tone;
+use crate::ui::{self, Tone};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,7 @@ fn print(context: &Context<'_>, receipt: &Receipt) {
     .style();
     context
         .ui
-        .line(format!("{style}{}{style:#}", receipt.line()));
+        .line(format!("{style}{}{style:#}", ui::one_line(&receipt.line())));
     for row in &receipt.screen {
         context.ui.status(format!("  | {row}"));
     }

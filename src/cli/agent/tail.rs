@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
 use crate::names::AgentName;
 use crate::terminal::pane::{Found, find, foreign};
+use crate::ui;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let pane = match find(&panes, args.agent.as_str()) {
         Found::Ours(pane) => pane.id.clone(),
         Found::Foreign => return Err(foreign(&install, args.agent.as_str())),
-        Found::Missing => {
+        Found::Vacant | Found::Missing => {
             return Err(Error::no(format!("`{}` has no pane", args.agent))
                 .hint(format!("start it: `mosaic fleet start {}`", args.agent)));
         }
@@ -57,10 +58,13 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         rows.drain(..skip);
         Ok(rows)
     };
+    let print = |row: &String| match args.styled {
+        // tmux writes these sequences itself, of what it understood.
+        true => context.ui.write(&format!("{row}\n")),
+        false => context.ui.line(ui::plain(row)),
+    };
     let mut shown = look()?;
-    for row in &shown {
-        context.ui.line(row);
-    }
+    shown.iter().for_each(print);
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
     }
@@ -68,9 +72,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     while !interrupt.is_set() && !context.ui.closed() {
         std::thread::sleep(PERIOD);
         let now = look()?;
-        for row in fresh(&shown, &now) {
-            context.ui.line(row);
-        }
+        fresh(&shown, &now).iter().for_each(print);
         shown = now;
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::plan::Allow;
 use crate::apply::Report;
 use crate::cli::{Context, answer};
-use crate::converge::Convergence;
+use crate::converge::{self, Convergence};
 use crate::error::{Error, Result};
 use crate::host::files;
 use crate::host::interrupt::Interrupt;
@@ -28,6 +28,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "apply the roster")?;
     let fleet = context.roster()?;
     let old = Install::load(&context.paths.state)?.ok_or_else(|| {
         Error::config("the fleet is not installed")
@@ -53,7 +54,6 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             )
         }
         None => {
-            let _lock = convergence.lock()?;
             let plan = convergence.plan(args.allow.options(Scope::All))?;
             let deferred = deferred(&plan);
             (convergence.apply(&plan, &|| interrupt.is_set()), deferred)
@@ -105,8 +105,10 @@ pub fn warn_lost(context: &Context<'_>, install: &Install, fleet: &crate::fleet:
 
 /// Converges without a table of files: what `up`, `install-systemd` and `start` do.
 ///
+/// The caller holds the fleet's lock.
+///
 /// # Errors
-/// The manager does not answer; another process applies.
+/// The manager does not answer.
 pub fn converge(
     context: &Context<'_>,
     install: &Install,
@@ -117,7 +119,6 @@ pub fn converge(
     warn_lost(context, install, fleet);
     let convergence = Convergence::new(install, fleet)?;
     let interrupt = Interrupt::listen()?;
-    let _lock = convergence.lock()?;
     let plan = convergence.plan(allow.options(scope))?;
     let report = convergence.apply(&plan, &|| interrupt.is_set());
     print(context, &report);
@@ -166,6 +167,14 @@ pub fn print(context: &Context<'_>, report: &Report) {
         })
         .collect();
     context.ui.table(&["ACTION", "OBJECT", "RESULT"], &rows);
+    let hints: std::collections::BTreeSet<&String> = report
+        .outcomes
+        .iter()
+        .filter_map(|o| o.hint.as_ref())
+        .collect();
+    for hint in hints {
+        context.ui.hint(hint);
+    }
 }
 
 /// The mode of an installation, or the one this machine allows.

@@ -6,7 +6,6 @@ use crate::cli::Context;
 use crate::cli::context::Selection;
 use crate::error::Result;
 use crate::record::{self, Event, What};
-use crate::terminal::stopped::Ending;
 use crate::ui::cell;
 
 /// Arguments.
@@ -66,17 +65,7 @@ pub fn describe(event: &Event) -> String {
         }
         What::Ready { after_ms } => format!("ready after {after_ms} ms"),
         What::NotReady { seen } => format!("not seen at its prompt: {seen}"),
-        What::Exited {
-            how,
-            status,
-            result,
-        } => Ending {
-            result: result.clone(),
-            code: how.clone(),
-            status: status.clone(),
-        }
-        .describe(),
-        What::Refused { why } => format!("could not start: {why}"),
+        What::Exited { .. } | What::Refused { .. } => event.end().unwrap_or_default(),
         What::Kickstart { receipt, why } if why.is_empty() => format!("kickstart {receipt}"),
         What::Kickstart { receipt, why } => format!("kickstart {receipt}: {why}"),
         What::Command { verb, detail } if detail.is_empty() => format!("asked to {verb}"),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::apply;
 use super::plan::Allow;
 use crate::cli::{Context, answer};
+use crate::converge;
 use crate::error::Result;
 use crate::host::manager::Manager;
 use crate::install::{Install, Mode};
@@ -19,8 +20,10 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "install the fleet")?;
     let fleet = context.roster()?;
     Manager::connect()?;
+    let install = context.resolve_install(&fleet, Mode::Systemd, true)?;
     if let Some(old) = Install::load(&context.paths.state)?
         && old.mode == Mode::Supervisor
     {
@@ -29,7 +32,6 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             .ui
             .status("stopped the agents that ran without systemd");
     }
-    let install = context.resolve_install(&fleet, Mode::Systemd, true)?;
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::Files)?;
     linger(context);
     if report.ok() {

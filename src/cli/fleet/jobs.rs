@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use crate::apply::run_jobs;
 use crate::cli::context::Selection;
 use crate::cli::{Context, answer};
+use crate::converge;
 use crate::error::{Error, Result};
-use crate::host::files;
 use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::{Launch, installed as installed_agents};
 use crate::services::Services;
-use crate::state;
 use crate::ui::{Tone, cell, toned};
 
 /// Arguments of `start`.
@@ -43,13 +42,14 @@ pub struct RestartArgs {
 
 /// Starts agents; the whole fleet when none is named.
 pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "start agents")?;
     let install = context.install()?;
     let mut agents = context.select(&args.selection)?;
     if agents.is_empty() {
         // What the roster says now is not applied here: `start` starts what is installed.
         agents = enabled(&install)?;
         for agent in &agents {
-            files::remove(&install.paths.stopped_mark(agent))?;
+            crate::record::release(&install.paths, agent)?;
         }
     }
     let services = Services::connect(&install)?;
@@ -60,23 +60,37 @@ pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
 
 /// Stops agents; the whole fleet with its tmux server when none is named.
 pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "stop agents")?;
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     let services = Services::connect(&install)?;
     if agents.is_empty() {
         let all = installed_agents(&install.paths);
-        hold(&install, &all)?;
         let code = drive(context, &services, Verb::Stop, &all)?;
+        hold(&install, &all)?;
+        let persons = persons_sessions(&install);
+        if !persons.is_empty() {
+            context.ui.warn(format!(
+                "the tmux server stays up: mosaic did not make {}",
+                persons.join(", ")
+            ));
+            context
+                .ui
+                .hint("end these sessions, then `mosaic fleet stop` once more");
+            return Ok(code);
+        }
         services.stop_server()?;
         context.ui.status("the fleet's tmux server is stopped");
         return Ok(code);
     }
+    let code = drive(context, &services, Verb::Stop, &agents)?;
     hold(&install, &agents)?;
-    drive(context, &services, Verb::Stop, &agents)
+    Ok(code)
 }
 
 /// Restarts agents; all enabled ones when none is named. Spares those that work.
 pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
+    let _lock = converge::lock(&context.paths, "restart agents")?;
     let install = context.install()?;
     let mut agents = context.select(&args.selection)?;
     let named = !agents.is_empty();
@@ -93,11 +107,9 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
             let unit = install.agent_unit(agent);
             let up = units.iter().any(|u| u.name == unit && u.active == "active");
             let busy = up
-                .then(|| Launch::load(&install.paths.launch(agent)).ok())
-                .flatten()
-                .map(|launch| state::observe(&install, &launch, &panes, true).state)
-                .filter(|s| matches!(s, state::State::Working | state::State::Waiting));
-            if let Some(state) = busy {
+                .then(|| converge::occupied(&install, agent, &panes))
+                .flatten();
+            if let Some(state) = &busy {
                 spared = true;
                 context
                     .ui
@@ -113,10 +125,28 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
     Ok(if spared { answer(false) } else { code })
 }
 
+/// Sessions on the fleet's server that mosaic did not make: they would end with it.
+pub fn persons_sessions(install: &Install) -> Vec<String> {
+    let panes = install.tmux().panes().unwrap_or_default();
+    let mut sessions: Vec<String> = panes
+        .iter()
+        .filter(|p| p.session != install.holder_session)
+        .filter(|p| {
+            !panes
+                .iter()
+                .any(|q| q.session == p.session && !q.agent.is_empty())
+        })
+        .map(|p| format!("session `{}`", p.session))
+        .collect();
+    sessions.sort();
+    sessions.dedup();
+    sessions
+}
+
 /// Marks agents as stopped by hand, so that the next plan leaves them down.
 fn hold(install: &Install, agents: &[String]) -> Result<()> {
     for agent in agents {
-        files::write_record(&install.paths.stopped_mark(agent), b"")?;
+        crate::record::hold(&install.paths, agent)?;
     }
     Ok(())
 }
@@ -159,19 +189,13 @@ fn refuse_foreign(
     Ok(())
 }
 
-/// Runs the jobs under the lock and prints one line each.
+/// Runs the jobs and prints one line each. The caller holds the fleet's lock.
 fn drive(
     context: &Context<'_>,
     services: &Services<'_>,
     verb: Verb,
     agents: &[String],
 ) -> Result<ExitCode> {
-    let install = services.install();
-    let _lock = crate::host::lock::exclusive(
-        &install.paths.apply_lock(),
-        "the fleet's plan",
-        crate::converge::LOCK_WAIT,
-    )?;
     let results = run_jobs(services, verb, agents)?;
     let rows: Vec<_> = results
         .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::apply;
 use crate::cli::{Context, answer};
-use crate::converge::Convergence;
+use crate::converge::{self, Convergence};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::host::files;
@@ -39,6 +39,15 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             return Err(Error::no("not confirmed: nothing was done"));
         }
     }
+    let _lock = converge::lock(&install.paths, "uninstall the fleet")?;
+    let persons = super::jobs::persons_sessions(&install);
+    if !persons.is_empty() {
+        return Err(Error::no(format!(
+            "mosaic did not make {} on the fleet's tmux server",
+            persons.join(", ")
+        ))
+        .hint("end these sessions first: they would end with the server"));
+    }
     let nobody = Fleet {
         socket_name: install.socket_name.clone(),
         holder_session: install.holder_session.clone(),
@@ -48,7 +57,6 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     // A fleet that wants no file at all: the plan then removes every one that mosaic wrote.
     convergence.desired.files.clear();
     convergence.desired.links.clear();
-    let _lock = convergence.lock()?;
     let mut plan = convergence.plan(Options {
         scope: Scope::All,
         force: true,

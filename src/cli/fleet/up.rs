@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use super::plan::Allow;
 use super::{apply, init, install, status, verify};
 use crate::cli::{Context, answer};
+use crate::converge;
 use crate::error::{Error, Result};
-use crate::host::files;
 use crate::install::{Install, Mode};
 use crate::plan::Scope;
 
@@ -53,15 +53,17 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         let text = init::fill(context, &args.profile, &directory)?;
         init::write(context, &text, false)?;
     }
+    let lock = converge::lock(&context.paths, "bring the fleet up")?;
     let fleet = context.roster()?;
     let mode = apply::choose_mode(context, args.no_systemd)?;
     let again = Install::load(&context.paths.state)?.is_none_or(|i| i.mode != mode);
     let install = context.resolve_install(&fleet, mode, again)?;
     // `up` means up: what was stopped by hand starts again.
     for agent in &fleet.agents {
-        files::remove(&install.paths.stopped_mark(agent.name.as_str()))?;
+        crate::record::release(&install.paths, agent.name.as_str())?;
     }
     let report = apply::converge(context, &install, &fleet, args.allow, Scope::All)?;
+    drop(lock);
     if mode == Mode::Systemd {
         install::linger(context);
     }

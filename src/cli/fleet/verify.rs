@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::host::files;
 use crate::host::interrupt::Interrupt;
 use crate::install::Install;
-use crate::ui::Tone;
+use crate::ui::{self, Tone};
 use crate::verify::{self, Check, Outcome, Parts, Report};
 
 /// Arguments.
@@ -97,7 +97,9 @@ fn line(check: &Check) -> String {
     let style = tone.style();
     format!(
         "{style}{word}{style:#}  {}: {} ({} ms)",
-        check.name, check.seen, check.elapsed_ms
+        ui::one_line(&check.name),
+        ui::one_line(&check.seen),
+        check.elapsed_ms
     )
 }
 

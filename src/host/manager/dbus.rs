@@ -253,9 +253,12 @@ impl Bus {
         })
     }
 
-    pub fn restart_no_wait(&self, unit: &str) -> Result<()> {
-        self.runtime
-            .block_on(async { self.call("RestartUnit", &(unit, "replace")).await.map(drop) })
+    pub fn try_restart_no_wait(&self, unit: &str) -> Result<()> {
+        self.runtime.block_on(async {
+            self.call("TryRestartUnit", &(unit, "replace"))
+                .await
+                .map(drop)
+        })
     }
 
     pub fn reset_failed(&self, units: &[String]) -> Result<()> {

@@ -204,14 +204,14 @@ impl Manager {
         }
     }
 
-    /// Queues a restart and returns at once.
+    /// Queues a restart and returns at once. A unit that is down, or about to be, stays down.
     ///
     /// # Errors
     /// The manager refuses.
-    pub fn restart_no_wait(&self, unit: &str) -> Result<()> {
+    pub fn try_restart_no_wait(&self, unit: &str) -> Result<()> {
         match self {
-            Manager::Bus(m) => m.restart_no_wait(unit),
-            Manager::Systemctl(m) => m.restart_no_wait(unit),
+            Manager::Bus(m) => m.try_restart_no_wait(unit),
+            Manager::Systemctl(m) => m.try_restart_no_wait(unit),
         }
     }
 

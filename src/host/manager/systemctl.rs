@@ -80,6 +80,10 @@ impl Systemctl {
         args.extend(units.iter().map(String::as_str));
         let out = self.call(&args, timeout);
         let (failed, unknown) = match &out {
+            // A failure that names none of the units says nothing of any of them.
+            Ok(out) if !out.status.success() && !units.iter().any(|u| out.stderr.contains(u)) => {
+                (String::new(), true)
+            }
             Ok(out) => (out.stderr.clone(), false),
             Err(_) => (String::new(), true),
         };
@@ -109,8 +113,8 @@ impl Systemctl {
             .collect())
     }
 
-    pub fn restart_no_wait(&self, unit: &str) -> Result<()> {
-        self.checked(&["restart", "--no-block", "--", unit], CALL_TIMEOUT)
+    pub fn try_restart_no_wait(&self, unit: &str) -> Result<()> {
+        self.checked(&["try-restart", "--no-block", "--", unit], CALL_TIMEOUT)
             .map(drop)
     }
 

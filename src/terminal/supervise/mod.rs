@@ -152,13 +152,18 @@ impl Supervisor {
                 self.stop();
             }
             if self.signals.take_restart() {
-                self.stop();
+                // Not recorded as stopped in between: who waits for the start would believe it.
+                self.halt();
                 self.start_by_hand();
             }
-            if self.signals.take_start()
-                && !matches!(self.status.state, State::Starting | State::Running)
-            {
-                self.start_by_hand();
+            if self.signals.take_start() {
+                if matches!(self.status.state, State::Starting | State::Running) {
+                    // Who asks may do so because the record is lost.
+                    self.look_up_install();
+                    self.enter(self.status.state);
+                } else {
+                    self.start_by_hand();
+                }
             }
             if self.due.is_some_and(|due| due <= Instant::now()) {
                 self.status.restarts = self.status.restarts.saturating_add(1);
@@ -173,12 +178,16 @@ impl Supervisor {
         self.start();
     }
 
-    /// Starts the agent; what goes wrong is treated as its death.
-    fn start(&mut self) {
-        // What the installation says now counts: the program may have moved.
+    /// What the installation says now counts: the program or the records may have moved.
+    fn look_up_install(&mut self) {
         if let Ok(install) = Install::require(&self.state) {
             self.install = install;
         }
+    }
+
+    /// Starts the agent; what goes wrong is treated as its death.
+    fn start(&mut self) {
+        self.look_up_install();
         self.due = None;
         self.history.started(self.clock.elapsed());
         self.status.starts = self.status.starts.saturating_add(1);
@@ -279,13 +288,18 @@ impl Supervisor {
 
     /// Somebody wants the agent down; the pane stays.
     fn stop(&mut self) {
+        self.halt();
+        self.enter(State::Stopped);
+    }
+
+    fn halt(&mut self) {
+        self.look_up_install();
         self.due = None;
         if let Some(ended) = self.end_agent() {
             stopped::log(&self.install, &self.agent, &ended.words());
             stopped::leave(&self.file, &self.agent, &ended.words(), "");
             self.status.last = Some(ended);
         }
-        self.enter(State::Stopped);
     }
 
     /// The pane was closed: there is nothing to supervise an agent on.

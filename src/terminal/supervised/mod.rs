@@ -135,7 +135,7 @@ pub fn remove(install: &Install, agent: &str) -> Result<()> {
         Found::Ours(pane) if pane.session == agent => tmux.kill_session(agent)?,
         // A person has moved it into a session of theirs.
         Found::Ours(pane) => tmux.kill_pane(&pane.id)?,
-        Found::Foreign | Found::Missing => {}
+        Found::Vacant | Found::Foreign | Found::Missing => {}
     }
     if let Some(status) = before {
         wait_gone(agent, &status)?;
@@ -216,20 +216,23 @@ fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> 
         Found::Foreign => return Err(pane::foreign(install, agent)),
         Found::Ours(pane) if !pane.dead && is_supervisor(pane.pid) => {
             let status = status.filter(|s| s.pid == pane.pid && s.alive());
-            // Without a record it has only just begun.
             let Some(status) = status else {
+                // Its record is lost, or it has only just begun.
+                if let Some(process) = ready_supervisor(pane.pid) {
+                    tell(agent, process, signal)?;
+                }
                 return Ok(unknown);
             };
             let up = matches!(status.state, State::Starting | State::Running);
             if !(up && signal == Signal::USR1) {
-                tell(agent, &status, signal)?;
+                tell(agent, (status.pid, status.start_ticks), signal)?;
                 return Ok(Before::of(&status, status.starts));
             }
             return Ok(Before::of(&status, status.starts.saturating_sub(1)));
         }
         // Dead, or a placeholder from when the fleet ran under systemd.
         Found::Ours(pane) => install.tmux().kill_pane(&pane.id)?,
-        Found::Missing => {}
+        Found::Vacant | Found::Missing => {}
     }
     let command = [
         install.mosaic.to_string_lossy().into_owned(),
@@ -243,16 +246,23 @@ fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> 
         .map(|l| l.agent.working_directory)
         .ok()
         .filter(|d| d.is_dir());
-    let made = install.tmux().new_session(&NewSession {
+    let new = NewSession {
         name: agent,
         agent,
         directory: directory.as_deref().unwrap_or(Path::new("/")),
         command: &command,
-    });
-    match made {
+    };
+    let tmux = install.tmux();
+    match tmux.new_session(&new) {
         Ok(_) => Ok(unknown),
-        // Another mosaic made it between our look and now; its supervisor starts the agent.
-        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => Ok(unknown),
+        Err(TmuxError::Refused { message, .. }) if message.contains("duplicate") => {
+            // A person keeps panes there; or another mosaic made it between our look and now, whose
+            // supervisor starts the agent.
+            if find(&tmux.panes()?, agent) == Found::Vacant {
+                tmux.new_pane(&new)?;
+            }
+            Ok(unknown)
+        }
         Err(e) => Err(e.into()),
     }
 }
@@ -261,21 +271,30 @@ fn raise_one(install: &Install, agent: &str, panes: &[Pane], signal: Signal) -> 
 fn stop_one(install: &Install, agent: &str) -> Result<Before> {
     let found = Status::load(&install.paths, agent)?;
     let before = Before::another_than(found.as_ref());
-    match found {
-        Some(status) if status.alive() && status.state == State::Stopped => {}
-        Some(status) if status.alive() => tell(agent, &status, Signal::TERM)?,
-        Some(_) => {
-            end_leftovers(install, Some(agent));
-            // It was said to be failed; now somebody wants it down, and so it is.
-            forget(install, agent)?;
+    if let Some(status) = found.as_ref().filter(|s| s.alive()) {
+        if status.state != State::Stopped {
+            tell(agent, (status.pid, status.start_ticks), Signal::TERM)?;
         }
-        None => {}
+        return Ok(before);
+    }
+    if let Some(process) = in_pane(install, agent) {
+        tell(agent, process, Signal::TERM)?;
+        return Ok(Before::Unrecorded {
+            pid: process.0,
+            start_ticks: process.1,
+        });
+    }
+    if found.is_some() {
+        end_leftovers(install, Some(agent));
+        // It was said to be failed; now somebody wants it down, and so it is.
+        forget(install, agent)?;
     }
     Ok(before)
 }
 
-fn tell(agent: &str, status: &Status, signal: Signal) -> Result<()> {
-    process::signal(status.pid, status.start_ticks, signal)
+/// Signals a supervisor, by its pid and its start in clock ticks.
+fn tell(agent: &str, (pid, start): (i32, u64), signal: Signal) -> Result<()> {
+    process::signal(pid, start, signal)
         .map(drop)
         .map_err(|e| Error::io(format!("cannot signal the supervisor of `{agent}`"), e))
 }
@@ -300,6 +319,22 @@ fn forget(install: &Install, agent: &str) -> Result<()> {
     files::remove(&install.paths.supervisor(agent))?;
     files::remove(&install.paths.supervisors().join(format!("{agent}.notify")))?;
     Ok(())
+}
+
+/// Pid and start of a process that is a supervisor and takes signals: it has its name only once the
+/// handlers are installed, and would die of a signal before.
+fn ready_supervisor(pid: i32) -> Option<(i32, u64)> {
+    procfs::stat(pid)
+        .filter(|s| s.comm == supervise::NAME.to_string_lossy() && s.state != 'Z')
+        .map(|s| (pid, s.start))
+}
+
+/// The living supervisor in an agent's pane, for when its record is lost.
+fn in_pane(install: &Install, agent: &str) -> Option<(i32, u64)> {
+    match find(&install.tmux().panes().ok()?, agent) {
+        Found::Ours(pane) if !pane.dead => ready_supervisor(pane.pid),
+        _ => None,
+    }
 }
 
 /// Whether a process is a supervisor, or about to become one.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Done, LOOK};
 use crate::error::{Error, Result};
 use crate::host::manager::Job;
+use crate::host::procfs;
 use crate::install::Install;
 use crate::terminal::pane::{Found, find};
 use crate::terminal::supervise::status::{State, Status};
@@ -28,6 +29,13 @@ pub enum Before {
     Another {
         /// Process and its start in clock ticks.
         than: Option<(i32, u64)>,
+    },
+    /// It lives, and its record is lost; it writes a new one when it has done what it was told.
+    Unrecorded {
+        /// The supervisor's process.
+        pid: i32,
+        /// Its start in clock ticks.
+        start_ticks: u64,
     },
 }
 
@@ -95,14 +103,22 @@ pub fn for_starts(install: &Install, mut wanted: Vec<Wanted>, timeout: Duration)
 /// Waits until each agent is down.
 pub fn for_stops(install: &Install, mut wanted: Vec<Wanted>, timeout: Duration) -> Vec<Done> {
     let deadline = Instant::now() + timeout;
-    let stopped = |status: Option<&Status>, _| match status {
-        Some(s) if s.state != State::Stopped && s.alive() => None,
-        _ => Some("done"),
-    };
     while look(install, &mut wanted, stopped) && Instant::now() < deadline {
         std::thread::sleep(LOOK);
     }
     done(install, wanted)
+}
+
+/// Whether a stop has come to an end: `None` as long as it has not.
+fn stopped(status: Option<&Status>, before: Before) -> Option<&'static str> {
+    let status = status.filter(|s| s.alive());
+    match (status, before) {
+        (Some(s), _) if s.state != State::Stopped => None,
+        (None, Before::Unrecorded { pid, start_ticks }) if procfs::is_same(pid, start_ticks) => {
+            None
+        }
+        _ => Some("done"),
+    }
 }
 
 /// Whether a start has come to an end: `None` as long as it has not.
@@ -149,7 +165,7 @@ fn missing_panes(install: &Install, wanted: &mut [Wanted]) {
         return;
     };
     for one in wanted.iter_mut().filter(|w| w.result.is_none()) {
-        if find(&panes, &one.agent) == Found::Missing {
+        if matches!(find(&panes, &one.agent), Found::Vacant | Found::Missing) {
             let mosaic = install.mosaic.display();
             one.fail(
                 Error::no(format!("the pane of `{}` closed at once", one.agent))
@@ -176,7 +192,6 @@ fn done(install: &Install, wanted: Vec<Wanted>) -> Vec<Done> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::procfs;
     use crate::terminal::supervise::status::{Ended, VERSION};
 
     #[test]

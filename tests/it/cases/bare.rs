@@ -78,6 +78,30 @@ fn up_plan_stop_start_uninstall() {
 }
 
 #[test]
+fn the_fleet_is_known_after_the_runtime_directory_went_with_the_last_session() {
+    let Some(mut s) = up(&Roster::demo(&["a", "b"])) else {
+        return;
+    };
+    let a = running(&s, "a");
+    s.mosaic(&["fleet", "stop", "b"]).ok();
+    std::fs::remove_dir_all(s.path("r")).unwrap();
+    s.set("XDG_RUNTIME_DIR", "");
+    assert_eq!(running(&s, "a"), a);
+    s.in_sync();
+    s.mosaic(&["fleet", "apply"]).ok().says("in sync");
+    s.mosaic(&["agent", "send", "a", "--no-preamble", "-m", "hello"])
+        .ok();
+    eventually("it stands in the transcript", || {
+        s.messages("a") == ["hello"]
+    });
+    s.mosaic(&["fleet", "restart", "a", "--force"]).ok();
+    back(&s, "a", a);
+    assert_eq!(s.status("b")["active"], "inactive");
+    s.mosaic(&["fleet", "stop"]).ok();
+    eventually("all processes are gone", || s.processes().is_empty());
+}
+
+#[test]
 fn up_says_aloud_that_there_is_no_manager() {
     let Some(s) = Sandbox::plain() else { return };
     s.mosaic(&["fleet", "up", "--profile", "demo", "--no-verify"])

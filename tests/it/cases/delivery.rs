@@ -124,6 +124,25 @@ fn a_first_enter_that_is_swallowed_is_pressed_again() {
 }
 
 #[test]
+fn a_message_that_somebody_typed_into_is_not_said_to_be_submitted() {
+    let Some(s) = alone("swallow-first-enter") else {
+        return;
+    };
+    let out = std::thread::scope(|threads| {
+        let sender = threads.spawn(|| send(&s, "a", b"half a message"));
+        eventually("the box shows it", || {
+            let screen = s.tmux(&["capture-pane", "-p", "-t", "=a:"]);
+            screen.stdout.contains("half a message")
+        });
+        // Whether that comes before or after the Enter which is swallowed, the message stays.
+        s.tmux(&["send-keys", "-t", "=a:", "x"]).ok();
+        sender.join().unwrap()
+    });
+    assert_eq!(receipt(&out), "typed", "{out:?}");
+    assert_eq!(s.messages("a"), Vec::<String>::new());
+}
+
+#[test]
 fn a_late_echo_is_waited_for() {
     let Some(s) = alone("late-echo=700") else {
         return;

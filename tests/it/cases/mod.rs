@@ -4,6 +4,7 @@ mod bare;
 mod conversation;
 mod delivery;
 mod envfile;
+mod guards;
 mod isolation;
 mod lifecycle;
 mod managers;

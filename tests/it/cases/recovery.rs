@@ -1,9 +1,13 @@
 //! What dies comes back, alone, in its place; what must not come back stays down and says why.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Agent, HOLDER, Place, Roster, Sandbox, eventually, proc, unit_name};
+use crate::support::{
+    Agent, HOLDER, Place, Roster, Sandbox, eventually, eventually_some, proc, unit_name,
+};
 
 fn all_up(s: &Sandbox, agents: &[&str]) -> Vec<Place> {
     agents.iter().map(|a| s.up(a)).collect()
@@ -369,6 +373,59 @@ fn the_look_for_orphans_leaves_agents_alone_when_the_socket_is_deleted() {
 }
 
 #[test]
+fn an_agent_whose_pane_a_person_closed_comes_back_beside_theirs() {
+    let roster = Roster::new([
+        Agent::demo("a"),
+        Agent::demo("b").persona("never-exit-on-hangup"),
+    ]);
+    let Some(s) = roster.boot() else { return };
+    for agent in ["a", "b"] {
+        let before = s.up(agent);
+        let target = format!("={agent}:");
+        let split = ["split-window", "-d", "-P", "-F", "#{pane_id}", "-t"];
+        let theirs = s.tmux(&[&split[..], &[&target, "sleep", "1000"]].concat());
+        let theirs = theirs.ok().stdout.trim_end().to_owned();
+        s.tmux(&["kill-pane", "-t", &before.pane]).ok();
+        let ours = eventually_some("the agent is back", || {
+            let unit = s.agent(agent);
+            let tty = proc::fd(unit.pid, 0)?;
+            let back = unit.active == "active" && unit.pid != before.pid;
+            s.panes()
+                .into_iter()
+                .find(|p| back && p.session == agent && tty == Path::new(&p.tty))
+        });
+        let mut panes: Vec<String> = s
+            .panes()
+            .into_iter()
+            .filter(|p| p.session == agent)
+            .map(|p| p.id)
+            .collect();
+        panes.sort();
+        assert_eq!(panes, [theirs, ours.id], "the person's pane stays");
+        s.mosaic(&["fleet", "restart", agent]).ok();
+        assert_eq!(s.status(agent)["problems"], json!([]));
+    }
+    s.in_sync();
+}
+
+#[test]
+fn an_end_is_written_on_the_pane_in_every_sandbox() {
+    let levels = ["off", "basic", "strict"];
+    let agents = levels.map(|level| Agent::demo(level).key("sandbox", json!(level)));
+    let Some(s) = Roster::new(agents).boot() else {
+        return;
+    };
+    for level in levels {
+        let before = s.up(level);
+        s.mosaic(&["fleet", "stop", level]).ok();
+        let said = format!("{level} ended at");
+        eventually("the line is there", || s.screen(level).contains(&said));
+        s.mosaic(&["fleet", "start", level]).ok();
+        assert_eq!(s.up(level).pane, before.pane);
+    }
+}
+
+#[test]
 fn a_foreign_server_on_the_socket_is_refused() {
     let Some(s) = Sandbox::booted() else { return };
     Roster::demo(&["a"]).write(&s);
@@ -405,6 +462,15 @@ fn a_foreign_server_on_the_socket_is_refused() {
     s.mosaic(&["fleet", "apply"])
         .code(1)
         .says("not started by mosaic");
+    // Past mosaic's own checks, as a login or a timer would start it.
+    s.systemctl(&["start", "mosaic-fleet.target"]);
+    eventually("both units give up", || {
+        s.unit(HOLDER).active == "failed"
+            && s.agent("a").status == 78
+            && s.agent("a").active == "failed"
+    });
+    let sessions: Vec<String> = s.panes().into_iter().map(|p| p.session).collect();
+    assert_eq!(sessions, ["mine"], "nothing was made in it");
     assert_eq!(s.server(), Some(foreign), "it is left alone");
     assert!(s.pane("mine").is_some());
     s.tmux(&["kill-server"]).ok();

@@ -190,6 +190,32 @@ fn hostile_directories_and_arguments_arrive_as_they_are() {
     let b = s.up("b");
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", b.pid)).unwrap();
     assert_eq!(cwd, directory);
+
+    // tmux takes `-c` for a format, `#(…)` in it for a command, and `;` at a word's end for its own.
+    let marker = s.home("pwned");
+    let names = [
+        "inj#(cd;touch pwned)",
+        "end;",
+        "a#(cd;touch pwned)b;",
+        "##{pid}#",
+    ];
+    for (index, name) in names.into_iter().enumerate() {
+        let directory = base.path().join(name);
+        s.mkdir(&directory);
+        let agent = format!("d{index}");
+        let script = "exec sleep 1000";
+        Roster::new([Agent::program(&agent, &["/bin/sh", "-c", script, ";"])])
+            .default("working_directory", json!(directory))
+            .up(&s);
+        let place = s.up(&agent);
+        let cwd = std::fs::read_link(format!("/proc/{}/cwd", place.pid)).unwrap();
+        assert_eq!(cwd, directory);
+        // Where a person's split opens.
+        let target = format!("={agent}:");
+        let path = s.tmux(&["display-message", "-p", "-t", &target, "#{session_path}"]);
+        assert_eq!(path.ok().stdout.trim_end(), directory.to_str().unwrap());
+        assert!(!marker.exists(), "{name}: a command ran");
+    }
 }
 
 #[test]

@@ -188,14 +188,16 @@ fn red_when_an_agent_has_lost_its_pane() {
     let Some(s) = roster.boot() else { return };
     let a = s.up("a");
     // Without the hook nobody restarts it.
-    s.tmux(&["set-hook", "-gu", "session-closed"]).ok();
+    for hook in ["session-closed", "pane-exited"] {
+        s.tmux(&["set-hook", "-gu", hook]);
+    }
     s.tmux(&["kill-session", "-t", "=a"]).ok();
     let report = s
         .mosaic(&["fleet", "verify", "--live-only", "--json"])
         .code(1)
         .json();
     let red = failed(&report);
-    assert!(red.len() == 1 && red[0].starts_with("agent a "), "{red:?}");
+    assert_eq!(red, ["agent a is where it should be", "no drift"]);
     assert_eq!(s.agent("a").pid, a.pid);
     s.mosaic(&["fleet", "restart", "a", "--force"]).ok();
     s.mosaic(&["fleet", "verify", "--live-only"]).ok();
