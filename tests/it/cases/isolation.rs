@@ -403,11 +403,12 @@ fn another_roster_is_refused_by_every_verb_that_converges() {
 
 #[test]
 fn a_unit_that_failed_is_forgotten_with_its_agent() {
-    let Some(s) = Roster::demo(&["a", "b"]).boot() else {
+    let Some(s) = Sandbox::booted() else {
         return;
     };
-    std::fs::write(s.state("launch/b.json"), "{").unwrap();
-    s.mosaic(&["fleet", "restart", "b"]).code(1);
+    let gone = Agent::demo("b").key("command", json!("mosaic-no-such-program"));
+    Roster::new([Agent::demo("a"), gone]).write(&s);
+    s.mosaic(&["fleet", "up", "--no-verify"]).code(1);
     assert!(s.systemctl(&["--failed"]).stdout.contains("mosaic-agent@b"));
     Roster::demo(&["a"]).write(&s);
     s.mosaic(&["fleet", "apply"]).ok();
