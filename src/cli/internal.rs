@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::names::AgentName;
-use crate::record::{self, What};
+use crate::record::{self, Run, What};
 use crate::report;
 use crate::terminal::{holder, placeholder, stopped, supervise};
 
@@ -93,7 +93,18 @@ fn started(state: &std::path::Path, agent: &str) -> Result<()> {
     let timeout = std::time::Duration::from_millis(launch.agent.ready_timeout_ms);
     let mut seen = None;
     if !timeout.is_zero() {
-        let ready = ready::wait_ready(&install, &launch, timeout)?;
+        let ready = match ready::wait_ready(&install, &launch, timeout) {
+            Ok(ready) => ready,
+            // What keeps mosaic from looking (a rule that is none, no tmux for a moment) is no reason
+            // to end an agent that lives.
+            Err(e) if lives(&install, agent) => {
+                tracing::warn!("{e}");
+                let seen = e.to_string();
+                record::event(&install.paths, agent, What::NotReady { seen });
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
         let what = if ready.is_ready() {
             What::Ready {
                 after_ms: ready.after_ms,
@@ -114,6 +125,11 @@ fn started(state: &std::path::Path, agent: &str) -> Result<()> {
         Err(e) => tracing::warn!("{e}"),
     }
     Ok(())
+}
+
+/// Whether the agent's recorded process runs.
+fn lives(install: &Install, agent: &str) -> bool {
+    Run::load(&install.paths, agent).is_ok_and(|run| run.is_some_and(|r| r.alive()))
 }
 
 /// Never fails: a hook that fails would disturb the agent.
