@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::host::files;
+use crate::host::{files, process};
 use crate::paths::Paths;
 
 /// Reports are cut back to their newest half at this size, at the agent's next start.
@@ -275,7 +275,7 @@ pub fn from_demo_line(line: &str) -> Option<Report> {
 /// The settings file by which Claude Code reports: hooks only, merged by it with the user's own
 /// settings, which stay untouched.
 pub fn claude_settings(mosaic: &Path) -> String {
-    let program = shell_quote(&mosaic.to_string_lossy());
+    let program = process::shell_quote(&mosaic.to_string_lossy());
     let hook = serde_json::json!([{ "hooks": [{
         "type": "command",
         "command": format!("{program} internal report-claude"),
@@ -296,10 +296,6 @@ pub fn claude_settings(mosaic: &Path) -> String {
 
 /// The extension by which pi reports.
 pub const PI_EXTENSION: &str = include_str!("runtime/reporters/pi.ts");
-
-fn shell_quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
 
 #[cfg(test)]
 mod tests {

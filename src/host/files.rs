@@ -37,7 +37,10 @@ pub fn make_private_dir(path: &Path) -> Result<()> {
 /// # Errors
 /// Nothing is changed; the temporary file is removed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let doing = || format!("cannot write `{}`", path.display());
+    replace(path, content, mode, true)
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32, sync: bool) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     make_private_dir(dir)?;
     let write = || -> std::io::Result<()> {
@@ -49,11 +52,13 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         // The umask has had its say at creation; the mode asked for is the mode wanted.
         file.as_file()
             .set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.as_file().sync_data()?;
+        if sync {
+            file.as_file().sync_data()?;
+        }
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
     };
-    write().map_err(|e| Error::io(doing(), e))
+    write().map_err(|e| Error::io(format!("cannot write `{}`", path.display()), e))
 }
 
 /// Like [`write_atomic`], unless the file holds that content already: so that what does not change
@@ -73,18 +78,7 @@ pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// Nothing is changed.
 pub fn write_record(path: &Path, content: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    make_private_dir(dir)?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".mosaic-")
-            .permissions(std::fs::Permissions::from_mode(PRIVATE))
-            .tempfile_in(dir)?;
-        file.write_all(content)?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|e| Error::io(format!("cannot write `{}`", path.display()), e))
+    replace(path, content, PRIVATE, false)
 }
 
 /// Reads a file; `None` when there is none.

@@ -240,6 +240,11 @@ pub fn signal(pid: i32, start: u64, signal: rustix::process::Signal) -> std::io:
     }
 }
 
+/// A text as one word of a POSIX shell.
+pub fn shell_quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A poll timeout.
 pub fn timespec(d: Duration) -> rustix::time::Timespec {
     rustix::time::Timespec {

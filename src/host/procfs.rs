@@ -147,6 +147,15 @@ pub fn own_processes() -> Vec<i32> {
         .collect()
 }
 
+/// This user's tmux servers with the words of their command lines.
+pub fn tmux_servers() -> Vec<(i32, Vec<String>)> {
+    own_processes()
+        .into_iter()
+        .filter(|pid| stat(*pid).is_some_and(|s| s.comm == "tmux: server"))
+        .filter_map(|pid| Some((pid, cmdline(pid)?)))
+        .collect()
+}
+
 /// The words of a process's command line.
 pub fn cmdline(pid: i32) -> Option<Vec<String>> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::host::manager::{Detail, Manager, Unit};
 use crate::host::tmux::{self, NewSession, TmuxError};
-use crate::host::{lock, procfs};
+use crate::host::{lock, process, procfs};
 use crate::install::{Install, Mode};
 
 /// How long an agent gets to end by itself after its pane closed. Those that end take milliseconds.
@@ -43,10 +43,10 @@ pub fn deaf_server(install: &Install) -> Option<i32> {
     if install.socket.exists() {
         return None;
     }
-    procfs::own_processes().into_iter().find(|pid| {
-        procfs::stat(*pid).is_some_and(|s| s.comm == "tmux: server")
-            && procfs::cmdline(*pid).is_some_and(|words| words.contains(&socket))
-    })
+    procfs::tmux_servers()
+        .into_iter()
+        .find(|(_, words)| words.contains(&socket))
+        .map(|(pid, _)| pid)
 }
 
 /// Makes a server that lost its socket file create it again (tmux does so on SIGUSR1). True when
@@ -196,14 +196,10 @@ pub fn conf(install: &Install, history: u32) -> String {
 pub fn orphans_command(install: &Install) -> String {
     format!(
         "{} internal orphans --state {}",
-        sh_quote(&install.mosaic.to_string_lossy()),
-        sh_quote(&install.paths.state.to_string_lossy())
+        process::shell_quote(&install.mosaic.to_string_lossy()),
+        process::shell_quote(&install.paths.state.to_string_lossy())
     )
     .replace('#', "##")
-}
-
-fn sh_quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Restarts agents that live on although their pane is gone (some never end on a hangup); without a

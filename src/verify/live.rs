@@ -113,21 +113,14 @@ fn owns_server(install: &Install) -> Result<Seen> {
 fn stray_servers(install: &Install, tmux: &Tmux) -> Result<Seen> {
     let own = tmux.server_pid()?;
     let socket = install.socket.to_string_lossy().into_owned();
-    let mut strays = Vec::new();
-    for pid in procfs::own_processes() {
-        let Some(words) = procfs::cmdline(pid) else {
-            continue;
-        };
-        let is_server = procfs::stat(pid).is_some_and(|s| s.comm == "tmux: server");
-        if is_server
-            && pid != own
-            && words
-                .iter()
-                .any(|w| *w == socket || *w == install.socket_name)
-        {
-            strays.push(pid.to_string());
-        }
-    }
+    let strays: Vec<String> = procfs::tmux_servers()
+        .into_iter()
+        .filter(|(pid, words)| {
+            let named = |w: &String| *w == socket || *w == install.socket_name;
+            *pid != own && words.iter().any(named)
+        })
+        .map(|(pid, _)| pid.to_string())
+        .collect();
     Ok(if strays.is_empty() {
         Seen::pass(format!("pid {own} is the only one"))
     } else {

@@ -45,6 +45,13 @@ fn print_json(ui: &crate::ui::Ui, all: &[impl serde::Serialize]) {
     }
 }
 
+/// Prints what became of one agent, in one line whatever its screen held.
+fn print_outcome(ui: &crate::ui::Ui, ok: bool, line: &str) {
+    use crate::ui::{Tone, one_line};
+    let style = if ok { Tone::Good } else { Tone::Bad }.style();
+    ui.line(format!("{style}{}{style:#}", one_line(line)));
+}
+
 /// The exit status for several agents: a refusal tells more than a time-out, and both more than
 /// success.
 fn worst(codes: impl Iterator<Item = u8>) -> ExitCode {

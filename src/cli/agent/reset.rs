@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{print_json, worst};
+use super::{print_json, print_outcome, worst};
 use crate::apply::run_jobs;
 use crate::cli::Context;
 use crate::cli::context::Selection;
@@ -13,7 +13,6 @@ use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::services::Services;
-use crate::ui::{self, Tone};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -130,15 +129,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
 }
 
 fn print(context: &Context<'_>, report: &ResetReport) {
-    let style = if report.exit_code() == 0 {
-        Tone::Good
-    } else {
-        Tone::Bad
-    }
-    .style();
-    context
-        .ui
-        .line(format!("{style}{}{style:#}", ui::one_line(&report.line())));
+    print_outcome(context.ui, report.exit_code() == 0, &report.line());
     let kickstart = report.kickstart.as_ref().and_then(|k| k.hint.as_ref());
     for hint in report.hint.iter().chain(kickstart) {
         context.ui.hint(hint);

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{print_json, worst};
+use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
 use crate::delivery::{self, Message, Receipt};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
-use crate::ui::{self, Tone};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -80,15 +79,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 }
 
 fn print(context: &Context<'_>, receipt: &Receipt) {
-    let style = if receipt.succeeded() {
-        Tone::Good
-    } else {
-        Tone::Bad
-    }
-    .style();
-    context
-        .ui
-        .line(format!("{style}{}{style:#}", ui::one_line(&receipt.line())));
+    print_outcome(context.ui, receipt.succeeded(), &receipt.line());
     for row in &receipt.screen {
         context.ui.status(format!("  | {row}"));
     }

@@ -8,9 +8,6 @@ use crate::error::{Error, Result};
 use crate::host::files;
 use crate::roster::{profile, schema};
 
-/// Runtimes that are looked for, best known first.
-const CANDIDATES: [&str; 6] = ["claude", "codex", "pi", "opencode", "goose", "gemini"];
-
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,7 +70,7 @@ pub fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
 /// Unknown profile.
 pub fn fill(context: &Context<'_>, name: &str, directory: &Path) -> Result<String> {
     let profile = profile::find(name)?;
-    let mut found: Vec<&str> = CANDIDATES
+    let mut found: Vec<&str> = profile::PREFERENCE
         .into_iter()
         .filter(|r| which::which(r).is_ok())
         .collect();
