@@ -57,6 +57,20 @@ pub enum What {
         #[serde(default)]
         question: String,
     },
+    /// The agent said something to the user. The last one before [`What::Idle`] is its answer.
+    Answer {
+        /// The text, without thoughts and tool calls.
+        text: String,
+    },
+    /// The agent cannot go on for now: its provider refuses more requests. It is parked, not broken.
+    Limited {
+        /// What it was told.
+        #[serde(default)]
+        what: String,
+        /// Until when, where that was said.
+        #[serde(default)]
+        until: Option<jiff::Timestamp>,
+    },
     /// The agent says it ends.
     Ended {
         /// Why.
