@@ -14,6 +14,8 @@ pub mod channel;
 pub mod compose;
 pub mod deliver;
 pub mod drain;
+#[cfg(test)]
+mod faults;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
