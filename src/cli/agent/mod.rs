@@ -1,6 +1,7 @@
 //! Verbs about single agents.
 
 mod attach;
+mod inbox;
 mod reset;
 mod roster;
 mod run;
@@ -26,8 +27,10 @@ pub enum Verb {
     Attach(attach::Args),
     /// Print the end of an agent's terminal
     Tail(tail::Args),
-    /// Send a message, and prove that it was submitted
+    /// Send a message, and prove how far it got
     Send(send::Args),
+    /// Look after messages that wait, or were not delivered
+    Inbox(inbox::Args),
     /// Empty an agent's context
     Reset(reset::Args),
     /// Become an agent; what the units run
@@ -72,6 +75,7 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Inbox(args) => inbox::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
         Verb::Run(args) => run::run(&args),
     }
