@@ -5,10 +5,8 @@
 //! hold exactly what was put into it. What was typed and cannot be proved stays where it is: a text
 //! is never taken back by keys on a guess.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
 use crate::host::lock::{self, Lock};
 use crate::host::procfs;
 use crate::host::tmux::{Pane, Tmux, TmuxError};
@@ -16,13 +14,16 @@ use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
 use crate::report::{self, Report, What};
-use crate::state::observe::{self, ReportFile};
+use crate::state::account::{self, Account};
+use crate::state::observe;
 use crate::state::screen::{self, Rules, Seen};
 use crate::state::{self};
 use crate::terminal::pane as panes;
 
+use super::channel::{Mark, same};
 use super::compose::pieces;
 use super::held::{Held, bare, held};
+use super::stop::{Reached, Stop};
 
 /// Between two looks at a screen. A look takes some milliseconds itself; agent CLIs draw within 30.
 const LOOK: Duration = Duration::from_millis(10);
@@ -64,69 +65,6 @@ const ASKING: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 /// Enter is pressed at most this often: one CLI swallows the first one after a paste.
 const ENTERS: u32 = 3;
 
-/// Why nothing was submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
-    /// Text was put into the box and is still there, as far as known.
-    pub typed: bool,
-    /// Why.
-    pub reason: String,
-    /// What to do.
-    pub hint: Option<String>,
-    /// Trying again may help, and nothing was typed.
-    pub retry: bool,
-    /// Rows of the screen that led to it.
-    pub seen: Vec<String>,
-}
-
-impl Stop {
-    fn refused(reason: impl Into<String>) -> Self {
-        Self {
-            typed: false,
-            reason: reason.into(),
-            hint: None,
-            retry: false,
-            seen: Vec::new(),
-        }
-    }
-    fn busy(reason: impl Into<String>) -> Self {
-        Self {
-            retry: true,
-            ..Self::refused(reason)
-        }
-    }
-    fn typed(reason: impl Into<String>) -> Self {
-        Self {
-            typed: true,
-            ..Self::refused(reason)
-        }
-    }
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
-    }
-    fn seen(self, seen: &Seen) -> Self {
-        Self {
-            seen: seen.dialog.clone().unwrap_or_else(|| seen.foot.clone()),
-            ..self
-        }
-    }
-}
-
-impl From<TmuxError> for Stop {
-    fn from(e: TmuxError) -> Self {
-        let retry = matches!(e, TmuxError::NoServer(_) | TmuxError::Run(_));
-        let error = Error::from(e);
-        Self {
-            retry,
-            hint: error.hints.first().cloned(),
-            ..Self::refused(error.to_string())
-        }
-    }
-}
-
 /// An agent that can be typed into.
 #[derive(Debug)]
 pub struct Target<'a> {
@@ -136,7 +74,7 @@ pub struct Target<'a> {
     tmux: Tmux,
     rules: Rules,
     /// Where the agent reports what it was told; `None` where nobody knows.
-    pub reports: Option<ReportFile>,
+    pub reports: Option<Account>,
 }
 
 /// The pane, held for one sender until dropped.
@@ -161,15 +99,6 @@ impl Hold {
             }),
         }
     }
-}
-
-/// How long what records a message was right before its Enter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// Length of the report file.
-    pub reports: u64,
-    /// The transcript and its length, where there was one.
-    transcript: Option<(PathBuf, u64)>,
 }
 
 /// What was seen of a submitted text.
@@ -210,7 +139,7 @@ impl<'a> Target<'a> {
             agent,
             tmux: install.tmux(),
             rules,
-            reports: ReportFile::of(install, launch),
+            reports: Account::of(install, launch),
         })
     }
 
@@ -509,7 +438,7 @@ impl<'a> Target<'a> {
         loop {
             // The last look before the key: whatever came up since the paste must not get the Enter.
             let look = self.look().map_err(|(stop, _)| Stop {
-                typed: true,
+                reached: Reached::Typed,
                 retry: false,
                 ..stop
             })?;
@@ -635,7 +564,8 @@ impl<'a> Target<'a> {
 
     fn mark(&self) -> Mark {
         Mark {
-            reports: self.reports.as_ref().map_or(0, |f| report::length(&f.path)),
+            account: self.reports.as_ref().map_or(0, Account::mark),
+            session: None,
             transcript: observe::transcript(self.install, self.launch).map(|path| {
                 let length = report::length(&path);
                 (path, length)
@@ -652,7 +582,7 @@ impl<'a> Target<'a> {
 
     /// Whether the agent said just now that it asks for approval, and nothing since.
     fn about_to_ask(&self) -> bool {
-        let reports = observe::last_reports(self.install, self.launch, None).unwrap_or_default();
+        let reports = account::last(self.install, self.launch, None).unwrap_or_default();
         reports.last().is_some_and(|r| {
             // A time to come is a clock that was set back.
             matches!(r.what, What::Waiting { .. })
@@ -664,7 +594,7 @@ impl<'a> Target<'a> {
     pub fn reported(&self, mark: &Mark) -> Vec<Report> {
         self.reports
             .as_ref()
-            .and_then(|f| f.since(mark.reports).ok())
+            .and_then(|f| f.since(mark.account).ok())
             .unwrap_or_default()
     }
 
@@ -730,14 +660,6 @@ fn submitted(enters: u32) -> String {
     }
 }
 
-/// Whether an agent's report is of this text. Some put more around a message; a short one could be
-/// part of another.
-fn same(got: &str, text: &str) -> bool {
-    const TELLING: usize = 20;
-    let (got, want) = (bare(got), bare(text));
-    got == want || (want.chars().count() >= TELLING && got.contains(&want))
-}
-
 /// The beginning of a text in one line, for a message to a person.
 fn excerpt(text: &str) -> String {
     const MOST: usize = 60;
@@ -751,17 +673,6 @@ fn excerpt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_is_of_the_text_or_holds_a_long_one_whole() {
-        assert!(same("[a:b -> a:c] go  on\n", "[a:b -> a:c] go on"));
-        assert!(same(
-            "<pasted>\n[a:b -> a:c] a longer message\n</pasted>",
-            "[a:b -> a:c] a longer message"
-        ));
-        assert!(!same("yes, go on", "yes"));
-        assert!(!same("", "x"));
-    }
 
     #[test]
     fn only_an_empty_box_let_the_message_go() {

@@ -5,15 +5,18 @@
 //! ([`held`]). What is known at the end is a [`receipt`]. [`send`] is the way in; [`reset`] uses the
 //! same way for the runtime's own command; [`ready`] waits until an agent can be sent anything.
 
+pub mod channel;
 pub mod compose;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
+pub mod pi;
 pub mod ready;
 pub mod receipt;
 pub mod reset;
 pub mod sanitise;
 pub mod send;
+pub mod stop;
 
 pub use ready::{Ready, wait_ready};
 pub use receipt::{Receipt, Rung};

@@ -9,14 +9,20 @@ use crate::error::{EXIT_OK, Kind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rung {
-    /// Nothing was typed.
+    /// Nothing was typed, and nothing will be.
     Refused,
+    /// It is stored, and is delivered when the agent can take it.
+    Queued,
     /// It was typed, in full or in part; that it was submitted is not proved.
     Typed,
+    /// It may have been submitted; nothing proves it.
+    Uncertain,
     /// The box held it and let it go.
     Submitted,
     /// The agent's own record shows it.
     Accepted,
+    /// The turn that it began has ended.
+    Answered,
 }
 
 impl Rung {
@@ -24,9 +30,12 @@ impl Rung {
     pub const fn as_str(self) -> &'static str {
         match self {
             Rung::Refused => "refused",
+            Rung::Queued => "queued",
             Rung::Typed => "typed",
+            Rung::Uncertain => "uncertain",
             Rung::Submitted => "submitted",
             Rung::Accepted => "accepted",
+            Rung::Answered => "answered",
         }
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::guard::{Hold, Mark, Stop, Target};
+use super::channel::Mark;
+use super::guard::{Hold, Target};
 use super::kickstart::{recorded, sent_since};
 use super::receipt::Receipt;
 use super::send::{ACCEPT_WAIT, DEFAULT_WAIT, Message, deliver, put};
+use super::stop::{Reached, Stop};
 use super::wait_ready;
 use crate::error::{EXIT_OK, Error, Kind, Result};
 use crate::fleet::{Kickstart, KickstartOn, Persona};
@@ -255,7 +257,7 @@ pub fn reset(
             }
         }
         Err(stop) => {
-            report.retry = stop.retry && !stop.typed;
+            report.retry = stop.retry && !stop.touched();
             report.reason = Some(stop.reason);
             report.hint = stop.hint;
         }
@@ -314,7 +316,7 @@ fn wait_new_conversation(
         }
         if begun.elapsed() >= PROOF_WAIT {
             return Err(Stop {
-                typed: true,
+                reached: Reached::Typed,
                 reason: format!(
                     "`{command}` was submitted, but the agent reports no new conversation"
                 ),
@@ -340,7 +342,7 @@ fn wait_idle(install: &Install, launch: &Launch, wait: Duration) -> Result<(), S
         }
         let settled = before == Some(seen.state);
         let stop = |reason: String, hint: String, retry| Stop {
-            typed: false,
+            reached: Reached::Nothing,
             reason,
             hint: Some(hint),
             retry,
@@ -397,7 +399,7 @@ fn by_restart(
     let agent = launch.agent.name.as_str();
     // From the restart on something was done, and a second try would do it again.
     let failed = |e: Error| Stop {
-        typed: false,
+        reached: Reached::Nothing,
         retry: false,
         hint: e.hints.first().cloned(),
         reason: e.to_string(),
@@ -471,7 +473,7 @@ fn not_restarted(
         before.undo(&install.paths, agent, e)
     };
     Stop {
-        typed: false,
+        reached: Reached::Nothing,
         retry: busy && untouched && !begun,
         hint: e.hints.first().cloned(),
         reason: e.to_string(),

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::channel::Mark;
 use super::compose::{Envelope, compose};
-use super::guard::{Hold, Mark, Stop, Submitted, Target};
+use super::guard::{Hold, Submitted, Target};
 use super::receipt::{Receipt, Rung};
 use super::sanitise::{Dropped, sanitise};
+use super::stop::{Reached, Stop};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
@@ -94,7 +96,7 @@ pub(super) fn deliver(install: &Install, launch: &Launch, message: &Message) -> 
             .unwrap_or_default();
         let text = compose(&clean.text, message.preamble.then_some(&envelope), &typing).map_err(
             |refusal| Stop {
-                typed: false,
+                reached: Reached::Nothing,
                 hint: Some(refusal.hint().to_owned()),
                 reason: refusal.to_string(),
                 retry: false,
@@ -180,12 +182,12 @@ fn receipt(
             receipt.evidence = evidence;
         }
         Err(stop) => {
-            receipt.receipt = if stop.typed {
-                Rung::Typed
-            } else {
-                Rung::Refused
+            receipt.receipt = match stop.reached {
+                Reached::Nothing => Rung::Refused,
+                Reached::Typed => Rung::Typed,
+                Reached::Unknown => Rung::Uncertain,
             };
-            receipt.retry = stop.retry && !stop.typed;
+            receipt.retry = stop.retry && !stop.touched();
             receipt.reason = Some(stop.reason);
             receipt.hint = stop.hint;
             receipt.screen = stop.seen;

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::channel::ChannelKind;
+
 /// A runtime as written in YAML: every key optional, so that the same type serves the built-in
 /// files and a roster's overrides. [`RuntimeSpec::over`] lays one on another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +43,15 @@ pub struct RuntimeSpec {
     /// The text typed to reset the context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<ResetCommands>,
+    /// The ways into the agent, best first; without any, nothing is ever sent to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<ChannelKind>>,
+    /// How its version is asked for, and which versions the rules were tested with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionProbe>,
+    /// Environment added by `permissions: skip`, for agent CLIs that have no argument for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_env: Option<BTreeMap<String, String>>,
     /// What the screen looks like; without it nothing is ever typed into the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenRules>,
@@ -80,6 +91,17 @@ pub struct Conversation {
     /// id up, and the agent starts with a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+}
+
+/// How to ask an agent CLI for its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VersionProbe {
+    /// Arguments that make the program print its version and end.
+    pub args: Vec<String>,
+    /// Versions that screen rules, channels and receipts were tested with, oldest first.
+    #[serde(default)]
+    pub tested: Vec<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.
@@ -278,6 +300,9 @@ impl RuntimeSpec {
             env,
             conversation: self.conversation.or_else(|| base.conversation.clone()),
             reset: self.reset.or_else(|| base.reset.clone()),
+            channels: self.channels.or_else(|| base.channels.clone()),
+            version: self.version.or_else(|| base.version.clone()),
+            permission_env: self.permission_env.or_else(|| base.permission_env.clone()),
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),

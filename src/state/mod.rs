@@ -4,6 +4,7 @@
 //! The agent's own reports lead. The screen corrects them where an agent is known not to report: an
 //! interrupted turn, a denied dialog. What nothing tells is `unknown`, and unknown is never idle.
 
+pub mod account;
 pub mod observe;
 #[cfg(test)]
 pub mod samples;
@@ -27,7 +28,7 @@ const STARTING: SignedDuration = SignedDuration::from_secs(60);
 
 /// What an agent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Its process runs and it does not stand at its prompt yet.
     Starting,
@@ -37,6 +38,8 @@ pub enum State {
     Working,
     /// It asks a person something.
     Waiting,
+    /// Its provider refuses more requests for now. It is parked, not broken.
+    RateLimited,
     /// It runs, and nothing tells what it does.
     Unknown,
     /// Its process is gone.
@@ -53,6 +56,7 @@ impl State {
             State::Idle => "idle",
             State::Working => "working",
             State::Waiting => "waiting",
+            State::RateLimited => "rate-limited",
             State::Unknown => "unknown",
             State::Exited => "exited",
             State::Failed => "failed",
@@ -261,6 +265,9 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
             }
         }
         What::Session { .. } => by_looks(signs, title),
+        // Said in the midst of a turn.
+        What::Answer { .. } => reported(State::Working, "it said something; its turn goes on"),
+        What::Limited { what, .. } => reported(State::RateLimited, what),
         What::Ended { reason } => {
             reported(State::Unknown, &format!("it said that it ends: {reason}"))
         }

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account;
 use super::screen::{Rules, Seen, read};
 use super::{Evidence, Life, Signs, Source, State, decide};
-use crate::error::Result;
 use crate::host::tmux::Pane;
 use crate::host::{files, probe};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{ConversationRecord, NodeRecord, Run};
-use crate::report::{self, Report};
 use crate::runtime::{NodeSpec, Reports, TranscriptFormat};
 use crate::terminal::{conversation, holder, pane};
 
@@ -90,7 +89,7 @@ pub fn observe_with(
         .as_ref()
         .and_then(|r| Rules::shared(r).ok());
     let reports =
-        last_reports(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
+        account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
     let look = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
         let text = install.tmux().screen(&pane.id).ok()?;
@@ -163,48 +162,6 @@ fn life_of(run: Option<&Run>) -> Life {
     }
 }
 
-/// The file in which an agent reports, and how its lines are read; `None` for a runtime that does
-/// not report, or whose file has no place yet.
-#[derive(Debug, Clone)]
-pub struct ReportFile {
-    /// The file; it may not exist yet.
-    pub path: PathBuf,
-    demo: bool,
-}
-
-impl ReportFile {
-    /// Finds it.
-    pub fn of(install: &Install, launch: &Launch) -> Option<Self> {
-        match launch.agent.spec.reports? {
-            Reports::ClaudeHooks | Reports::PiExtension => Some(Self {
-                path: report::path(&install.paths, launch.agent.name.as_str()),
-                demo: false,
-            }),
-            Reports::DemoTranscript => Some(Self {
-                path: transcript(install, launch)?,
-                demo: true,
-            }),
-        }
-    }
-
-    /// Reads reports from lines of the file.
-    pub fn parse(&self, text: &str) -> Vec<Report> {
-        if self.demo {
-            text.lines().filter_map(report::from_demo_line).collect()
-        } else {
-            report::parse(text)
-        }
-    }
-
-    /// What was reported since the file was `offset` bytes long.
-    ///
-    /// # Errors
-    /// The file exists and cannot be read.
-    pub fn since(&self, offset: u64) -> Result<Vec<Report>> {
-        Ok(self.parse(&report::lines_since(&self.path, offset)?))
-    }
-}
-
 /// The transcript of an agent's present conversation, by its runtime's rule. A pattern that fits no
 /// file yet is `None`.
 pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
@@ -253,32 +210,6 @@ pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
         .filter_map(|l| one(serde_json::from_str(l).ok()?))
         .filter(|t| !t.is_empty())
         .collect()
-}
-
-/// The last reports since the agent's start, oldest first: as much of the file's end as holds one.
-///
-/// # Errors
-/// The file exists and cannot be read.
-pub fn last_reports(
-    install: &Install,
-    launch: &Launch,
-    started: Option<Timestamp>,
-) -> Result<Vec<Report>> {
-    // One report holds a whole message, so the last one may be long.
-    const STEPS: [u64; 3] = [8 * 1024, 256 * 1024, 4 * 1024 * 1024];
-    let Some(file) = ReportFile::of(install, launch) else {
-        return Ok(Vec::new());
-    };
-    for step in STEPS {
-        let (text, whole) = report::last_lines(&file.path, step)?;
-        let mut reports = file.parse(&text);
-        if whole || !reports.is_empty() {
-            // Those of an earlier process say nothing of this one.
-            reports.retain(|r| started.is_none_or(|t| r.time >= t));
-            return Ok(reports);
-        }
-    }
-    Ok(Vec::new())
 }
 
 #[cfg(test)]

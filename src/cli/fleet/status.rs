@@ -105,7 +105,7 @@ fn row(a: &AgentStatus) -> Vec<ui::TableCell> {
     let state_tone = match a.state {
         State::Idle => Tone::Good,
         State::Working => Tone::Strong,
-        State::Waiting | State::Starting => Tone::Attention,
+        State::Waiting | crate::state::State::RateLimited | State::Starting => Tone::Attention,
         State::Failed => Tone::Bad,
         State::Unknown | State::Exited => Tone::Faint,
     };
