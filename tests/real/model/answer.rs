@@ -71,7 +71,10 @@ impl Answer {
         if last.contains("TOOL")
             && let Some(tool) = shell(&asked.tools)
         {
-            return Self::Call(tool.name.clone(), arguments(&tool.arguments).to_string());
+            return Self::Call(
+                tool.name.clone(),
+                arguments(asked, &tool.arguments).to_string(),
+            );
         }
         match number(&last, "SLEEP").and_then(|n| u32::try_from(n).ok()) {
             Some(seconds) => Self::Slow(text, seconds * (1000 / BEAT.as_millis() as u32)),
@@ -93,7 +96,7 @@ fn shell(tools: &[Tool]) -> Option<&Tool> {
 }
 
 /// Arguments that make a shell run the command; each agent's shell wants them otherwise.
-fn arguments(schema: &Value) -> Value {
+fn arguments(asked: &Asked, schema: &Value) -> Value {
     let mut arguments = object(schema);
     for key in ["command", "cmd"] {
         let wanted = &schema["properties"][key];
@@ -102,6 +105,12 @@ fn arguments(schema: &Value) -> Value {
         } else if wanted.is_object() {
             arguments.insert(key.to_owned(), json!(COMMAND));
         }
+    }
+    // codex asks only about what is to leave its sandbox, and refuses that where there is none.
+    let free = |text: &String| text.contains(r#"<file_system type="unrestricted""#);
+    let caged = !asked.raw().iter().any(free);
+    if caged && schema["properties"]["sandbox_permissions"].is_object() {
+        arguments.insert("sandbox_permissions".to_owned(), json!("require_escalated"));
     }
     Value::Object(arguments)
 }
@@ -115,7 +124,7 @@ fn sample(schema: &Value) -> Value {
     let kind = schema["type"].as_str().unwrap_or("object").to_lowercase();
     match kind.as_str() {
         "string" => json!("stand-in"),
-        "number" | "integer" => json!(0),
+        "number" | "integer" => json!(1),
         "boolean" => json!(false),
         "array" => json!([]),
         _ => Value::Object(object(schema)),

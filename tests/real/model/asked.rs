@@ -86,7 +86,18 @@ fn typed(blocks: &[String]) -> Message {
         let text = text.trim_start();
         !text.is_empty() && !NOT_TYPED.iter().any(|n| text.starts_with(n))
     };
-    blocks.iter().filter(typed).cloned().collect()
+    let blocks = blocks.iter().filter(typed);
+    blocks
+        .map(|text| without_context(text).to_owned())
+        .collect()
+}
+
+/// goose puts time and place at the end of a message.
+fn without_context(text: &str) -> &str {
+    match text.rsplit_once("\n<turn-context>\n") {
+        Some((typed, context)) if context.ends_with("</turn-context>") => typed,
+        _ => text,
+    }
 }
 
 /// The texts of a content that is one string, or a list of blocks some of which have a text.

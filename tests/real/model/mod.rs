@@ -72,6 +72,8 @@ pub struct Turn {
     /// The agent asked for itself, not because of a message: a title and the like.
     pub side: bool,
     pub answer: Answer,
+    /// The agent did not wait for the end of the answer, as after an interrupt.
+    pub hung_up: bool,
     messages: Vec<Message>,
 }
 
@@ -100,7 +102,8 @@ struct Book {
 }
 
 impl Book {
-    fn enter(&mut self, mut turn: Turn, body: &[u8]) {
+    /// Keeps a turn; its number.
+    fn enter(&mut self, mut turn: Turn, body: &[u8]) -> usize {
         turn.number = self.turns.len() + 1;
         if let Some(dir) = &self.bodies {
             std::fs::write(dir.join(format!("{}.json", turn.number)), body).unwrap();
@@ -112,6 +115,7 @@ impl Book {
             self.arrivals.enter(&turn.messages);
         }
         self.turns.push(turn);
+        self.turns.len()
     }
 }
 

@@ -37,20 +37,28 @@ pub fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         after_tool: asked.after_tool(),
         side,
         answer: answer.clone(),
+        hung_up: false,
         messages,
     };
-    shared.book.lock().unwrap().enter(turn, &request.body);
+    let number = shared.book.lock().unwrap().enter(turn, &request.body);
+    let sent = send(&mut to, api, &answer, asked.stream);
+    if sent.is_err() {
+        shared.book.lock().unwrap().turns[number - 1].hung_up = true;
+    }
+    sent
+}
 
-    if let Answer::Limit(seconds) = answer {
+fn send(to: &mut Connection, api: Api, answer: &Answer, stream: bool) -> io::Result<()> {
+    if let Answer::Limit(seconds) = *answer {
         return to.too_many(&api.limit(seconds), seconds);
     }
-    if !asked.stream {
-        if let Answer::Slow(_, beats) = answer {
+    if !stream {
+        if let Answer::Slow(_, beats) = *answer {
             to.pause(BEAT * beats)?;
         }
-        return to.json(&api.whole(&answer));
+        return to.json(&api.whole(answer));
     }
-    let frames = api.frames(&answer);
+    let frames = api.frames(answer);
     to.events()?;
     to.send(&frames.open)?;
     for (n, piece) in frames.pieces.iter().enumerate() {
