@@ -29,6 +29,8 @@ fn every_cli_is_answered_and_its_message_counted() {
     let Some(real) = Real::new(false) else { return };
     let pi = ["--provider", "stand-in", "--model", "stand-in", "-p"];
     let codex = ["exec", "--skip-git-repo-check"];
+    // It does not deny what it cannot ask about, but fails.
+    let goose = real.goose("a").env("GOOSE_MODE", "auto");
     let cases: [(&str, Agent, &[&str], Api); 6] = [
         ("claude", real.claude("a"), &["-p"], Api::Messages),
         ("pi", real.pi("a"), &pi, Api::Chat),
@@ -36,7 +38,7 @@ fn every_cli_is_answered_and_its_message_counted() {
         ("opencode", real.opencode("a"), &["run"], Api::Chat),
         // Where nobody can be asked, gemini offers a shell only like this.
         ("gemini", real.gemini("a"), &["--yolo", "-p"], Api::Gemini),
-        ("goose", real.goose("a"), &["run", "-t"], Api::Chat),
+        ("goose", goose, &["run", "-t"], Api::Chat),
     ];
     for (name, agent, args, api) in &cases {
         // opencode quotes an argument with blanks.
