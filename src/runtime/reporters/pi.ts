@@ -26,7 +26,6 @@ export default function (pi: any) {
 
   let context: any;
   let session: string | undefined;
-  let limited = false;
   // Messages from the socket by id: `undefined` while pi has not taken them, then true.
   const taken = new Map<string, boolean>();
   let waiting: { id: string; text: string; done: (answer: object) => void } | undefined;
@@ -48,24 +47,15 @@ export default function (pi: any) {
     }
   });
   pi.on("agent_start", async () => report({ event: "working" }));
-  pi.on("after_provider_response", async (event: any) => {
-    if (event?.status === 429) {
-      limited = true;
-      const seconds = Number(event?.headers?.["retry-after"]);
-      const until = seconds > 0 ? new Date(Date.now() + seconds * 1000).toISOString() : undefined;
-      report({ event: "limited", what: "the provider answers 429", until });
-    } else if (limited) {
-      limited = false;
-      report({ event: "working" });
-    }
-  });
   pi.on("agent_end", async (event: any) => {
-    limited = false;
     const messages = Array.isArray(event?.messages) ? event.messages : [];
     const last = messages.filter((m: any) => m?.role === "assistant").pop();
     const text = last ? textOf(last.content) : "";
     if (text) report({ event: "answer", text });
-    report({ event: "idle" });
+    // pi tries again by itself after a pause, and says then that it works.
+    const error = last?.stopReason === "error" ? String(last.errorMessage ?? "") : "";
+    if (/\b429\b|rate.?limit|overloaded|quota/i.test(error)) report({ event: "limited", what: error.slice(0, 200) });
+    else report({ event: "idle" });
   });
 
   const path = process.env.MOSAIC_PI_SOCKET;
