@@ -40,6 +40,7 @@ impl Agent {
     }
 
     /// The variables of its environment.
+    #[allow(dead_code, reason = "only real agents are run by hand as well")]
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         let env = self.0.get("env").and_then(Value::as_object);
         env.into_iter()

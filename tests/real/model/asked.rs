@@ -19,6 +19,10 @@ const NOT_TYPED: [&str; 8] = [
     "<session_context>",
 ];
 
+/// But what claude begins like this holds a message that a user wrote in the middle of a turn.
+const TYPED_MEANWHILE: &str =
+    "<system-reminder>\nThe user sent a new message while you were working:";
+
 /// The blocks of a message that a user wrote.
 pub type Message = Vec<String>;
 
@@ -82,14 +86,18 @@ impl Asked {
 }
 
 fn typed(blocks: &[String]) -> Message {
-    let typed = |text: &&String| {
+    let typed = |text: &&str| {
         let text = text.trim_start();
-        !text.is_empty() && !NOT_TYPED.iter().any(|n| text.starts_with(n))
+        let added = NOT_TYPED.iter().any(|n| text.starts_with(n));
+        !text.is_empty() && (!added || text.starts_with(TYPED_MEANWHILE))
     };
-    let blocks = blocks.iter().filter(typed);
-    blocks
-        .map(|text| without_context(text).to_owned())
-        .collect()
+    let last = blocks.len().saturating_sub(1);
+    let blocks = blocks.iter().enumerate().map(|(n, text)| {
+        // claude ends a text with a newline when it puts another after it.
+        let joined = text.strip_suffix('\n').filter(|_| n < last);
+        without_context(joined.unwrap_or(text))
+    });
+    blocks.filter(typed).map(str::to_owned).collect()
 }
 
 /// goose puts time and place at the end of a message.
@@ -124,5 +132,23 @@ pub fn read(api: Api, path: &str, request: &Value) -> Asked {
         Api::Chat => super::chat::read(request),
         Api::Responses => super::responses::read(request),
         Api::Gemini => super::gemini::read(path, request),
+    }
+}
+
+#[test]
+fn what_agents_add_is_not_what_a_user_wrote() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["plain"], &["plain"]),
+        (&["ends\n"], &["ends\n"]),
+        (&["one\n", "two\n"], &["one", "two\n"]),
+        (&["<system-reminder>\nx\n</system-reminder>"], &[]),
+        (&["[Request interrupted by user]\n", "next"], &["next"]),
+        (&["<environment_context>x", "hello"], &["hello"]),
+        (&["hi\n<turn-context>\nx\n</turn-context>"], &["hi"]),
+        (&["see <turn-context>"], &["see <turn-context>"]),
+    ];
+    for (blocks, want) in cases {
+        let blocks: Vec<String> = blocks.iter().map(|s| (*s).to_owned()).collect();
+        assert_eq!(typed(&blocks), *want, "{blocks:?}");
     }
 }
