@@ -57,6 +57,21 @@ pub fn observe_with(
     panes: &[Pane],
     with_screen: bool,
 ) -> Observation {
+    let tmux = install.tmux();
+    let capture = |pane: &str| tmux.screen(pane).ok();
+    observe_by(install, launch, life, panes, with_screen, &capture)
+}
+
+/// Like [`observe_with`], for those who have a cheaper way to see a pane's screen than a tmux client
+/// of its own: `capture` is given the pane's id.
+pub fn observe_by(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+    capture: &dyn Fn(&str) -> Option<String>,
+) -> Observation {
     let agent = launch.agent.name.as_str();
     let run = Run::load(&install.paths, agent).ok().flatten();
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
@@ -92,7 +107,7 @@ pub fn observe_with(
         account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
     let look = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
-        let text = install.tmux().screen(&pane.id).ok()?;
+        let text = capture(&pane.id)?;
         Some(read(&text, pane.width, rules))
     };
     let decided = |screen: Option<&Seen>| {
