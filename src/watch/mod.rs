@@ -74,7 +74,7 @@ pub struct Woken {
     /// What else may have changed, of that which was asked for: the event log, the mailbox, who is in
     /// the fleet.
     pub topics: BTreeSet<Topic>,
-    /// One of the caller's own descriptors can be read.
+    /// One of the caller's own descriptors is ready, or a signal came.
     pub called: bool,
 }
 
@@ -82,6 +82,15 @@ impl Woken {
     fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.topics.is_empty() && !self.called
     }
+}
+
+/// A descriptor of the caller's that wakes it.
+#[derive(Debug, Clone, Copy)]
+pub enum Other<'a> {
+    /// When it can be read.
+    Read(BorrowedFd<'a>),
+    /// When its other end is closed.
+    Closed(BorrowedFd<'a>),
 }
 
 /// Which agents are watched.
@@ -178,7 +187,7 @@ impl Watcher {
     ///
     /// # Errors
     /// The system's. What tmux or the service manager do not tell is asked again later.
-    pub fn next(&mut self, others: &[BorrowedFd<'_>], until: Option<Instant>) -> Result<Woken> {
+    pub fn next(&mut self, others: &[Other<'_>], until: Option<Instant>) -> Result<Woken> {
         let mut woken = Woken::default();
         loop {
             let now = Instant::now();
@@ -198,7 +207,7 @@ impl Watcher {
     /// Sleeps until something may have happened, and notes what.
     fn sleep(
         &mut self,
-        others: &[BorrowedFd<'_>],
+        others: &[Other<'_>],
         until: Option<Instant>,
         woken: &mut Woken,
     ) -> Result<()> {
@@ -217,10 +226,14 @@ impl Watcher {
         let files = self.files.inotify().as_fd();
         let mut fds: Vec<PollFd<'_>> = [files]
             .into_iter()
-            .chain(others.iter().copied())
-            .chain(lives.iter().map(|(_, fd)| *fd))
-            .chain(control.as_ref().map(|c| c.as_fd()))
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .map(|fd| (fd, PollFlags::IN))
+            .chain(others.iter().map(|other| match other {
+                Other::Read(fd) => (*fd, PollFlags::IN),
+                Other::Closed(fd) => (*fd, PollFlags::empty()),
+            }))
+            .chain(lives.iter().map(|(_, fd)| (*fd, PollFlags::IN)))
+            .chain(control.as_ref().map(|c| (c.as_fd(), PollFlags::IN)))
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
             .collect();
         let left = next.saturating_duration_since(Instant::now());
         match poll(&mut fds, Some(&timespec(left))) {
