@@ -16,6 +16,7 @@ pub mod install;
 pub mod inventory;
 pub mod launch;
 pub mod names;
+pub mod notices;
 pub mod paths;
 pub mod plan;
 pub mod record;

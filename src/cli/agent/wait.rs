@@ -168,7 +168,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
 pub fn timeout(seconds: f64) -> Result<Duration> {
     // A year: what is longer is meant as "without end", and would overflow the clock.
     const MOST: f64 = 366.0 * 86_400.0;
-    Duration::try_from_secs_f64(seconds.min(MOST)).map_err(|e| {
+    let seconds = if seconds > MOST { MOST } else { seconds };
+    Duration::try_from_secs_f64(seconds).map_err(|e| {
         Error::usage(format!("`{seconds}` is no time to wait"))
             .because(e)
             .hint("give seconds: `--timeout 60`")
