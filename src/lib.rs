@@ -29,3 +29,4 @@ pub mod terminal;
 pub mod ui;
 pub mod unit;
 pub mod verify;
+pub mod yolo;

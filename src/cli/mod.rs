@@ -8,6 +8,7 @@ mod fleet;
 mod internal;
 #[cfg(test)]
 mod reference;
+mod yolo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ enum Command {
     /// Single agents: look, attach, send, reset
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Become an agent CLI, here, without permission questions
+    Yolo(yolo::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the man pages into a directory
@@ -114,6 +117,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
+        Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),
         Command::Internal(verb) => internal::run(verb),

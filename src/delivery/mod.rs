@@ -13,13 +13,15 @@ pub mod kickstart;
 pub mod ready;
 pub mod receipt;
 pub mod reset;
+pub mod restarted;
 pub mod sanitise;
 pub mod send;
 pub mod stop;
+pub mod template;
 
 pub use ready::{Ready, wait_ready};
 pub use receipt::{Receipt, Rung};
 pub use reset::{
-    Mode, Permitted, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
+    Mode, Permitted, ResetOptions, ResetReport, forget_conversation, permitted, reset,
 };
 pub use send::{Message, host_name, send, sender};
