@@ -19,6 +19,7 @@ pub mod names;
 pub mod paths;
 pub mod plan;
 pub mod record;
+pub mod remote;
 pub mod report;
 pub mod roster;
 pub mod runtime;

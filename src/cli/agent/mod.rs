@@ -1,14 +1,18 @@
 //! Verbs about single agents.
 
 mod attach;
+mod pane;
 mod reset;
 mod roster;
 mod run;
 mod send;
+mod send_there;
 mod status;
 mod tail;
 
 use std::process::ExitCode;
+
+pub(super) use send_there::send_there;
 
 use clap::Subcommand;
 
