@@ -224,6 +224,14 @@ pub enum What {
         #[serde(default)]
         why: String,
     },
+    /// It was told that it was restarted, or could not be.
+    RestartMessage {
+        /// How far that got, as for the kickstart.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.

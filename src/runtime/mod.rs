@@ -55,6 +55,12 @@ pub struct RuntimeSpec {
     /// Environment added by `permissions: skip`, for agent CLIs that have no argument for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_env: Option<BTreeMap<String, String>>,
+    /// Arguments that give a first prompt to an interactive start; `{prompt}` becomes its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_args: Option<Vec<String>>,
+    /// How skills are chosen by argument. Only `mosaic yolo` uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<SkillRules>,
     /// What the screen looks like; without it nothing is ever typed into the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenRules>,
@@ -105,6 +111,21 @@ pub struct VersionProbe {
     /// Versions that screen rules, channels and receipts were tested with, oldest first.
     #[serde(default)]
     pub tested: Vec<String>,
+}
+
+/// How an agent CLI takes skills by argument, and where it finds them by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkillRules {
+    /// Environment variable that chooses the mode: `all`, `discover` or `none`.
+    pub mode_env: String,
+    /// Arguments after which it loads only the skills that are given.
+    pub only: Vec<String>,
+    /// Arguments that give one; `{dir}` becomes the skill's directory.
+    pub add: Vec<String>,
+    /// Directories of skills that it looks into by itself: `~` for home, `${VAR:-default}` from the
+    /// environment; a relative one is below the working directory.
+    pub roots: Vec<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.
@@ -403,6 +424,8 @@ impl RuntimeSpec {
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),
+            prompt_args: self.prompt_args.or_else(|| base.prompt_args.clone()),
+            skills: self.skills.or_else(|| base.skills.clone()),
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),
