@@ -10,6 +10,7 @@ pub mod compose;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
+pub mod opencode;
 pub mod pi;
 pub mod ready;
 pub mod receipt;

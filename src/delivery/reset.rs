@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::channel::Mark;
+use super::channel::{ChannelKind, Mark};
 use super::guard::{Hold, Target};
 use super::kickstart::{recorded, sent_since};
+use super::opencode;
 use super::receipt::Receipt;
 use super::send::{ACCEPT_WAIT, DEFAULT_WAIT, Message, deliver, put};
 use super::stop::{Reached, Stop};
@@ -284,6 +285,10 @@ fn by_command(
     command: &str,
     options: &ResetOptions,
 ) -> Result<Done, Stop> {
+    let channels = launch.agent.spec.channels.as_deref();
+    if channels.is_some_and(|c| c.contains(&ChannelKind::OpencodeHttp)) {
+        return by_http(install, launch, options);
+    }
     let target = Target::of(install, launch)?;
     let hold = target.lock(options.wait)?;
     wait_idle(install, launch, options.wait)?;
@@ -298,6 +303,16 @@ fn by_command(
     Ok(Done {
         evidence,
         conversation,
+    })
+}
+
+/// opencode makes a new session without its terminal.
+fn by_http(install: &Install, launch: &Launch, options: &ResetOptions) -> Result<Done, Stop> {
+    let _hold = Hold::take(install, launch.agent.name.as_str(), options.wait)?;
+    let fresh = opencode::new_session(install, launch, options.wait)?;
+    Ok(Done {
+        evidence: fresh.evidence,
+        conversation: Some(fresh.session),
     })
 }
 
@@ -553,6 +568,7 @@ pub fn forget_conversation(paths: &Paths, agent: &str) -> Result<Option<String>>
     record.earlier.push(old.clone());
     record.file = None;
     record.begun = false;
+    record.reported = false;
     files::write_atomic(
         &paths.conversation(agent),
         files::to_json(&record).as_bytes(),
@@ -730,6 +746,7 @@ mod tests {
             id: "first".into(),
             file: None,
             begun: true,
+            reported: true,
             earlier: vec![],
         };
         files::write_atomic(

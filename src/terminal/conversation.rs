@@ -73,12 +73,19 @@ pub fn choose(
                 id: situation.new_id.to_owned(),
                 file: None,
                 begun: false,
+                reported: false,
                 earlier,
             };
             fresh.shorten();
             (fresh, false)
         }
     };
+    // Its id was a placeholder, or the agent has left that conversation for none.
+    if rule.reported && !record.reported && kept {
+        record.take_up(situation.new_id.to_owned());
+        record.file = None;
+        record.begun = false;
+    }
     let found = match (&record.file, &rule.exists) {
         _ if !(kept && record.begun) => Stored::Nothing,
         (Some(file), Some(_)) => stored(&file.to_string_lossy()),
@@ -215,6 +222,7 @@ mod tests {
             resume: vec!["--resume".into(), "{id}".into()],
             exists: Some("~/.claude/projects/*/{id}.jsonl".into()),
             holds: None,
+            reported: false,
         }
     }
 
@@ -226,6 +234,7 @@ mod tests {
             id: id.into(),
             file: None,
             begun: true,
+            reported: false,
             earlier: vec![],
         }
     }
