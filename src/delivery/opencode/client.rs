@@ -120,9 +120,18 @@ pub struct Info {
     /// The role that opencode played or is to play: `build`, `plan` …
     #[serde(default)]
     pub agent: Option<String>,
-    /// The model that a user's message asked for.
+    /// The model that a user's message asks.
     #[serde(default)]
     pub model: Option<Model>,
+    /// The provider that answered.
+    #[serde(rename = "providerID", default)]
+    pub provider: Option<String>,
+    /// The model that answered.
+    #[serde(rename = "modelID", default)]
+    pub answered_by: Option<String>,
+    /// Variant of it.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// When.
     #[serde(default)]
     pub time: Times,

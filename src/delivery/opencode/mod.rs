@@ -40,8 +40,9 @@ const FIND: Duration = Duration::from_millis(10);
 /// How long the terminal may take to show a session. Measured: 30 ms.
 const SHOW: Duration = Duration::from_secs(2);
 
-/// How many messages behind ours are looked at for its answer: more than one turn's calls of tools.
-const TURN: u32 = 200;
+/// How many messages at the end of a session are looked at for the answer to one. Each step of a turn
+/// is a message, with the output of its tools; what was said last stands at the end.
+const TURN: u32 = 50;
 
 /// The channel.
 #[derive(Debug)]
@@ -161,7 +162,7 @@ impl OpencodeHttp {
 
     /// What to ask of which model: as in the session so far, else as the agent was launched.
     fn choice(&self, session: &str) -> session::Choice {
-        let last = self.client.messages(session, TURN).unwrap_or_default();
+        let last = self.client.messages(session, 1).unwrap_or_default();
         session::Choice::last(&last).unwrap_or_else(|| self.launched.clone())
     }
 
@@ -226,13 +227,10 @@ impl Channel for OpencodeHttp {
         let session = self.session(&place)?;
         let native = ids::native(message.id, place.time);
         let attach = || format!("look at it: `mosaic agent attach {}`", self.agent);
-        let taken = |how: &str| Submitted {
-            evidence: format!("opencode {how} as msg_{native} in {session}"),
+        let taken = || Submitted {
+            evidence: format!("opencode has it as msg_{native} in {session}"),
             accepted: true,
         };
-        if let Some(true) = self.holds_it(&session, &native, Duration::ZERO) {
-            return Ok(taken("had it before"));
-        }
         let choice = self.choice(&session);
         let prompt = Prompt {
             native: &native,
@@ -243,7 +241,7 @@ impl Channel for OpencodeHttp {
         };
         match self.client.prompt(&session, &prompt) {
             Ok(()) => Ok(match self.holds_it(&session, &native, client::ASK) {
-                Some(true) => taken("has it"),
+                Some(true) => taken(),
                 _ => Submitted {
                     evidence: "opencode took it".to_owned(),
                     accepted: false,
@@ -260,7 +258,7 @@ impl Channel for OpencodeHttp {
             }
             .hint(attach())),
             Err(Failure::NoAnswer(why)) => match self.holds_it(&session, &native, client::ASK) {
-                Some(true) => Ok(taken("has it")),
+                Some(true) => Ok(taken()),
                 // It may yet be read from the connection.
                 _ => Err(Stop::unknown(format!(
                     "the message was handed to `{}`, which did not answer: {why}",

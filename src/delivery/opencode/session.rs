@@ -124,12 +124,19 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Of the newest message of a user: what a person chose in the terminal holds for others too.
+    /// Of the newest message: what a person chose in the terminal holds for others too.
     pub fn last(messages: &[Message]) -> Option<Self> {
-        let last = messages.iter().rev().find(|m| m.info.role == "user")?;
+        let info = &messages.last()?.info;
+        let answered_by = || {
+            Some(Model {
+                provider: info.provider.clone()?,
+                model: info.answered_by.clone()?,
+                variant: info.variant.clone(),
+            })
+        };
         Some(Self {
-            agent: last.info.agent.clone(),
-            model: last.info.model.clone(),
+            agent: info.agent.clone(),
+            model: info.model.clone().or_else(answered_by),
         })
     }
 
@@ -211,6 +218,7 @@ mod tests {
             {"info": {"id": "msg_1", "role": "user", "agent": "plan",
                 "model": {"providerID": "p", "modelID": "m"}}, "parts": []},
             {"info": {"id": "msg_2", "role": "assistant", "parentID": "msg_1",
+                "agent": "build", "providerID": "q", "modelID": "n",
                 "time": {"created": 1, "completed": 2}}, "parts": [{"type": "text", "text": "first"}]},
             {"info": {"id": "msg_3", "role": "assistant", "parentID": "msg_1",
                 "time": {"created": 1, "completed": 2}}, "parts": [{"type": "text", "text": "last"}]},
@@ -234,9 +242,13 @@ mod tests {
 
     #[test]
     fn the_choice_is_the_last_users_else_the_launchs() {
-        let last = Choice::last(&messages()[..2]).unwrap();
-        assert_eq!(last.agent.as_deref(), Some("plan"));
-        assert_eq!(last.model.unwrap().model, "m");
+        let last = |count: usize| {
+            let choice = Choice::last(&messages()[..count]).unwrap();
+            let model = choice.model.unwrap();
+            (choice.agent.unwrap(), model.provider, model.model)
+        };
+        assert_eq!(last(1), ("plan".into(), "p".into(), "m".into()));
+        assert_eq!(last(2), ("build".into(), "q".into(), "n".into()));
         assert_eq!(Choice::last(&[]), None);
         let of = |args: &[&str]| Choice::of(&args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         let both = of(&["opencode", "--agent=plan", "-m", "p/org/m"]);
