@@ -299,6 +299,44 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_the_agents_own_making_is_resumed_only_once_it_was_reported() {
+        let rule = Conversation {
+            first: vec![],
+            resume: vec!["--session".into(), "{id}".into()],
+            exists: None,
+            holds: None,
+            reported: true,
+        };
+        let start = |old: Option<ConversationRecord>| {
+            let situation = Situation {
+                rule: &rule,
+                resume: Resume::Last,
+                runtime: "claude",
+                directory: Path::new("/w"),
+                new_id: "new",
+            };
+            let env = BTreeMap::new();
+            let fill = |t: &str, r: &ConversationRecord| expand(t, r, Path::new("/s"), &env);
+            choose(&situation, old, &fill, &|_| panic!("nothing to look for"))
+        };
+        let first = start(None);
+        assert_eq!((first.args.len(), first.resumed), (0, false));
+        // Started, and ended before it said anything: the id of the record is a placeholder.
+        assert!(start(Some(first.record.clone())).args.is_empty());
+        let mut said = first.record;
+        said.take_up("ses_1".into());
+        said.reported = true;
+        let second = start(Some(said.clone()));
+        assert_eq!(second.args, ["--session", "ses_1"]);
+        assert!(second.resumed);
+        // It left that conversation for none.
+        said.reported = false;
+        let third = start(Some(said));
+        assert!(third.args.is_empty() && !third.resumed);
+        assert_eq!(third.record.earlier.last().unwrap(), "ses_1");
+    }
+
+    #[test]
     fn templates_are_filled() {
         let env = BTreeMap::from([("HOME".into(), "/h".into()), ("X".into(), "/x".into())]);
         let e = |t| expand(t, &record("i"), Path::new("/s"), &env);
