@@ -19,6 +19,7 @@ pub mod held;
 pub mod kickstart;
 pub mod machine;
 pub mod mailbox;
+pub mod opencode;
 pub mod paste;
 pub mod pi;
 pub mod ready;

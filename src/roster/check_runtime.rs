@@ -133,10 +133,10 @@ impl Checker<'_> {
         }
         if let Some(node) = &spec.node {
             for (key, value) in [
-                ("port_env", &node.port_env),
-                ("secret_env", &node.secret_env),
+                ("port_env", node.port_env.as_ref()),
+                ("secret_env", Some(&node.secret_env)),
             ] {
-                if !env_key(value) {
+                if let Some(value) = value.filter(|value| !env_key(value)) {
                     self.add(
                         place(&["node", key]),
                         format!(
@@ -146,11 +146,9 @@ impl Checker<'_> {
                     );
                 }
             }
-            if !node.health_path.starts_with('/')
-                || node
-                    .health_path
-                    .contains(|c: char| c.is_control() || c == ' ')
-            {
+            if node.health_path.as_ref().is_some_and(|path| {
+                !path.starts_with('/') || path.contains(|c: char| c.is_control() || c == ' ')
+            }) {
                 self.add(
                     place(&["node", "health_path"]),
                     format!(

@@ -100,6 +100,10 @@ pub struct Conversation {
     /// id up, and the agent starts with a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+    /// The agent CLI makes the id itself, and mosaic knows it from the agent's reports: a conversation
+    /// is resumed only if it was reported, and `{id}` stands in `resume` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// How to ask an agent CLI for its version.
@@ -382,23 +386,36 @@ pub enum Reports {
     ClaudeHooks,
     /// A pi extension that mosaic owns (`--extension`).
     PiExtension,
+    /// A plugin of opencode's terminal interface that mosaic owns (`OPENCODE_TUI_CONFIG`).
+    OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
 }
 
-/// An agent that is an HTTP server.
+/// An agent that offers HTTP on loopback: a plain server, or one with a screen as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Environment variable for the port mosaic chose.
-    pub port_env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_env: Option<String>,
+    /// Arguments that give the port; `{port}` becomes its number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_args: Vec<String>,
     /// Environment variable for the secret mosaic made.
     pub secret_env: String,
-    /// Path answered with 200 once the server is ready, without credentials.
-    pub health_path: String,
+    /// Path answered with 200 once the server is ready, without credentials. An agent without one is no
+    /// plain server: its state is told by its reports and its screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
 }
 
 impl RuntimeSpec {
+    /// The path on which a plain server is asked for its health; `None` for agents with a screen.
+    pub fn health_path(&self) -> Option<&str> {
+        self.node.as_ref()?.health_path.as_deref()
+    }
+
     /// Lays `self` over `base`: every key present here wins whole, but `env`, which is merged.
     #[must_use]
     pub fn over(self, base: &RuntimeSpec) -> RuntimeSpec {

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::idle::{LOOK, wait_idle};
 use super::{Done, ResetOptions};
-use crate::delivery::channel::Mark;
+use crate::delivery::channel::{ChannelKind, Mark};
 use crate::delivery::guard::{Hold, Target};
+use crate::delivery::opencode;
 use crate::delivery::send::put;
 use crate::delivery::stop::{Reached, Stop};
 use crate::install::Install;
@@ -24,6 +25,10 @@ pub(super) fn by_command(
     command: &str,
     options: &ResetOptions,
 ) -> Result<Done, Stop> {
+    let channels = launch.agent.spec.channels.as_deref();
+    if channels.is_some_and(|c| c.contains(&ChannelKind::OpencodeHttp)) {
+        return by_http(install, launch, options);
+    }
     let target = Target::of(install, launch)?;
     let hold = target.lock(options.wait)?;
     wait_idle(install, launch, options.wait)?;
@@ -38,6 +43,16 @@ pub(super) fn by_command(
     Ok(Done {
         evidence,
         conversation,
+    })
+}
+
+/// opencode makes a new session without its terminal.
+fn by_http(install: &Install, launch: &Launch, options: &ResetOptions) -> Result<Done, Stop> {
+    let _hold = Hold::take(install, launch.agent.name.as_str(), options.wait)?;
+    let fresh = opencode::new_session(install, launch, options.wait)?;
+    Ok(Done {
+        evidence: fresh.evidence,
+        conversation: Some(fresh.session),
     })
 }
 

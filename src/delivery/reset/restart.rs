@@ -130,6 +130,7 @@ mod tests {
             id: "first".into(),
             file: None,
             begun: true,
+            reported: true,
             earlier: vec![],
         };
         files::write_atomic(
