@@ -1,15 +1,21 @@
 //! Verbs about single agents.
 
 mod attach;
+mod events;
 mod inbox;
+mod pane;
 mod reset;
 mod roster;
 mod run;
 mod send;
+mod send_there;
 mod status;
 mod tail;
+mod wait;
 
 use std::process::ExitCode;
+
+pub(super) use send_there::send_there;
 
 use clap::Subcommand;
 
@@ -31,6 +37,10 @@ pub enum Verb {
     Send(send::Args),
     /// Look after messages that wait, or were not delivered
     Inbox(inbox::Args),
+    /// Wait until agents are idle, ask something, or are in another state
+    Wait(wait::Args),
+    /// Show what agents do, as it changes, and what happens to them
+    Events(events::Args),
     /// Empty an agent's context
     Reset(reset::Args),
     /// Become an agent; what the units run
@@ -76,6 +86,8 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
         Verb::Inbox(args) => inbox::run(&context()?, &args),
+        Verb::Wait(args) => wait::run(&context()?, &args),
+        Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
         Verb::Run(args) => run::run(&args),
     }

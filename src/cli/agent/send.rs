@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::pane::{self, PaneArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
+use crate::cli::there::HostArg;
 use crate::delivery::mailbox::{Draft, Options, Style};
 use crate::delivery::{self, Post, Receipt, Rung};
 use crate::error::{Error, Result};
@@ -28,7 +30,11 @@ const AT_A_TIME: usize = 8;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    there: HostArg,
+    #[command(flatten)]
+    pub(super) pane: PaneArgs,
     /// The message; `-` or nothing reads standard input
     #[arg(
         short,
@@ -43,10 +49,10 @@ pub struct Args {
     file: Option<PathBuf>,
     /// Name yourself in the preamble [default: the agent that runs this, else `user`]
     #[arg(short = 'S', long, value_name = "NAME")]
-    sender: Option<String>,
+    pub(super) sender: Option<String>,
     /// Leave out the line's beginning `[host:sender -> host:agent]`
     #[arg(long)]
-    no_preamble: bool,
+    pub(super) no_preamble: bool,
     /// The text goes as it is: no preamble, and a leading `!` or `/` means what it means to the agent
     #[arg(long, conflicts_with = "command")]
     raw: bool,
@@ -80,7 +86,7 @@ pub struct Args {
     draft: Draft,
     /// Print the receipts as JSON: one document for one agent, an array for several
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Receipts that can be waited for.
@@ -106,6 +112,14 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl Args {
+    /// How long the receipt is waited for, in seconds.
+    pub(super) fn seconds(&self) -> u64 {
+        self.timeout.unwrap_or(match self.until() {
+            Rung::Answered => ANSWER_TIMEOUT,
+            _ => TIMEOUT,
+        })
+    }
+
     fn until(&self) -> Rung {
         match self.until {
             _ if self.queue => Rung::Queued,
@@ -120,11 +134,6 @@ impl Args {
     }
 
     fn post(&self, text: Vec<u8>) -> Post {
-        let until = self.until();
-        let usual = match until {
-            Rung::Answered => ANSWER_TIMEOUT,
-            _ => TIMEOUT,
-        };
         let style = match (self.command, self.raw, self.no_preamble) {
             (true, _, _) => Style::Command,
             (_, true, _) => Style::Raw,
@@ -138,15 +147,15 @@ impl Args {
                 self.sender.as_deref(),
                 std::env::var("MOSAIC_AGENT").ok().as_deref(),
             ),
-            host: delivery::host_name(),
+            host: self.pane.host_label(),
             options: Options {
                 style,
                 draft: self.draft,
                 as_file: self.as_file,
                 ..Options::default()
             },
-            until,
-            timeout: Duration::from_secs(self.timeout.unwrap_or(usual)),
+            until: self.until(),
+            timeout: Duration::from_secs(self.seconds()),
             no_queue: self.no_queue,
             expires: self.expires,
         }
@@ -155,6 +164,9 @@ impl Args {
 
 /// Sends to several agents at a time; a failure does not keep the rest from getting theirs.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    if args.pane.pane.is_some() {
+        return pane::send(context, args);
+    }
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -242,7 +254,7 @@ pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
     }
 }
 
-fn text(args: &Args) -> Result<Vec<u8>> {
+pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
     // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
     const MOST: u64 = 16 * 1024 * 1024;
     let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
