@@ -443,7 +443,10 @@ impl Model {
 
     /// Takes the draft: at once when idle, else into the queue.
     fn submit(&mut self, now: Duration) {
-        let text = self.draft.text();
+        let mut text = self.draft.text();
+        if self.setup.personas.expand_tabs {
+            text = text.replace('\t', "    ");
+        }
         if text.trim().is_empty() {
             return;
         }

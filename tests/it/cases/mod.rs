@@ -7,6 +7,7 @@ mod envfile;
 mod guards;
 mod isolation;
 mod lifecycle;
+mod mailbox;
 mod managers;
 mod outputs;
 mod recovery;
