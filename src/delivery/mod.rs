@@ -6,6 +6,7 @@
 //! same way for the runtime's own command; [`ready`] waits until an agent can be sent anything.
 
 pub mod channel;
+pub mod codex;
 pub mod compose;
 pub mod guard;
 pub mod held;

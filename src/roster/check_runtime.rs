@@ -58,10 +58,13 @@ impl Checker<'_> {
             );
         }
         let conversation = spec.conversation.as_ref();
+        let server = spec.server.as_ref();
         for (key, words) in [
             ("args", spec.args.as_ref()),
             ("permission_args", spec.permission_args.as_ref()),
             ("model_args", spec.model_args.as_ref()),
+            ("server", server.map(|s| &s.args)),
+            ("server", server.map(|s| &s.attach)),
             ("conversation", conversation.map(|c| &c.first)),
             ("conversation", conversation.map(|c| &c.resume)),
         ] {
