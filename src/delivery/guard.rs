@@ -15,8 +15,9 @@ use crate::launch::Launch;
 use crate::record::Run;
 use crate::report::{self, Report, What};
 use crate::state::account::{self, Account};
+use crate::state::look::look;
 use crate::state::observe;
-use crate::state::screen::{self, Rules, Seen};
+use crate::state::screen::{Rules, Seen};
 use crate::state::{self};
 use crate::terminal::pane as panes;
 
@@ -253,11 +254,7 @@ impl<'a> Target<'a> {
                     .hint(format!("look at it: `mosaic agent attach {agent}`")),
             ));
         }
-        let text = self
-            .tmux
-            .screen(&pane.id)
-            .map_err(|e| (Stop::from(e), GONE_WAIT))?;
-        let seen = screen::read(&text, pane.width, &self.rules);
+        let seen = self.seen(&pane).map_err(|e| (Stop::from(e), GONE_WAIT))?;
         Ok(Look { pane, run, seen })
     }
 
@@ -407,11 +404,7 @@ impl<'a> Target<'a> {
     }
 
     fn seen(&self, pane: &Pane) -> Result<Seen, TmuxError> {
-        Ok(screen::read(
-            &self.tmux.screen(&pane.id)?,
-            pane.width,
-            &self.rules,
-        ))
+        look(&self.tmux, pane, &self.rules)
     }
 
     /// Presses Enter on a box that is seen to hold the text, and waits until the box let it go. An

@@ -160,19 +160,55 @@ fn eight() -> u16 {
     8
 }
 
-/// The input box: the rows between the two lowest rule rows on the screen. A rule spans the pane's
-/// whole width, whatever its pattern says.
+/// What marks the input box.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoxShape {
+    /// Rules above and below it, over the pane's whole width: the rows between the two lowest ones.
+    #[default]
+    Ruled,
+    /// Its prompt mark: from the lowest row that starts with `glyph` (and follows a row that fits
+    /// `above`, where that is given; and is no row of a dialog) through rows that start with `indent`
+    /// or are blank, down to the row that fits `bottom`, or to the foot of the screen.
+    Prompt,
+    /// A bar at its left: the rows that start with `glyph` right above the lowest row that fits
+    /// `bottom`, without the first `skip_first` and the last `skip_last` of them.
+    Bar,
+}
+
+/// The input box. A rule of a `ruled` one spans the pane's whole width, whatever its pattern says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputBox {
-    /// A rule row above the box.
+    /// What marks it.
+    #[serde(default)]
+    pub shape: BoxShape,
+    /// A rule row above a `ruled` box.
+    #[serde(default)]
     pub top: String,
-    /// A rule row below the box.
+    /// A rule row below the box; for the other shapes, the row that closes it.
+    #[serde(default)]
     pub bottom: String,
+    /// The row right above a `prompt` box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<String>,
+    /// The agent reads keys one by one while its box takes input, and in whole lines while it works:
+    /// nothing on the screen is a box or a dialog unless the terminal is in raw mode.
+    #[serde(default)]
+    pub raw: bool,
+    /// Rows of a `bar` above its text.
+    #[serde(default)]
+    pub skip_first: u16,
+    /// Rows of a `bar` below its text.
+    #[serde(default)]
+    pub skip_last: u16,
+    /// A box of so many rows scrolls, and may show its end only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_rows: Option<u16>,
     /// The rule above a box of which only the end is shown; group 1 is the number of hidden rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tall: Option<String>,
-    /// A box of which only the end is shown has no rule of its own: all its rows start with `indent`.
+    /// A box of which only the end is shown has no mark of its own: all its rows start with `indent`.
     #[serde(default)]
     pub tail_only: bool,
     /// What the first row of the box starts with, exactly (the blank after the mark may be a

@@ -5,6 +5,7 @@
 //! interrupted turn, a denied dialog. What nothing tells is `unknown`, and unknown is never idle.
 
 pub mod account;
+pub mod look;
 pub mod observe;
 #[cfg(test)]
 pub mod samples;

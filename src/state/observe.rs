@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account;
-use super::screen::{Rules, Seen, read};
+use super::look::look;
+use super::screen::{Rules, Seen};
 use super::{Evidence, Life, Signs, Source, State, decide};
 use crate::host::tmux::Pane;
 use crate::host::{files, probe};
@@ -90,10 +91,9 @@ pub fn observe_with(
         .and_then(|r| Rules::shared(r).ok());
     let reports =
         account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
-    let look = || {
+    let look_at = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
-        let text = install.tmux().screen(&pane.id).ok()?;
-        Some(read(&text, pane.width, rules))
+        look(&install.tmux(), pane, rules).ok()
     };
     let decided = |screen: Option<&Seen>| {
         decide(&Signs {
@@ -111,13 +111,13 @@ pub fn observe_with(
         })
     };
     let mut screen = if with_screen && life == Life::Up {
-        look()
+        look_at()
     } else {
         None
     };
     let mut verdict = decided(screen.as_ref());
     if verdict.look && screen.is_none() {
-        screen = look();
+        screen = look_at();
         verdict = decided(screen.as_ref());
     }
     Observation {
