@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::held::bare;
 use super::mailbox::Draft;
+use super::opencode::OpencodeHttp;
 use super::paste::Paste;
 use super::pi::PiSocket;
 use super::stop::Stop;
@@ -225,7 +226,10 @@ pub fn open_for<'a>(
         let opened: Result<Box<dyn Channel + 'a>, Stop> = match kind {
             ChannelKind::PiSocket => PiSocket::connect(install, launch).map(|c| Box::new(c) as _),
             ChannelKind::Paste => Paste::connect(install, launch).map(|c| Box::new(c) as _),
-            ChannelKind::OpencodeHttp | ChannelKind::CodexServer => continue,
+            ChannelKind::OpencodeHttp => {
+                OpencodeHttp::connect(install, launch).map(|c| Box::new(c) as _)
+            }
+            ChannelKind::CodexServer => continue,
         };
         match opened {
             Ok(channel) => return Ok(channel),

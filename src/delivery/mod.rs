@@ -15,6 +15,8 @@ pub mod codex;
 pub mod compose;
 pub mod deliver;
 pub mod drain;
+#[cfg(test)]
+mod faults;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
