@@ -216,6 +216,13 @@ pub struct Typing {
     /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
     /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
     pub whole_above: u32,
+    /// The key that puts a draft in the box aside, which the agent CLI gives back after the next message
+    /// (tmux's name of it); absent where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stash: Option<String>,
+    /// A message of more characters than this goes as a file to which a line points; 0 for the most that
+    /// is ever typed.
+    pub as_file_above: u32,
     /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
     pub bang: Leading,
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in
