@@ -12,8 +12,9 @@ use crate::launch::Launch;
 use crate::record::Run;
 use crate::report::What;
 use crate::state::account;
+use crate::state::look::look;
 use crate::state::observe::answers;
-use crate::state::screen::{self, Rules, Seen};
+use crate::state::screen::{Rules, Seen};
 use crate::state::{Evidence, Source, State, question};
 use crate::terminal::pane;
 
@@ -73,7 +74,11 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
     let rules = spec.screen.as_ref().map(Rules::compile).transpose()?;
     // What takes messages past the screen says itself when it does.
     let speaks = spec.reports.is_some()
-        && spec.channels.as_ref().and_then(|c| c.first()).is_some_and(|c| *c != ChannelKind::Paste);
+        && spec
+            .channels
+            .as_ref()
+            .and_then(|c| c.first())
+            .is_some_and(|c| *c != ChannelKind::Paste);
     let mut box_since: Option<Instant> = None;
     let mut dialog_since: Option<Instant> = None;
     loop {
@@ -103,7 +108,7 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
                 None => {}
             }
         } else if let Some(rules) = &rules {
-            let seen = look(install, agent, rules);
+            let seen = seen(install, agent, rules);
             let since =
                 |flag: bool, old: Option<Instant>| flag.then(|| old.unwrap_or_else(Instant::now));
             box_since = since(seen.as_ref().is_some_and(|s| s.input.is_some()), box_since);
@@ -150,15 +155,11 @@ fn reported(install: &Install, launch: &Launch, run: &Run) -> Option<(State, Str
     }
 }
 
-fn look(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
+fn seen(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
     let tmux = install.tmux();
     let panes = tmux.panes().ok()?;
     let pane::Found::Ours(pane) = pane::find(&panes, agent) else {
         return None;
     };
-    Some(screen::read(
-        &tmux.screen(&pane.id).ok()?,
-        pane.width,
-        rules,
-    ))
+    look(&tmux, pane, rules).ok()
 }

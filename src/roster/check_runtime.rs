@@ -62,6 +62,9 @@ impl Checker<'_> {
             ("args", spec.args.as_ref()),
             ("permission_args", spec.permission_args.as_ref()),
             ("model_args", spec.model_args.as_ref()),
+            ("prompt_args", spec.prompt_args.as_ref()),
+            ("skills", spec.skills.as_ref().map(|s| &s.only)),
+            ("skills", spec.skills.as_ref().map(|s| &s.add)),
             ("conversation", conversation.map(|c| &c.first)),
             ("conversation", conversation.map(|c| &c.resume)),
         ] {
@@ -69,8 +72,10 @@ impl Checker<'_> {
                 self.add(place(&[key]), format!("a NUL byte in `{key}`{owner}"));
             }
         }
-        if let Some(env) = &spec.env {
-            self.env("env", env, owner, &|key| place(&["env", key]));
+        for (key, env) in [("env", &spec.env), ("permission_env", &spec.permission_env)] {
+            if let Some(env) = env {
+                self.env(key, env, owner, &|name| place(&[key, name]));
+            }
         }
         for (path, text) in [
             (

@@ -350,7 +350,10 @@ const OPENCODE_CONFIG: &str = "OPENCODE_TUI_CONFIG";
 /// The plugin of opencode's terminal interface, and the configuration that names it.
 fn paths_of_plugin(paths: &Paths, agent: &str) -> (PathBuf, PathBuf) {
     let own = paths.agent_dir(agent);
-    (own.join("mosaic-opencode.ts"), own.join("opencode-tui.json"))
+    (
+        own.join("mosaic-opencode.ts"),
+        own.join("opencode-tui.json"),
+    )
 }
 
 /// The arguments that give an agent with HTTP its port.
@@ -358,7 +361,13 @@ fn paths_of_plugin(paths: &Paths, agent: &str) -> (PathBuf, PathBuf) {
 /// # Errors
 /// No port is free, or it cannot be recorded.
 fn port_args(install: &Install, launch: &Launch) -> Result<Vec<String>> {
-    let Some(spec) = launch.agent.spec.node.as_ref().filter(|n| !n.port_args.is_empty()) else {
+    let Some(spec) = launch
+        .agent
+        .spec
+        .node
+        .as_ref()
+        .filter(|n| !n.port_args.is_empty())
+    else {
         return Ok(Vec::new());
     };
     let port = node::record(&install.paths, launch.agent.name.as_str())?.port;

@@ -11,7 +11,7 @@ use crate::host::tmux::Pane;
 use crate::record::Run;
 use crate::runtime::Reports;
 use crate::state::account;
-use crate::state::screen::{self, Seen};
+use crate::state::screen::Seen;
 use crate::state::{self, Life, Signs, Source, State};
 use crate::terminal::pane as panes;
 
@@ -152,11 +152,7 @@ impl Target<'_> {
                     .hint(format!("look at it: `mosaic agent attach {agent}`")),
             ));
         }
-        let text = self
-            .tmux
-            .screen(&pane.id)
-            .map_err(|e| (Stop::from(e), GONE_WAIT))?;
-        let seen = screen::read(&text, pane.width, &self.rules);
+        let seen = self.seen(&pane).map_err(|e| (Stop::from(e), GONE_WAIT))?;
         Ok(Look { pane, run, seen })
     }
 

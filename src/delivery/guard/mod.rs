@@ -22,7 +22,8 @@ use crate::host::tmux::{Pane, Tmux, TmuxError};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::state::account::Account;
-use crate::state::screen::{self, Rules, Seen};
+use crate::state::look::look;
+use crate::state::screen::{Rules, Seen};
 
 use super::channel::Mark;
 use super::stop::Stop;
@@ -121,11 +122,7 @@ impl<'a> Target<'a> {
     }
 
     fn seen(&self, pane: &Pane) -> Result<Seen, TmuxError> {
-        Ok(screen::read(
-            &self.tmux.screen(&pane.id)?,
-            pane.width,
-            &self.rules,
-        ))
+        look(&self.tmux, pane, &self.rules)
     }
 }
 

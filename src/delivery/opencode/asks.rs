@@ -63,7 +63,10 @@ pub fn reply(install: &Install, launch: &Launch, ask: &Ask, reply: &Reply) -> Re
             .hint("choose with `--option N`"));
         }
         (_, Reply::Choose(at)) => {
-            return Err(Stop::refused(format!("the question has no answer {}", at + 1)));
+            return Err(Stop::refused(format!(
+                "the question has no answer {}",
+                at + 1
+            )));
         }
     };
     done.map_err(|failure| match failure {
@@ -100,7 +103,11 @@ fn of_permission(asked: Permission) -> Ask {
 }
 
 fn of_question(asked: Asked) -> Ask {
-    let all: Vec<&str> = asked.questions.iter().map(|q| q.question.as_str()).collect();
+    let all: Vec<&str> = asked
+        .questions
+        .iter()
+        .map(|q| q.question.as_str())
+        .collect();
     // Several at once, or several answers to one, need a person at the screen.
     let choices = match asked.questions.as_slice() {
         [one] if !one.multiple => one.options.iter().map(|o| o.label.clone()).collect(),
@@ -131,7 +138,10 @@ mod tests {
         .unwrap();
         let ask = of_permission(permission);
         assert_eq!(ask.question, "bash touch approved-marker");
-        assert_eq!(ask.choices, ["Allow once", "Allow always: touch *", "Reject"]);
+        assert_eq!(
+            ask.choices,
+            ["Allow once", "Allow always: touch *", "Reject"]
+        );
     }
 
     #[test]
@@ -139,7 +149,8 @@ mod tests {
         let one = serde_json::json!({"question": "Which colour?", "header": "Colour",
             "options": [{"label": "red", "description": "warm"}, {"label": "blue"}]});
         let asked = |questions: serde_json::Value| {
-            let asked = serde_json::json!({"id": "que_1", "sessionID": "s", "questions": questions});
+            let asked =
+                serde_json::json!({"id": "que_1", "sessionID": "s", "questions": questions});
             of_question(serde_json::from_value(asked).unwrap())
         };
         let single = asked(serde_json::json!([one]));

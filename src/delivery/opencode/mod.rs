@@ -112,8 +112,11 @@ impl OpencodeHttp {
     }
 
     fn failed(&self, failure: &Failure) -> Stop {
-        Stop::busy(format!("opencode in `{}` does not answer: {failure}", self.agent))
-            .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
+        Stop::busy(format!(
+            "opencode in `{}` does not answer: {failure}",
+            self.agent
+        ))
+        .hint(format!("look at it: `mosaic agent attach {}`", self.agent))
     }
 
     fn answering(&self) -> Result<(), Stop> {
@@ -130,7 +133,10 @@ impl OpencodeHttp {
                     .hint(format!("answer it: `mosaic agent approve {}`", self.agent)),
                 _ => Stop::busy(match status {
                     Status::Retry { message } => {
-                        format!("the provider of `{}` refuses requests: {message}", self.agent)
+                        format!(
+                            "the provider of `{}` refuses requests: {message}",
+                            self.agent
+                        )
                     }
                     _ => format!("`{}` is working", self.agent),
                 }),
@@ -147,11 +153,7 @@ impl OpencodeHttp {
         if let Some(session) = &mark.session {
             return Ok(session.clone());
         }
-        let session = self
-            .client
-            .create()
-            .map_err(|f| self.failed(&f))?
-            .id;
+        let session = self.client.create().map_err(|f| self.failed(&f))?.id;
         // Not shown is not lost: it is a view, and the message is in the record.
         let before = self.account.mark();
         if self.client.select(&session).is_ok() {
@@ -221,7 +223,9 @@ impl Channel for OpencodeHttp {
 
     fn submit(&self, message: &Outgoing<'_>, mark: &Mark) -> Result<Submitted, Stop> {
         if message.command {
-            return Err(Stop::refused("opencode's HTTP interface takes messages, not commands"));
+            return Err(Stop::refused(
+                "opencode's HTTP interface takes messages, not commands",
+            ));
         }
         let place = Place::of(mark).ok_or_else(|| Stop::refused("the message has no mark"))?;
         let session = self.session(&place)?;
@@ -254,7 +258,10 @@ impl Channel for OpencodeHttp {
             .hint(attach())),
             Err(refused @ Failure::Refused { .. }) => Err(Stop {
                 reached: Reached::Nothing,
-                ..Stop::refused(format!("opencode in `{}` refuses it: {refused}", self.agent))
+                ..Stop::refused(format!(
+                    "opencode in `{}` refuses it: {refused}",
+                    self.agent
+                ))
             }
             .hint(attach())),
             Err(Failure::NoAnswer(why)) => match self.holds_it(&session, &native, client::ASK) {

@@ -55,9 +55,10 @@ pub fn wait_shown(account: &Account, mark: u64, session: &str, wait: Duration) -
     let begun = Instant::now();
     loop {
         let reports = account.since(mark).unwrap_or_default();
-        if reports.iter().any(
-            |r| matches!(&r.what, What::Session { id: Some(id), .. } if id == session),
-        ) {
+        if reports
+            .iter()
+            .any(|r| matches!(&r.what, What::Session { id: Some(id), .. } if id == session))
+        {
             return true;
         }
         if begun.elapsed() >= wait {
@@ -110,7 +111,12 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.session.as_deref().unwrap_or_default(), self.time)
+        write!(
+            f,
+            "{}@{}",
+            self.session.as_deref().unwrap_or_default(),
+            self.time
+        )
     }
 }
 
@@ -149,8 +155,9 @@ impl Choice {
                 for flag in flags {
                     if arg == flag {
                         found = args.clone().next().cloned();
-                    } else if let Some(value) =
-                        arg.strip_prefix(flag).and_then(|rest| rest.strip_prefix('='))
+                    } else if let Some(value) = arg
+                        .strip_prefix(flag)
+                        .and_then(|rest| rest.strip_prefix('='))
                     {
                         found = Some(value.to_owned());
                     }
@@ -250,11 +257,15 @@ mod tests {
         assert_eq!(last(1), ("plan".into(), "p".into(), "m".into()));
         assert_eq!(last(2), ("build".into(), "q".into(), "n".into()));
         assert_eq!(Choice::last(&[]), None);
-        let of = |args: &[&str]| Choice::of(&args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
+        let of =
+            |args: &[&str]| Choice::of(&args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         let both = of(&["opencode", "--agent=plan", "-m", "p/org/m"]);
         assert_eq!(both.agent.as_deref(), Some("plan"));
         let model = both.model.unwrap();
-        assert_eq!((model.provider.as_str(), model.model.as_str()), ("p", "org/m"));
+        assert_eq!(
+            (model.provider.as_str(), model.model.as_str()),
+            ("p", "org/m")
+        );
         assert_eq!(of(&["opencode", "--port", "1"]), Choice::default());
     }
 

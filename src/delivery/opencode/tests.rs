@@ -104,13 +104,18 @@ impl Scripted {
         let all = self.messages(session).unwrap();
         let at = all.iter().position(|m| m["info"]["id"] == id);
         let at = at.unwrap_or_else(|| {
-            all.push(json!({"info": {"id": id, "role": "user", "agent": body["agent"],
-                "model": body["model"]}, "parts": []}));
+            all.push(
+                json!({"info": {"id": id, "role": "user", "agent": body["agent"],
+                "model": body["model"]}, "parts": []}),
+            );
             all.len() - 1
         });
         let parts = all[at]["parts"].as_array_mut().unwrap();
         // One without an id gets one of opencode's.
-        match parts.iter_mut().find(|p| p["id"].is_string() && p["id"] == part["id"]) {
+        match parts
+            .iter_mut()
+            .find(|p| p["id"].is_string() && p["id"] == part["id"])
+        {
             Some(old) => *old = part,
             None => parts.push(part),
         }
@@ -134,9 +139,12 @@ fn serve(stream: TcpStream, scripted: &Mutex<Scripted>) {
             return;
         }
     }
-    let length = head
-        .lines()
-        .find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head.lines().find_map(|l| {
+        l.to_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
     let body = serde_json::from_slice(&body).unwrap_or_default();
@@ -144,8 +152,14 @@ fn serve(stream: TcpStream, scripted: &Mutex<Scripted>) {
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
     let answer = scripted.lock().unwrap().answer(method, path, &body);
     // Hanging up is no answer either, and a test need not wait for it.
-    let Some((status, value)) = answer else { return };
-    let body = if value.is_null() { String::new() } else { value.to_string() };
+    let Some((status, value)) = answer else {
+        return;
+    };
+    let body = if value.is_null() {
+        String::new()
+    } else {
+        value.to_string()
+    };
     let length = body.len();
     let text = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -220,7 +234,10 @@ fn the_first_message_makes_a_session_and_the_next_one_goes_there_too() {
     let mark = lab.channel.mark();
     let done = lab.channel.submit(&MESSAGE, &mark).unwrap();
     assert!(done.accepted && done.evidence.contains("ses_1"), "{done:?}");
-    let next = Outgoing { id: "next", ..MESSAGE };
+    let next = Outgoing {
+        id: "next",
+        ..MESSAGE
+    };
     lab.channel.submit(&next, &lab.channel.mark()).unwrap();
     let scripted = lab.scripted.lock().unwrap();
     assert_eq!(scripted.sessions.len(), 1);
@@ -236,14 +253,21 @@ fn the_first_message_makes_a_session_and_the_next_one_goes_there_too() {
 fn a_message_given_twice_stands_once() {
     let lab = lab();
     session(&lab.reports, Some("ses_1"));
-    lab.scripted.lock().unwrap().sessions.push(("ses_1".to_owned(), vec![]));
+    lab.scripted
+        .lock()
+        .unwrap()
+        .sessions
+        .push(("ses_1".to_owned(), vec![]));
     let mark = lab.channel.mark();
     for _ in 0..2 {
         lab.channel.submit(&MESSAGE, &mark).unwrap();
     }
     let scripted = lab.scripted.lock().unwrap();
     assert_eq!(scripted.sessions[0].1.len(), 1);
-    assert_eq!(scripted.sessions[0].1[0]["parts"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        scripted.sessions[0].1[0]["parts"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[test]
@@ -277,7 +301,10 @@ fn an_opencode_that_has_not_said_what_it_shows_is_starting() {
     let lab = lab();
     std::fs::remove_file(&lab.reports).unwrap();
     let stop = lab.channel.ready(Duration::from_millis(60)).unwrap_err();
-    assert_eq!((stop.reason.as_str(), stop.retry), ("`oc0` is starting", true));
+    assert_eq!(
+        (stop.reason.as_str(), stop.retry),
+        ("`oc0` is starting", true)
+    );
 }
 
 #[test]
@@ -309,8 +336,16 @@ fn how_far_a_message_came_is_told_truly() {
     session(&gone.reports, Some("ses_1"));
     let stop = channel.submit(&MESSAGE, &channel.mark()).unwrap_err();
     assert_eq!((stop.reached, stop.retry), (Reached::Nothing, true));
-    let command = Outgoing { command: true, ..MESSAGE };
-    assert!(!channel.submit(&command, &channel.mark()).unwrap_err().touched());
+    let command = Outgoing {
+        command: true,
+        ..MESSAGE
+    };
+    assert!(
+        !channel
+            .submit(&command, &channel.mark())
+            .unwrap_err()
+            .touched()
+    );
 }
 
 #[test]
@@ -348,7 +383,10 @@ fn a_message_is_found_again_by_its_id_alone() {
     let mark = lab.channel.mark();
     assert_eq!(lab.channel.find(&MESSAGE, &mark), Found::Nothing);
     lab.channel.submit(&MESSAGE, &mark).unwrap();
-    let other = Outgoing { id: "other", ..MESSAGE };
+    let other = Outgoing {
+        id: "other",
+        ..MESSAGE
+    };
     assert_eq!(lab.channel.find(&other, &mark), Found::Nothing);
     let Found::Accepted { recorded, .. } = lab.channel.find(&MESSAGE, &mark) else {
         panic!("not found");

@@ -22,12 +22,17 @@ fn served(answers: &'static [&'static str]) -> (u16, Receiver<String>) {
             while !head.ends_with("\r\n\r\n") {
                 assert!(reader.read_line(&mut head).unwrap() > 0);
             }
-            let length = head
-                .lines()
-                .find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head.lines().find_map(|l| {
+                l.to_lowercase()
+                    .strip_prefix("content-length: ")?
+                    .parse()
+                    .ok()
+            });
             let mut body = vec![0; length.unwrap_or(0)];
             reader.read_exact(&mut body).unwrap();
-            sender.send(head + &String::from_utf8(body).unwrap()).unwrap();
+            sender
+                .send(head + &String::from_utf8(body).unwrap())
+                .unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
             // Closing would be an answer too.
             open.push(stream);
@@ -42,9 +47,8 @@ fn served(answers: &'static [&'static str]) -> (u16, Receiver<String>) {
 
 fn ok(body: &str) -> &'static str {
     let length = body.len();
-    let text = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
+    let text =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     Box::leak(text.into_boxed_str())
 }
 
@@ -55,9 +59,7 @@ fn serve(answers: Vec<&'static str>) -> (Client, Receiver<String>) {
 
 #[test]
 fn a_message_goes_with_its_ids_and_the_secret() {
-    let (client, asked) = serve(vec![
-        "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
-    ]);
+    let (client, asked) = serve(vec!["HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"]);
     let prompt = Prompt {
         native: "0123",
         id: "mine",
@@ -72,7 +74,10 @@ fn a_message_goes_with_its_ids_and_the_secret() {
     client.prompt("ses_1", &prompt).unwrap();
     let asked = asked.recv().unwrap();
     let (head, body) = asked.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("POST /session/ses_1/prompt_async HTTP/1.1"), "{head}");
+    assert!(
+        head.starts_with("POST /session/ses_1/prompt_async HTTP/1.1"),
+        "{head}"
+    );
     // `opencode:s3cret`
     assert!(head.contains("Basic b3BlbmNvZGU6czNjcmV0"), "{head}");
     let body: Value = serde_json::from_str(body).unwrap();
@@ -89,8 +94,12 @@ fn a_message_goes_with_its_ids_and_the_secret() {
 #[test]
 fn answers_are_read() {
     let (client, _asked) = serve(vec![
-        ok(r#"{"ses_1":{"type":"busy"},"ses_2":{"type":"idle"},"ses_3":{"type":"retry","attempt":1,"message":"slow down","next":5},"ses_4":{"type":"dreaming"}}"#),
-        ok(r#"{"info":{"id":"msg_1","role":"user","time":{"created":1}},"parts":[{"type":"step-start"},{"type":"text","text":"one"},{"type":"text","text":"by opencode","synthetic":true},{"type":"text","text":"two"}]}"#),
+        ok(
+            r#"{"ses_1":{"type":"busy"},"ses_2":{"type":"idle"},"ses_3":{"type":"retry","attempt":1,"message":"slow down","next":5},"ses_4":{"type":"dreaming"}}"#,
+        ),
+        ok(
+            r#"{"info":{"id":"msg_1","role":"user","time":{"created":1}},"parts":[{"type":"step-start"},{"type":"text","text":"one"},{"type":"text","text":"by opencode","synthetic":true},{"type":"text","text":"two"}]}"#,
+        ),
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     ]);
     let status = client.status().unwrap();
@@ -121,14 +130,23 @@ fn what_was_not_sent_is_told_from_what_was_not_answered() {
     let silent = client.health(Duration::from_millis(200)).unwrap_err();
     assert!(matches!(silent, Failure::NoAnswer(_)), "{silent:?}");
     let stranger = client.health(ASK).unwrap_err();
-    assert!(matches!(stranger, Failure::Refused { status: 401, .. }), "{stranger:?}");
+    assert!(
+        matches!(stranger, Failure::Refused { status: 401, .. }),
+        "{stranger:?}"
+    );
     let broken = client.health(ASK).unwrap_err();
     assert!(matches!(broken, Failure::NoAnswer(_)), "{broken:?}");
 }
 
 #[test]
 fn base64_as_in_the_standard() {
-    for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+    for (plain, coded) in [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+    ] {
         assert_eq!(base64(plain.as_bytes()), coded);
     }
 }
