@@ -2,13 +2,19 @@
 //! pi extension, or by the demo agent, all in one format. It tells which conversation the agent is
 //! in, what was submitted to it, and what it is doing, without looking at its screen.
 
+mod claude;
+mod demo;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::host::{files, process};
+use crate::host::files;
 use crate::paths::Paths;
+
+pub use claude::{claude_settings, from_claude_hook};
+pub use demo::from_demo_line;
 
 /// Reports are cut back to their newest half at this size, at the agent's next start.
 const LIMIT: u64 = 2 * 1024 * 1024;
@@ -204,110 +210,6 @@ pub fn last_session(reports: &[Report]) -> Option<(Option<String>, Option<PathBu
     })
 }
 
-/// Translates what a Claude Code hook is given on standard input. `None` for events that say
-/// nothing here. `SessionEnd` is not believed about which session ended: a failed `--resume` fires it
-/// with the unknown id.
-pub fn from_claude_hook(input: &str) -> Option<What> {
-    let v: serde_json::Value = serde_json::from_str(input).ok()?;
-    let text = |key: &str| v.get(key).and_then(|x| x.as_str()).map(str::to_owned);
-    Some(match text("hook_event_name")?.as_str() {
-        "SessionStart" => What::Session {
-            id: text("session_id"),
-            file: text("transcript_path").map(PathBuf::from),
-            reason: text("source").unwrap_or_default(),
-        },
-        "UserPromptSubmit" => What::Prompt {
-            text: text("prompt").unwrap_or_default(),
-        },
-        "Stop" => What::Idle,
-        "PostToolUse" => What::Working,
-        "PermissionRequest" => {
-            let tool = text("tool_name").unwrap_or_default();
-            let detail = v
-                .pointer("/tool_input/command")
-                .and_then(|x| x.as_str())
-                .unwrap_or_default();
-            What::Waiting {
-                question: first_line(format!("{tool} {detail}").trim()),
-            }
-        }
-        _ => return None,
-    })
-}
-
-/// The first line of a question, short enough for a table; the whole of it is on the agent's screen.
-fn first_line(text: &str) -> String {
-    const MOST: usize = 120;
-    let line = text.lines().next().unwrap_or_default().trim_end();
-    let mut out: String = line.chars().take(MOST).collect();
-    if out.len() < text.len() {
-        // The mark counts too.
-        if out.chars().count() == MOST {
-            out.pop();
-        }
-        out.push('…');
-    }
-    out
-}
-
-/// Translates a line of the demo agent's transcript. `None` for lines that say nothing here.
-pub fn from_demo_line(line: &str) -> Option<Report> {
-    let v: serde_json::Value = serde_json::from_str(line).ok()?;
-    let text = |key: &str| v.get(key).and_then(|x| x.as_str()).map(str::to_owned);
-    let what = match text("type")?.as_str() {
-        "session" => What::Session {
-            id: text("id"),
-            file: None,
-            reason: text("reason").unwrap_or_default(),
-        },
-        // A queued message is in the agent's hands; its `user` line follows when its turn begins.
-        "user" | "queued" => What::Prompt {
-            text: text("text")?,
-        },
-        "state" => match text("state")?.as_str() {
-            "idle" => What::Idle,
-            "working" => What::Working,
-            "waiting" => What::Waiting {
-                question: text("question").unwrap_or_default(),
-            },
-            _ => return None,
-        },
-        "exit" => What::Ended {
-            reason: v
-                .get("code")
-                .map(|c| format!("exit code {c}"))
-                .unwrap_or_default(),
-        },
-        _ => return None,
-    };
-    Some(Report {
-        time: text("time")?.parse().ok()?,
-        what,
-    })
-}
-
-/// The settings file by which Claude Code reports: hooks only, merged by it with the user's own
-/// settings, which stay untouched.
-pub fn claude_settings(mosaic: &Path) -> String {
-    let program = process::shell_quote(&mosaic.to_string_lossy());
-    let hook = serde_json::json!([{ "hooks": [{
-        "type": "command",
-        "command": format!("{program} internal report-claude"),
-        "timeout": 10
-    }] }]);
-    let hooks: serde_json::Map<String, serde_json::Value> = [
-        "SessionStart",
-        "UserPromptSubmit",
-        "Stop",
-        "PermissionRequest",
-        "PostToolUse",
-    ]
-    .into_iter()
-    .map(|event| (event.to_owned(), hook.clone()))
-    .collect();
-    files::to_json(&serde_json::json!({ "hooks": hooks }))
-}
-
 /// The extension by which pi reports.
 pub const PI_EXTENSION: &str = include_str!("runtime/reporters/pi.ts");
 
@@ -315,91 +217,6 @@ pub const PI_EXTENSION: &str = include_str!("runtime/reporters/pi.ts");
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn claude_hooks_become_reports() {
-        let start = from_claude_hook(
-            r#"{"hook_event_name":"SessionStart","source":"clear","session_id":"u","transcript_path":"/t.jsonl"}"#,
-        );
-        assert_eq!(
-            start,
-            Some(What::Session {
-                id: Some("u".into()),
-                file: Some("/t.jsonl".into()),
-                reason: "clear".into()
-            })
-        );
-        assert_eq!(
-            from_claude_hook(r#"{"hook_event_name":"UserPromptSubmit","prompt":"hi"}"#),
-            Some(What::Prompt { text: "hi".into() })
-        );
-        assert_eq!(
-            from_claude_hook(r#"{"hook_event_name":"SessionEnd","session_id":"unknown"}"#),
-            None
-        );
-        assert_eq!(from_claude_hook("not json"), None);
-        assert_eq!(
-            from_claude_hook(
-                r#"{"hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"rm x"}}"#
-            ),
-            Some(What::Waiting {
-                question: "Bash rm x".into()
-            })
-        );
-        let question = |command: &str| {
-            let hook = serde_json::json!({
-                "hook_event_name": "PermissionRequest",
-                "tool_name": "Bash",
-                "tool_input": { "command": command }
-            });
-            match from_claude_hook(&hook.to_string()) {
-                Some(What::Waiting { question }) => question,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(question("cat <<E\nmuch\nE\n"), "Bash cat <<E…");
-        let long = question(&"é".repeat(300));
-        assert_eq!(long.chars().count(), 120);
-        assert!(long.ends_with("é…"), "{long}");
-        assert_eq!(question(&"é".repeat(115)).chars().last(), Some('é'));
-    }
-
-    #[test]
-    fn the_demo_agents_transcript_is_translated() {
-        let line = |text: &str| {
-            from_demo_line(&format!(r#"{{"time":"2026-01-02T03:04:05.678Z",{text}}}"#))
-                .map(|r| r.what)
-        };
-        assert_eq!(
-            line(r#""type":"session","id":"x","reason":"clear","pid":7"#),
-            Some(What::Session {
-                id: Some("x".into()),
-                file: None,
-                reason: "clear".into()
-            })
-        );
-        assert_eq!(
-            line(r#""type":"user","text":"a\nb","session":"x""#),
-            Some(What::Prompt {
-                text: "a\nb".into()
-            })
-        );
-        assert_eq!(line(r#""type":"state","state":"idle""#), Some(What::Idle));
-        assert_eq!(
-            line(r#""type":"state","state":"waiting","question":"why?""#),
-            Some(What::Waiting {
-                question: "why?".into()
-            })
-        );
-        assert_eq!(line(r#""type":"assistant","text":"x""#), None);
-        assert_eq!(
-            line(r#""type":"exit","code":129,"signal":1"#),
-            Some(What::Ended {
-                reason: "exit code 129".into()
-            })
-        );
-        assert_eq!(from_demo_line("{\"type\":\"us"), None);
-    }
 
     #[test]
     fn a_large_file_is_trimmed_at_a_line() {

@@ -155,10 +155,10 @@ fn report_claude() -> Result<()> {
     let _ = std::io::stdin()
         .take(16 * 1024 * 1024)
         .read_to_string(&mut input);
-    if let Some(what) = report::from_claude_hook(&input)
-        && let Err(e) = report::append(&path, what)
-    {
-        tracing::warn!("{e}");
+    for what in report::from_claude_hook(&input) {
+        if let Err(e) = report::append(&path, what) {
+            tracing::warn!("{e}");
+        }
     }
     Ok(())
 }

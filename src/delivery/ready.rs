@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
+use crate::state::look::look;
 use crate::state::observe::answers;
-use crate::state::screen::{self, Rules, Seen};
+use crate::state::screen::{Rules, Seen};
 use crate::state::{Evidence, Source, State, question};
 use crate::terminal::pane;
 
@@ -88,7 +89,7 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
                 Err(_) => {}
             }
         } else if let Some(rules) = &rules {
-            let seen = look(install, agent, rules);
+            let seen = seen(install, agent, rules);
             let since =
                 |flag: bool, old: Option<Instant>| flag.then(|| old.unwrap_or_else(Instant::now));
             box_since = since(seen.as_ref().is_some_and(|s| s.input.is_some()), box_since);
@@ -126,15 +127,11 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
     }
 }
 
-fn look(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
+fn seen(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
     let tmux = install.tmux();
     let panes = tmux.panes().ok()?;
     let pane::Found::Ours(pane) = pane::find(&panes, agent) else {
         return None;
     };
-    Some(screen::read(
-        &tmux.screen(&pane.id).ok()?,
-        pane.width,
-        rules,
-    ))
+    look(&tmux, pane, rules).ok()
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account;
-use super::screen::{Rules, Seen, read};
+use super::look::look_by;
+use super::screen::{Rules, Seen};
 use super::{Evidence, Life, Signs, Source, State, decide};
 use crate::host::tmux::Pane;
 use crate::host::{files, probe};
@@ -57,6 +58,21 @@ pub fn observe_with(
     panes: &[Pane],
     with_screen: bool,
 ) -> Observation {
+    let tmux = install.tmux();
+    let capture = |pane: &str| tmux.screen(pane).ok();
+    observe_by(install, launch, life, panes, with_screen, &capture)
+}
+
+/// Like [`observe_with`], for those who have a cheaper way to see a pane's screen than a tmux client
+/// of its own: `capture` is given the pane's id.
+pub fn observe_by(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+    capture: &dyn Fn(&str) -> Option<String>,
+) -> Observation {
     let agent = launch.agent.name.as_str();
     let run = Run::load(&install.paths, agent).ok().flatten();
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
@@ -90,10 +106,9 @@ pub fn observe_with(
         .and_then(|r| Rules::shared(r).ok());
     let reports =
         account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
-    let look = || {
+    let look_at = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
-        let text = install.tmux().screen(&pane.id).ok()?;
-        Some(read(&text, pane.width, rules))
+        look_by(|id| capture(id).ok_or(()), pane, rules).ok()
     };
     let decided = |screen: Option<&Seen>| {
         decide(&Signs {
@@ -111,13 +126,13 @@ pub fn observe_with(
         })
     };
     let mut screen = if with_screen && life == Life::Up {
-        look()
+        look_at()
     } else {
         None
     };
     let mut verdict = decided(screen.as_ref());
     if verdict.look && screen.is_none() {
-        screen = look();
+        screen = look_at();
         verdict = decided(screen.as_ref());
     }
     Observation {

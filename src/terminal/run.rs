@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::conversation::{self, Situation};
 use super::{environment, node, pane, supervise};
+use crate::delivery::pi;
 use crate::error::{Error, Result};
 use crate::host::{files, process, procfs, tty};
 use crate::install::Install;
@@ -314,6 +315,14 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
         node_vars.push((spec.secret_env.clone(), node.secret));
     }
     vars.extend(node_vars);
+    if a.spec.reports == Some(Reports::PiExtension) {
+        let socket = pi::socket(&install.paths, name);
+        // The extension makes the socket; a directory that cannot be made leaves the terminal.
+        if let Some(dir) = socket.parent() {
+            spare(files::make_private_dir(dir));
+        }
+        marks.push((pi::VARIABLE, socket.to_string_lossy().into_owned()));
+    }
     marks.retain(|(_, v)| !v.is_empty());
     Ok(environment::build(
         std::env::vars_os(),

@@ -14,4 +14,5 @@ mod remote;
 mod restart_message;
 mod units;
 mod verify;
+mod watching;
 mod yolo;
