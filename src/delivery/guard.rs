@@ -5,6 +5,8 @@
 //! hold exactly what was put into it. What was typed and cannot be proved stays where it is: a text
 //! is never taken back by keys on a guess.
 
+mod answering;
+
 use std::time::{Duration, Instant};
 
 use crate::host::lock::{self, Lock};
