@@ -8,6 +8,7 @@ mod fleet;
 mod internal;
 #[cfg(test)]
 mod reference;
+mod runtime;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ enum Command {
     /// Single agents: look, attach, send, reset
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Agent CLIs: what is known of them, and how to get to know another one
+    #[command(subcommand)]
+    Runtime(runtime::Verb),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the man pages into a directory
@@ -114,6 +118,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
+        Command::Runtime(verb) => runtime::run(&context()?, verb),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),
         Command::Internal(verb) => internal::run(verb),

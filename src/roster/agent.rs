@@ -228,7 +228,7 @@ impl Resolver<'_> {
 }
 
 /// The definition of a runtime: the roster's over the built-in one of its name, or of `like`.
-fn spec(parsed: &Parsed, name: &str) -> Option<RuntimeSpec> {
+pub(super) fn spec(parsed: &Parsed, name: &str) -> Option<RuntimeSpec> {
     let roster = parsed.roster.runtimes.as_ref();
     let own = |name: &str| roster.and_then(|r| r.get(name));
     match own(name) {

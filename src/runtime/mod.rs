@@ -6,6 +6,8 @@
 //! agent CLI by name.
 
 pub mod builtin;
+pub mod survey;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
