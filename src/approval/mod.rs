@@ -5,6 +5,7 @@
 //! Which option allows something this once is data; where that is not known, a person names the option.
 
 mod keys;
+mod native;
 
 use std::time::{Duration, Instant};
 
@@ -175,6 +176,9 @@ impl Answered {
 /// # Errors
 /// Its pane cannot be looked at, or is not its own.
 pub fn pending(install: &Install, launch: &Launch) -> Result<Option<Question>, Stop> {
+    if let Some(native) = native::of(launch) {
+        return native.pending(install, launch);
+    }
     let target = Target::of(install, launch)?;
     Ok(Question::on(&target.looked()?.1))
 }
@@ -201,7 +205,10 @@ pub fn answer(
         touched: false,
         elapsed_ms: 0,
     };
-    let result = by_keys(install, launch, decision, expected, &mut report);
+    let result = match native::of(launch) {
+        Some(native) => native.answer(install, launch, decision, expected, &mut report),
+        None => by_keys(install, launch, decision, expected, &mut report),
+    };
     match result {
         Ok(()) => report.answered = true,
         Err(stop) => {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::delivery::channel::ChannelKind;
+use crate::delivery::channel::{self, ChannelKind};
 use crate::delivery::guard::Target;
+use crate::delivery::opencode::OpencodeHttp;
 use crate::delivery::pi::PiSocket;
 use crate::delivery::stop::Stop;
 use crate::install::Install;
@@ -24,14 +25,8 @@ pub struct Way {
 
 /// The ways of an agent's runtime, best first. Nothing is handed over.
 pub(super) fn of(install: &Install, launch: &Launch) -> Vec<Way> {
-    let spec = &launch.agent.spec;
-    let kinds = match &spec.channels {
-        Some(channels) => channels.clone(),
-        None if spec.screen.is_some() => vec![ChannelKind::Paste],
-        None => Vec::new(),
-    };
     let mut taken = false;
-    kinds
+    channel::ways(launch)
         .into_iter()
         .map(|channel| {
             let stands = stands(install, launch, channel);
@@ -52,8 +47,7 @@ fn stands(install: &Install, launch: &Launch, channel: ChannelKind) -> Result<()
     match channel {
         ChannelKind::PiSocket => PiSocket::connect(install, launch).map(drop),
         ChannelKind::Paste => Target::of(install, launch)?.looked().map(drop),
-        ChannelKind::OpencodeHttp | ChannelKind::CodexServer => {
-            Err(Stop::refused("this mosaic does not know it"))
-        }
+        ChannelKind::OpencodeHttp => OpencodeHttp::connect(install, launch).map(drop),
+        ChannelKind::CodexServer => Err(Stop::refused("this mosaic does not know it")),
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::agent::spec;
 use super::load::read_text;
 use super::parse::parse;
+use super::runtimes::spec;
 use crate::error::{Error, Result};
 use crate::runtime::{RuntimeSpec, builtin};
 

@@ -1,14 +1,16 @@
-//! A fleet of real agent CLIs: where they are installed, what they need in a fresh home, and
-//! questions to mosaic about them.
+//! A fleet of real agent CLIs: where they are installed, and questions to mosaic about them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::model::{Model, Turn};
-use crate::support::{Agent, Roster, Sandbox, eventually, eventually_some, proc};
+use crate::support::{Sandbox, eventually, eventually_some, proc};
+
+/// The agent CLIs, by their programs' names.
+pub const CLIS: [&str; 6] = ["claude", "pi", "codex", "opencode", "gemini", "goose"];
 
 /// Where a CLI is installed; `None`, said loudly, when they are not to be used.
 pub fn installed(name: &str) -> Option<PathBuf> {
@@ -55,59 +57,9 @@ impl Real {
             s,
             model: Model::start(),
         };
-        let provider = json!({"providers": {"stand-in": {
-            "baseUrl": format!("http://127.0.0.1:{}/v1", real.model.port),
-            "api": "openai-completions",
-            "apiKey": "none",
-            "models": [{"id": "stand-in"}],
-        }}});
-        real.s
-            .write(&real.s.home(".pi/agent/models.json"), provider.to_string());
+        real.configure();
         real.trust(&real.s.path("work"));
         Some(real)
-    }
-
-    /// Makes claude trust a directory, and past its first questions.
-    pub fn trust(&self, directory: &Path) {
-        let settings = json!({
-            "hasCompletedOnboarding": true,
-            "projects": {directory.to_string_lossy(): {"hasTrustDialogAccepted": true}},
-        });
-        self.s
-            .write(&self.s.home(".claude.json"), settings.to_string());
-    }
-
-    /// An agent of runtime `claude` that asks before it uses a tool.
-    pub fn claude(&self, name: &str) -> Agent {
-        Agent::demo(name)
-            .key("runtime", json!("claude"))
-            .env(
-                "ANTHROPIC_BASE_URL",
-                &format!("http://127.0.0.1:{}", self.model.port),
-            )
-            .env("ANTHROPIC_AUTH_TOKEN", "none")
-            .env("DISABLE_AUTOUPDATER", "1")
-            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-    }
-
-    /// An agent of runtime `pi`.
-    pub fn pi(&self, name: &str) -> Agent {
-        Agent::demo(name)
-            .key("runtime", json!("pi"))
-            .env("PI_OFFLINE", "1")
-            .env("PI_SKIP_VERSION_CHECK", "1")
-    }
-
-    /// A roster of these agents.
-    pub fn roster(&self, agents: impl IntoIterator<Item = Agent>) -> Roster {
-        let path = |name: &str| installed(name).unwrap();
-        Roster::new(agents)
-            // On a busy machine a CLI may take its time.
-            .default("ready_timeout", json!("40s"))
-            .key("runtimes", json!({
-                "claude": {"command": path("claude"), "args": ["--permission-mode", "manual"]},
-                "pi": {"command": path("pi"), "args": ["--provider", "stand-in", "--model", "stand-in"]},
-            }))
     }
 
     /// Waits until an agent is in a state; that state always comes with its evidence.
@@ -218,9 +170,10 @@ impl Real {
             .into_iter()
             .map(|pid| proc::cmdline(pid).join(" "))
             .filter(|line| {
-                ["claude", "node", "pi", "mosaic"].iter().any(|name| {
+                let names = CLIS.into_iter().chain(["node", "mosaic"]);
+                names.into_iter().any(|name| {
                     let program = line.split(' ').next().unwrap_or_default();
-                    program == *name || program.ends_with(&format!("/{name}"))
+                    program == name || program.ends_with(&format!("/{name}"))
                 })
             })
             .collect()

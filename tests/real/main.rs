@@ -1,8 +1,8 @@
-//! The agents themselves: the real claude and pi from npm under the built binary, a real tmux and a
+//! The agents themselves: the real CLIs from npm under the built binary, a real tmux and a
 //! private user manager, with a model stand-in on loopback; and agents that are servers.
 //!
 //! `scripts/real-agents` installs the CLIs and runs this with `MOSAIC_REAL_AGENTS=1`; without that,
-//! what needs them is skipped loudly, since they are some 500 MB. `GOOSED_BIN` names a real goosed to
+//! what needs them is skipped loudly, since they are some 1.7 GB. `GOOSED_BIN` names a real goosed to
 //! use in place of the stand-in.
 
 #![allow(
@@ -20,6 +20,8 @@ mod cli;
 mod kickstart;
 mod model;
 mod nodes;
+mod runtimes;
+mod stand_in;
 #[allow(
     dead_code,
     unused_imports,

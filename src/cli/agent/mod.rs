@@ -3,14 +3,20 @@
 mod approve;
 mod attach;
 mod explain;
+mod events;
+mod pane;
 mod reset;
 mod roster;
 mod run;
 mod send;
+mod send_there;
 mod status;
 mod tail;
+mod wait;
 
 use std::process::ExitCode;
+
+pub(super) use send_there::send_there;
 
 use clap::Subcommand;
 
@@ -30,6 +36,10 @@ pub enum Verb {
     Tail(tail::Args),
     /// Send a message, and prove that it was submitted
     Send(send::Args),
+    /// Wait until agents are idle, ask something, or are in another state
+    Wait(wait::Args),
+    /// Show what agents do, as it changes, and what happens to them
+    Events(events::Args),
     /// Empty an agent's context
     Reset(reset::Args),
     /// Allow what an agent asks for, this once
@@ -80,6 +90,8 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Wait(args) => wait::run(&context()?, &args),
+        Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
         Verb::Approve(args) => approve::approve(&context()?, &args),
         Verb::Deny(args) => approve::deny(&context()?, &args),

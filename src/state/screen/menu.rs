@@ -13,8 +13,7 @@ use crate::runtime::{Choose, Menu};
 
 /// Words of options that allow more than what is asked just now. An approval never takes one of them,
 /// whatever a runtime's patterns say: what is allowed for ever is a person's to say.
-const LASTING: &str =
-    r"(?i)\b(?:always|don.?t ask|do not ask|never ask|auto|session|all future|every time|trust all)\b";
+const LASTING: &str = r"(?i)\b(?:always|don.?t ask|do not ask|never ask|auto|session|all future|every time|trust all)\b";
 
 /// A form of dialog with its patterns compiled.
 #[derive(Debug, Clone)]

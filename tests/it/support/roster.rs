@@ -39,6 +39,15 @@ impl Agent {
         self
     }
 
+    /// The variables of its environment.
+    #[allow(dead_code, reason = "only real agents are run by hand as well")]
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let env = self.0.get("env").and_then(Value::as_object);
+        env.into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+    }
+
     /// Gives a demo agent a persona.
     pub fn persona(self, list: &str) -> Self {
         self.env("MOSAIC_DEMO_PERSONA", list)
