@@ -6,6 +6,8 @@
 //! agent CLI by name.
 
 pub mod builtin;
+pub mod survey;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -303,7 +305,7 @@ pub struct Menu {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Choose {
-    /// The key with its number; Enter too where that only marks it.
+    /// The key with its number takes it at once.
     Number,
     /// Up and Down until it is marked, then Enter.
     #[default]
