@@ -224,6 +224,13 @@ pub enum What {
         #[serde(default)]
         why: String,
     },
+    /// A command of `on`, or `notify`, did not do what it should.
+    NoticeFailed {
+        /// Which one: `on.waiting`, `notify: desktop`.
+        notice: String,
+        /// Why.
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.

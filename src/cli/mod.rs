@@ -4,6 +4,7 @@
 mod agent;
 mod completions;
 mod context;
+mod courier;
 mod fleet;
 mod internal;
 #[cfg(test)]
@@ -65,6 +66,9 @@ enum Command {
     /// Single agents: look, attach, send, reset
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// The resident that delivers what waits and tells of changes
+    #[command(subcommand)]
+    Courier(courier::Verb),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the man pages into a directory
@@ -114,6 +118,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
+        Command::Courier(verb) => courier::run(&context, verb),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),
         Command::Internal(verb) => internal::run(verb),
