@@ -16,7 +16,7 @@ use crate::host::{files, probe};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{ConversationRecord, NodeRecord, Run};
-use crate::runtime::{NodeSpec, Reports, TranscriptFormat};
+use crate::runtime::{Reports, TranscriptFormat};
 use crate::terminal::{conversation, holder, pane};
 
 /// A server on this machine that is well answers in a few milliseconds; more would make a table of
@@ -80,8 +80,8 @@ pub fn observe_by(
         pane::Found::Ours(pane) => Some(pane.clone()),
         pane::Found::Vacant | pane::Found::Foreign | pane::Found::Missing => None,
     };
-    if let (Life::Up, Some(node)) = (&life, &launch.agent.spec.node) {
-        let (state, source, what) = match answers(install, agent, node, PROBE) {
+    if let (Life::Up, Some(path)) = (&life, launch.agent.spec.health_path()) {
+        let (state, source, what) = match answers(install, agent, path, PROBE) {
             Ok(what) => (State::Idle, Source::Report, what),
             Err(why) => (State::Unknown, Source::None, why),
         };
@@ -156,17 +156,14 @@ fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
 pub fn answers(
     install: &Install,
     agent: &str,
-    node: &NodeSpec,
+    path: &str,
     wait: Duration,
 ) -> std::result::Result<String, String> {
     let record = files::read_json::<NodeRecord>(&install.paths.node(agent))
         .map_err(|e| e.to_string())?
         .ok_or("no port is recorded")?;
-    probe::healthy(record.port, &node.health_path, wait)?;
-    Ok(format!(
-        "`{}` answers on port {}",
-        node.health_path, record.port
-    ))
+    probe::healthy(record.port, path, wait)?;
+    Ok(format!("`{path}` answers on port {}", record.port))
 }
 
 fn life_of(run: Option<&Run>) -> Life {

@@ -2,15 +2,19 @@
 
 mod attach;
 mod events;
+mod pane;
 mod reset;
 mod roster;
 mod run;
 mod send;
+mod send_there;
 mod status;
 mod tail;
 mod wait;
 
 use std::process::ExitCode;
+
+pub(super) use send_there::send_there;
 
 use clap::Subcommand;
 

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::pane::{self, PaneArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
+use crate::cli::there::HostArg;
 use crate::delivery::{self, Message, Receipt};
 use crate::error::{Error, Result};
 use crate::launch::Launch;
@@ -16,7 +18,11 @@ use crate::launch::Launch;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    there: HostArg,
+    #[command(flatten)]
+    pub(super) pane: PaneArgs,
     /// The message; `-` or nothing reads standard input
     #[arg(
         short,
@@ -31,20 +37,23 @@ pub struct Args {
     file: Option<PathBuf>,
     /// Name yourself in the preamble [default: the agent that runs this, else `user`]
     #[arg(short = 'S', long, value_name = "NAME")]
-    sender: Option<String>,
+    pub(super) sender: Option<String>,
     /// Leave out the line's beginning `[host:sender -> host:agent]`
     #[arg(long)]
-    no_preamble: bool,
+    pub(super) no_preamble: bool,
     /// How long to wait, in seconds, for an agent that is not ready to be typed to
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    wait: u64,
+    pub(super) wait: u64,
     /// Print the receipts as JSON: one document for one agent, an array for several
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Sends to one agent after the other; a failure does not keep the rest from getting theirs.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    if args.pane.pane.is_some() {
+        return pane::send(context, args);
+    }
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -58,7 +67,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             args.sender.as_deref(),
             std::env::var("MOSAIC_AGENT").ok().as_deref(),
         ),
-        host: delivery::host_name(),
+        host: args.pane.host_label(),
         preamble: !args.no_preamble,
         wait: Duration::from_secs(args.wait),
         accept_wait: Duration::from_secs(2),
@@ -88,7 +97,7 @@ fn print(context: &Context<'_>, receipt: &Receipt) {
     }
 }
 
-fn text(args: &Args) -> Result<Vec<u8>> {
+pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
     // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
     const MOST: u64 = 16 * 1024 * 1024;
     let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
