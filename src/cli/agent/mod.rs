@@ -2,8 +2,8 @@
 
 mod approve;
 mod attach;
-mod explain;
 mod events;
+mod explain;
 mod inbox;
 mod pane;
 mod reset;
