@@ -1,5 +1,6 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
 mod delivery;
