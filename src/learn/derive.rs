@@ -192,7 +192,7 @@ pub(super) fn working(
                 let blanks = text.len() - text.trim_start().len();
                 (mark, form, text[..blanks].to_owned())
             };
-            if rest.contains(&form) || said.contains(form.trim()) || text.contains(said) {
+            if rest.contains(&form) || said.contains(&form) || text.trim_end().ends_with(said) {
                 continue;
             }
             let kind = kinds.entry((blanks, form)).or_insert(Kind {

@@ -12,6 +12,7 @@ mod managers;
 mod outputs;
 mod recovery;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;
