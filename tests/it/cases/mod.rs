@@ -1,5 +1,6 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
 mod delivery;
@@ -13,6 +14,7 @@ mod outputs;
 mod recovery;
 mod remote;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;
