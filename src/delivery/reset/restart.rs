@@ -1,7 +1,8 @@
 //! Resets by a new process with a new conversation.
 
 use super::forget::{Before, forget_conversation};
-use super::idle::wait_idle;
+use super::idle::no_draft;
+use super::interrupt::at_rest;
 use super::{Done, ResetOptions};
 use crate::delivery::guard::Hold;
 use crate::delivery::stop::{Reached, Stop};
@@ -30,10 +31,13 @@ pub(super) fn by_restart(
         .ok()
         .flatten()
         .filter(Run::alive);
+    let mut evidence = Vec::new();
     // No sender types between the look and the restart.
     let hold = if !options.force && old.is_some() {
         let hold = Hold::take(install, agent, options.wait)?;
-        wait_idle(install, launch, options.wait)?;
+        let seen = at_rest(install, launch, options)?;
+        no_draft(agent, &seen.0)?;
+        evidence.extend(seen.1);
         Some(hold)
     } else {
         None
@@ -65,11 +69,13 @@ pub(super) fn by_restart(
     }
     let pid = new.as_ref().map_or(0, |run| run.pid);
     Ok(Done {
-        evidence: vec![
-            format!("new process {pid}"),
-            format!("ready after {} ms", ready.after_ms),
-        ],
+        evidence: {
+            evidence.push(format!("new process {pid}"));
+            evidence.push(format!("ready after {} ms", ready.after_ms));
+            evidence
+        },
         conversation: new.and_then(|run| run.conversation),
+        pending: None,
     })
 }
 

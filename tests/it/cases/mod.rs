@@ -11,6 +11,7 @@ mod managers;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
 mod units;
 mod verify;
