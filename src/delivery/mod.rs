@@ -11,14 +11,18 @@
 mod altered;
 pub mod as_file;
 pub mod channel;
+pub mod codex;
 pub mod compose;
 pub mod deliver;
 pub mod drain;
+#[cfg(test)]
+mod faults;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
 pub mod machine;
 pub mod mailbox;
+pub mod opencode;
 pub mod paste;
 pub mod pi;
 pub mod ready;

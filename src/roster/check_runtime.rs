@@ -58,6 +58,7 @@ impl Checker<'_> {
             );
         }
         let conversation = spec.conversation.as_ref();
+        let server = spec.server.as_ref();
         for (key, words) in [
             ("args", spec.args.as_ref()),
             ("permission_args", spec.permission_args.as_ref()),
@@ -65,6 +66,8 @@ impl Checker<'_> {
             ("prompt_args", spec.prompt_args.as_ref()),
             ("skills", spec.skills.as_ref().map(|s| &s.only)),
             ("skills", spec.skills.as_ref().map(|s| &s.add)),
+            ("server", server.map(|s| &s.args)),
+            ("server", server.map(|s| &s.attach)),
             ("conversation", conversation.map(|c| &c.first)),
             ("conversation", conversation.map(|c| &c.resume)),
         ] {
@@ -150,10 +153,10 @@ impl Checker<'_> {
         }
         if let Some(node) = &spec.node {
             for (key, value) in [
-                ("port_env", &node.port_env),
-                ("secret_env", &node.secret_env),
+                ("port_env", node.port_env.as_ref()),
+                ("secret_env", Some(&node.secret_env)),
             ] {
-                if !env_key(value) {
+                if let Some(value) = value.filter(|value| !env_key(value)) {
                     self.add(
                         place(&["node", key]),
                         format!(
@@ -163,11 +166,9 @@ impl Checker<'_> {
                     );
                 }
             }
-            if !node.health_path.starts_with('/')
-                || node
-                    .health_path
-                    .contains(|c: char| c.is_control() || c == ' ')
-            {
+            if node.health_path.as_ref().is_some_and(|path| {
+                !path.starts_with('/') || path.contains(|c: char| c.is_control() || c == ' ')
+            }) {
                 self.add(
                     place(&["node", "health_path"]),
                     format!(

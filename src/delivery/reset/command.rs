@@ -7,14 +7,15 @@ use regex::Regex;
 use super::idle::{LOOK, no_draft, wait_idle};
 use super::interrupt::at_rest;
 use super::{Done, ResetOptions, ResetReport};
-use crate::delivery::channel::Mark;
-use crate::delivery::guard::Target;
+use crate::delivery::channel::{ChannelKind, Mark};
+use crate::delivery::guard::{Hold, Target};
+use crate::delivery::opencode;
 use crate::delivery::send::put;
 use crate::delivery::stop::{Reached, Stop};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::report;
-use crate::runtime::ResetProof;
+use crate::runtime::{ResetProof, RuntimeSpec};
 use crate::state::account::Account;
 
 /// How long the new conversation is waited for. Measured: 80 ms on an idle machine.
@@ -29,6 +30,9 @@ pub(super) fn by_command(
     command: &str,
     options: &ResetOptions,
 ) -> Result<Done, Stop> {
+    if by_its_server(&launch.agent.spec) {
+        return by_http(install, launch, options);
+    }
     let target = Target::of(install, launch)?;
     let hold = target.lock(options.wait)?;
     let (seen, interrupted) = at_rest(install, launch, options)?;
@@ -59,6 +63,28 @@ pub(super) fn by_command(
         evidence,
         conversation,
         pending,
+    })
+}
+
+/// Whether the agent makes a new conversation without its terminal.
+pub(super) fn by_its_server(spec: &RuntimeSpec) -> bool {
+    let channels = spec.channels.as_deref();
+    channels.is_some_and(|c| c.contains(&ChannelKind::OpencodeHttp))
+}
+
+/// opencode makes a new session without its terminal.
+fn by_http(install: &Install, launch: &Launch, options: &ResetOptions) -> Result<Done, Stop> {
+    let _hold = Hold::take(install, launch.agent.name.as_str(), options.wait)?;
+    let mut evidence = Vec::new();
+    if options.interrupt {
+        evidence.extend(at_rest(install, launch, options)?.1);
+    }
+    let fresh = opencode::new_session(install, launch, options.wait)?;
+    evidence.extend(fresh.evidence);
+    Ok(Done {
+        evidence,
+        conversation: Some(fresh.session),
+        pending: None,
     })
 }
 

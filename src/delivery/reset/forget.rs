@@ -82,6 +82,7 @@ pub fn forget_conversation(paths: &Paths, agent: &str) -> Result<Option<String>>
     record.earlier.push(old.clone());
     record.file = None;
     record.begun = false;
+    record.reported = false;
     files::write_atomic(
         &paths.conversation(agent),
         files::to_json(&record).as_bytes(),

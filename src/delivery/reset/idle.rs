@@ -78,27 +78,11 @@ pub(super) fn wait_idle(
 
 /// Refuses where somebody's text stands in the agent's box: a reset would destroy it.
 pub(super) fn no_draft(agent: &str, seen: &Observation) -> Result<(), Stop> {
-    match draft(seen) {
+    match seen.draft() {
         None => Ok(()),
         Some(text) => Err(Stop::busy(format!(
-            "a draft stands in the box of `{agent}`: `{}`",
-            excerpt(&text)
+            "a draft stands in the box of `{agent}`: `{text}`"
         ))
         .hint("send or clear it there; `--force` gives it up, by starting the agent anew")),
-    }
-}
-
-/// What somebody has typed into the agent's box and not sent.
-pub(super) fn draft(seen: &Observation) -> Option<String> {
-    let input = seen.screen.as_ref()?.input.as_ref()?;
-    (!input.empty).then(|| input.text.clone())
-}
-
-fn excerpt(text: &str) -> String {
-    const MOST: usize = 60;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
     }
 }

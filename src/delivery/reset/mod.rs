@@ -20,7 +20,7 @@ use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
 use crate::state::observe;
-use command::by_command;
+use command::{by_command, by_its_server};
 use restart::by_restart;
 
 pub use forget::forget_conversation;
@@ -70,7 +70,7 @@ struct Done {
 
 fn has_draft(install: &Install, launch: &Launch) -> bool {
     let panes = install.tmux().panes().unwrap_or_default();
-    idle::draft(&observe(install, launch, &panes, true)).is_some()
+    observe(install, launch, &panes, true).draft().is_some()
 }
 
 /// Resets. `restart` stops the agent and starts it again, and returns once it runs; it is called
@@ -93,7 +93,8 @@ pub fn reset(
     };
     // Nothing is typed into an agent whose screen cannot be read; and only a new process is sure to be
     // rid of a draft.
-    let command = command.filter(|_| launch.agent.spec.screen.is_some());
+    let spec = &launch.agent.spec;
+    let command = command.filter(|_| spec.screen.is_some() || by_its_server(spec));
     let fell_back = match &command {
         _ if asked == Mode::Restart => None,
         None => Some(format!(

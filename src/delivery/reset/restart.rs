@@ -136,6 +136,7 @@ mod tests {
             id: "first".into(),
             file: None,
             begun: true,
+            reported: true,
             earlier: vec![],
         };
         files::write_atomic(
