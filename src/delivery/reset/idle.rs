@@ -80,9 +80,9 @@ pub(super) fn wait_idle(
 pub(super) fn no_draft(agent: &str, seen: &Observation) -> Result<(), Stop> {
     match seen.draft() {
         None => Ok(()),
-        Some(text) => Err(Stop::busy(format!(
-            "a draft stands in the box of `{agent}`: `{text}`"
-        ))
-        .hint("send or clear it there; `--force` gives it up, by starting the agent anew")),
+        Some(text) => Err(
+            Stop::busy(format!("a draft stands in the box of `{agent}`: `{text}`"))
+                .hint("send or clear it there; `--force` gives it up, by starting the agent anew"),
+        ),
     }
 }
