@@ -5,6 +5,7 @@ mod attach;
 mod events;
 mod explain;
 mod inbox;
+mod message;
 mod pane;
 mod reset;
 mod roster;
@@ -17,6 +18,7 @@ mod wait;
 
 use std::process::ExitCode;
 
+pub(super) use message::message_text;
 pub(super) use send_there::send_there;
 
 use clap::Subcommand;

@@ -13,6 +13,7 @@ mod managers;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
 mod runtimes;
 mod units;
