@@ -2,6 +2,7 @@
 
 mod bare;
 mod conversation;
+mod courier;
 mod delivery;
 mod envfile;
 mod guards;
