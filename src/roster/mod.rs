@@ -20,6 +20,7 @@ mod paths;
 pub mod profile;
 pub mod reference;
 pub mod resolve;
+pub mod definitions;
 mod runtimes;
 pub mod schema;
 pub mod source;

@@ -48,6 +48,11 @@ pub fn send_there(
     let mut lost = None;
     for _ in 0..2 {
         match there.mosaic(&words, Some(message.clone()), verb.bound())? {
+            End::Exit(127) if verb.words.last().is_some_and(|w| w == "ask") => {
+                return Err(Error::unavailable(format!("no mosaic on `{host}`"))
+                    .because("only mosaic there can read the agent's answer")
+                    .hint("install mosaic there, or send without waiting: `mosaic agent send -H …`"));
+            }
             End::Exit(127) => return embedded(context, args, &there, host, &id, &raw),
             End::Exit(status) => return Ok(exit_code(status)),
             End::NotStarted(why) if lost.is_none() => return Err(unreached(host, &why)),

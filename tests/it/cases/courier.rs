@@ -23,20 +23,8 @@ fn idle(s: &Sandbox, agent: &str) {
 
 #[track_caller]
 fn queue(s: &Sandbox, agent: &str, text: &str) {
-    use mosaic::delivery::mailbox::{Mailbox, NewMessage, Options, Style};
-    let mailbox = Mailbox::at(&s.state("mailbox.db"), &s.state("mailbox.poke")).unwrap();
-    let new = NewMessage {
-        agent: agent.into(),
-        sender: "test".into(),
-        host: "here".into(),
-        text: text.into(),
-        options: Options {
-            style: Style::Bare,
-            ..Options::default()
-        },
-        ..NewMessage::default()
-    };
-    mailbox.enqueue(&new).unwrap();
+    s.mosaic(&["agent", "send", agent, "--no-preamble", "--queue", "-m", text])
+        .ok();
 }
 
 /// The courier's process, as `fleet status` has it.
@@ -142,9 +130,9 @@ fn a_courier_killed_at_any_instant_loses_nothing_and_doubles_nothing() {
     let deadline = Instant::now() + Duration::from_secs(100);
     while s.messages("a").len() < want.len() && Instant::now() < deadline {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(20 + (seed >> 33) % 400));
+        std::thread::sleep(Duration::from_millis(20 + (seed >> 33) % 250));
         let pid = s.unit(UNIT).pid;
-        if pid > 1 && kills < 60 {
+        if pid > 1 && kills < 40 {
             proc::kill(pid, Signal::KILL);
             kills += 1;
             s.systemctl(&["reset-failed", UNIT]);
@@ -245,12 +233,13 @@ fn notices_are_given_once_for_each_change() {
                 "idle": "echo idle >>idle; exit 3",
             }),
         );
-    let roster = Roster::new([agent, Agent::demo("b")])
+    let b = Agent::demo("b").key("start_limit", json!({"burst": 2, "interval": "60s"}));
+    let roster = Roster::new([agent, b])
         .default("on", json!({"failed": "echo $MOSAIC_AGENT >>failed"}));
     let Some(s) = Sandbox::booted() else { return };
     s.write_program(
         &s.path("bin/notify-send"),
-        "#!/bin/sh\nfor w in \"$@\"; do printf '[%s]' \"$w\"; done >>desktop\necho >>desktop\n",
+        "#!/bin/sh\nfor w in \"$@\"; do printf '[%s]' \"$w\"; done >>$HOME/../work/desktop\necho >>$HOME/../work/desktop\n",
     );
     roster.up(&s);
     idle(&s, "a");
@@ -286,18 +275,11 @@ fn notices_are_given_once_for_each_change() {
     eventually("and shown", || stream.printed().contains("on.idle failed: exit status: 3"));
     assert_eq!((lines("waiting").len(), lines("desktop").len()), (1, 1));
     // `defaults` hold where the agent says nothing.
-    let b = s.up("b");
-    for _ in 0..40 {
-        if s.agent("b").active == "failed" {
-            break;
-        }
-        let pid = s.agent("b").pid;
-        if pid > 1 {
-            proc::kill(pid, Signal::KILL);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-        let _ = b.pid;
-    }
+    let first = s.up("b");
+    s.kill_agent(&first, Signal::KILL);
+    let second = s.back("b", &first);
+    s.kill_agent(&second, Signal::KILL);
+    eventually("a failure is told", || lines("failed") == ["b"]);
     stream.signal(Signal::INT);
     stream.wait().ok();
 }
