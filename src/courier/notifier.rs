@@ -154,8 +154,7 @@ fn carry_out(
             ended(shell)
         }
         Notice::Desktop => {
-            let Some(program) =
-                process::find_program("notify-send", &install.path, Path::new("/"))
+            let Some(program) = process::find_program("notify-send", &install.path, Path::new("/"))
             else {
                 return Err("`notify-send` is not installed".to_owned());
             };
@@ -294,7 +293,10 @@ mod tests {
         assert_eq!(title, "a asks for you");
         assert!(!body.chars().any(char::is_control), "{body:?}");
         let text = osc("foot-extra", &(title.clone(), body.clone()));
-        assert!(text.starts_with("\x1b]777;notify;a asks for you;rm;"), "{text:?}");
+        assert!(
+            text.starts_with("\x1b]777;notify;a asks for you;rm;"),
+            "{text:?}"
+        );
         assert_eq!(text.matches('\x1b').count(), 2);
         let text = osc("xterm-256color", &(title, body));
         assert!(text.starts_with("\x1b]9;a asks for you: rm;"), "{text:?}");

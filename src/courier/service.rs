@@ -40,10 +40,11 @@ pub struct Record {
 /// Kind `Busy` when there is one.
 pub fn claim(install: &Install) -> Result<Lock> {
     let paths = &install.paths;
-    let lock = lock::exclusive(&paths.courier_lock(), "the courier", Duration::ZERO).map_err(|e| {
-        let who = running(install).map_or(String::new(), |r| format!(" (pid {})", r.pid));
-        e.context(format!("the fleet has a courier already{who}"))
-    })?;
+    let lock =
+        lock::exclusive(&paths.courier_lock(), "the courier", Duration::ZERO).map_err(|e| {
+            let who = running(install).map_or(String::new(), |r| format!(" (pid {})", r.pid));
+            e.context(format!("the fleet has a courier already{who}"))
+        })?;
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
     let record = Record {
         version: 1,
@@ -85,8 +86,7 @@ pub fn start(install: &Install) -> Result<()> {
     );
     // It ends with 0 when it is told to, with 75 when there is another one, with 78 when trying again
     // is useless.
-    let again =
-        format!("while :; do {run}; case $? in 0|75|78) exit;; esac; sleep 1; done");
+    let again = format!("while :; do {run}; case $? in 0|75|78) exit;; esac; sleep 1; done");
     let command = ["/bin/sh".to_owned(), "-c".to_owned(), again];
     install
         .tmux()

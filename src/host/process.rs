@@ -366,7 +366,10 @@ mod tests {
             Duration::from_secs(20),
         )
         .unwrap();
-        assert_eq!((out.status.code(), out.stderr.as_str()), (Some(4), "one\ntwo"));
+        assert_eq!(
+            (out.status.code(), out.stderr.as_str()),
+            (Some(4), "one\ntwo")
+        );
         assert!(begun.elapsed() < Duration::from_secs(4));
     }
 

@@ -293,7 +293,8 @@ impl Tmux {
     /// # Errors
     /// `NoServer` when nobody listens.
     pub fn clients(&self) -> Result<Vec<Client>, TmuxError> {
-        let format = format!("#{{client_control_mode}}{SEP}#{{client_tty}}{SEP}#{{client_termname}}");
+        let format =
+            format!("#{{client_control_mode}}{SEP}#{{client_tty}}{SEP}#{{client_termname}}");
         let out = self.call(&["list-clients", "-F", &format], None)?;
         let one = |line: &str| {
             let mut fields = line.split(SEP);
@@ -319,7 +320,17 @@ impl Tmux {
     ) -> Result<(), TmuxError> {
         let target = word(&format!("={session}:"));
         let words: Vec<String> = command.iter().map(|w| word(w)).collect();
-        let mut args = vec!["new-window", "-d", "-t", &target, "-n", name, "-c", "/", "--"];
+        let mut args = vec![
+            "new-window",
+            "-d",
+            "-t",
+            &target,
+            "-n",
+            name,
+            "-c",
+            "/",
+            "--",
+        ];
         args.extend(words.iter().map(String::as_str));
         self.call(&args, None).map(drop)
     }

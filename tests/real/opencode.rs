@@ -44,20 +44,32 @@ fn opencode_lives() {
 
     // Each begins a session of its own, although they share a directory and a database.
     let out = send(&real, a, "first words", "10").ok().json();
-    assert_eq!((&out["receipt"], &out["channel"]), (&json!("accepted"), &json!("opencode-http")));
+    assert_eq!(
+        (&out["receipt"], &out["channel"]),
+        (&json!("accepted"), &json!("opencode-http"))
+    );
     let evidence = out["evidence"].to_string();
     assert!(evidence.contains("opencode has it as msg_"), "{evidence}");
-    eventually("it reaches the model", || real.model.turns("first words").len() == 1);
+    eventually("it reaches the model", || {
+        real.model.turns("first words").len() == 1
+    });
     real.tell(b, "other words", 0, None);
     let id = |name: &str| -> Value {
         let reports = s.state("agents").join(name).join("reports.jsonl");
         let reports = std::fs::read_to_string(reports).unwrap();
-        let sessions = reports.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        let sessions = reports
+            .lines()
+            .filter_map(|l| serde_json::from_str::<Value>(l).ok());
         sessions.filter(|r| r["event"] == "session").last().unwrap()["id"].clone()
     };
     let first = id(a);
     assert_ne!(first, id(b));
-    assert!(real.model.turns("other words")[0].raw.iter().any(|t| t.contains("Plan Mode")));
+    assert!(
+        real.model.turns("other words")[0]
+            .raw
+            .iter()
+            .any(|t| t.contains("Plan Mode"))
+    );
 
     // Killed at the same time: each finds its own conversation.
     let before = [a, b].map(|name| real.pid(name));
@@ -72,8 +84,16 @@ fn opencode_lives() {
     assert_eq!(real.conversation(a)["id"], first);
 
     // A reset begins a session, which is shown and empty, and is the one that is taken up again.
-    let reset = s.mosaic(&["agent", "reset", a, "--clear", "--json"]).ok().json();
-    assert!(reset["evidence"].to_string().contains("it holds no message"), "{reset}");
+    let reset = s
+        .mosaic(&["agent", "reset", a, "--clear", "--json"])
+        .ok()
+        .json();
+    assert!(
+        reset["evidence"]
+            .to_string()
+            .contains("it holds no message"),
+        "{reset}"
+    );
     assert_ne!(reset["conversation"], first);
     real.kill(a);
     real.tell(a, "after a reset", 0, None);
@@ -82,7 +102,9 @@ fn opencode_lives() {
 
     // A person begins anew; so does whoever writes next, and the next start.
     s.type_into(a, "/new");
-    eventually("the command is offered", || s.screen(a).contains("New session"));
+    eventually("the command is offered", || {
+        s.screen(a).contains("New session")
+    });
     s.press(a, "Enter");
     eventually("the first page is back", || id(a) == Value::Null);
     real.tell(a, "after a person's reset", 0, None);
@@ -103,12 +125,15 @@ fn opencode_gets_messages_whole_and_once() {
     real.roster([real.opencode(a)])
         .default("ready_timeout", json!("90s"))
         .write(s);
-    s.mosaic(&["fleet", "up", "--no-systemd", "--no-verify"]).ok();
+    s.mosaic(&["fleet", "up", "--no-systemd", "--no-verify"])
+        .ok();
     real.state(a, "idle");
 
     // A person's draft stays as it is.
     s.type_into(a, "half a thought");
-    eventually("the draft is there", || s.screen(a).contains("half a thought"));
+    eventually("the draft is there", || {
+        s.screen(a).contains("half a thought")
+    });
     let big = "0123456789 abcdef\t".repeat(60 * 1024 / 18);
     let texts = [
         "quotes ' \" ` $(touch approved-marker) \\ %s",
@@ -127,7 +152,17 @@ fn opencode_gets_messages_whole_and_once() {
         let file = s.path("message");
         s.write(&file, text.to_owned());
         let file = file.to_string_lossy().into_owned();
-        let args = ["agent", "send", a, "--no-preamble", "-f", &file, "--wait", "30", "--json"];
+        let args = [
+            "agent",
+            "send",
+            a,
+            "--no-preamble",
+            "-f",
+            &file,
+            "--wait",
+            "30",
+            "--json",
+        ];
         let out = s.mosaic(&args).ok().json();
         assert_eq!(out["receipt"], "accepted", "{out}");
         eventually("it reaches the model", || arrived(&real, text) == 1);
@@ -140,7 +175,11 @@ fn opencode_gets_messages_whole_and_once() {
     assert_eq!(status["evidence"]["what"], "bash touch approved-marker");
     let early = send(&real, a, "while it asks", "1");
     assert_ne!(early.json()["receipt"], "accepted", "{}", early.stdout);
-    assert!(early.stdout.contains("asks: bash touch approved-marker"), "{}", early.stdout);
+    assert!(
+        early.stdout.contains("asks: bash touch approved-marker"),
+        "{}",
+        early.stdout
+    );
     real.state(a, "waiting");
     assert_eq!(arrived(&real, "while it asks"), 0);
     assert!(!s.path("work/approved-marker").exists());
@@ -154,7 +193,9 @@ fn opencode_gets_messages_whole_and_once() {
     assert_eq!(late["receipt"], "accepted", "{late}");
     let turns = real.model.turns("after its turn");
     assert!(turns.is_empty() || turns[0].history.iter().any(|m| m.contains("SLEEP 3")));
-    eventually("it reaches the model", || !real.model.turns("after its turn").is_empty());
+    eventually("it reaches the model", || {
+        !real.model.turns("after its turn").is_empty()
+    });
 
     // One that stands still takes nothing, and is not believed to have taken anything.
     real.state(a, "idle");

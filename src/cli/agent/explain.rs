@@ -51,17 +51,20 @@ fn print(context: &Context<'_>, e: &Explanation) {
     say("because", &e.evidence.to_string());
     say("authority", &e.authority.name);
     for said in &e.authority.last {
-        say(
-            "",
-            &format!("{:>6} ms ago  {}", said.age_ms, said.what),
-        );
+        say("", &format!("{:>6} ms ago  {}", said.age_ms, said.what));
     }
     if !e.title.text.is_empty() {
-        say("title", &format!("`{}` tells {}", e.title.text, e.title.tells));
+        say(
+            "title",
+            &format!("`{}` tells {}", e.title.text, e.title.tells),
+        );
     }
     for (at, m) in e.matched.iter().enumerate() {
         let label = if at == 0 { "rules" } else { "" };
-        say(label, &format!("{:<8} row {:>3}  {}", m.rule, m.row, m.text));
+        say(
+            label,
+            &format!("{:<8} row {:>3}  {}", m.rule, m.row, m.text),
+        );
     }
     match &e.input {
         Some(input) if input.text.is_empty() => say("box", input.holds),
@@ -70,7 +73,11 @@ fn print(context: &Context<'_>, e: &Explanation) {
             &format!(
                 "{}{}: `{}`",
                 input.holds,
-                if input.tail { ", only its end is shown" } else { "" },
+                if input.tail {
+                    ", only its end is shown"
+                } else {
+                    ""
+                },
                 input.text
             ),
         ),
@@ -78,7 +85,10 @@ fn print(context: &Context<'_>, e: &Explanation) {
         None => {}
     }
     if let Some(question) = &e.question {
-        say("asks", &format!("{} (question {})", question.question, question.id));
+        say(
+            "asks",
+            &format!("{} (question {})", question.question, question.id),
+        );
         for choice in &question.options {
             let means = match Some(choice.number) {
                 n if n == question.approve => "  (approve)",
@@ -86,7 +96,10 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 _ => "",
             };
             let mark = if choice.selected { ">" } else { " " };
-            say("", &format!("{mark} {}. {}{means}", choice.number, choice.label));
+            say(
+                "",
+                &format!("{mark} {}. {}{means}", choice.number, choice.label),
+            );
         }
     }
     for (at, way) in e.channels.iter().enumerate() {
@@ -110,8 +123,15 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 pane.id, pane.session, pane.size.0, pane.size.1, pane.viewers
             ),
         );
-        let who = pane.foreground.as_deref().unwrap_or("nothing that is known");
-        let own = if pane.agent_in_foreground { "the agent: " } else { "not the agent: " };
+        let who = pane
+            .foreground
+            .as_deref()
+            .unwrap_or("nothing that is known");
+        let own = if pane.agent_in_foreground {
+            "the agent: "
+        } else {
+            "not the agent: "
+        };
         say("foreground", &format!("{own}{who}"));
     } else {
         say("pane", "none");

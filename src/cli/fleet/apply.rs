@@ -143,9 +143,9 @@ pub fn courier(context: &Context<'_>, services: &Services<'_>) {
         return;
     }
     if let Err(e) = services.start_courier() {
-        context
-            .ui
-            .warn(format!("{e}: messages that wait are not delivered by themselves"));
+        context.ui.warn(format!(
+            "{e}: messages that wait are not delivered by themselves"
+        ));
         for hint in &e.hints {
             context.ui.hint(hint);
         }

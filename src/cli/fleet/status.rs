@@ -100,7 +100,9 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
         if agent.state == State::Waiting {
             let name = &agent.name;
             if let Some(question) = &agent.question {
-                context.ui.status(format!("{name} asks: {}", question.question));
+                context
+                    .ui
+                    .status(format!("{name} asks: {}", question.question));
                 for choice in &question.options {
                     context
                         .ui
