@@ -3,6 +3,7 @@
 mod approval;
 mod bare;
 mod conversation;
+mod courier;
 mod delivery;
 mod envfile;
 mod guards;
