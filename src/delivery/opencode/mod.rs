@@ -286,7 +286,9 @@ impl Channel for OpencodeHttp {
     /// it once, whether the first one arrived or not. That holds within one session only.
     fn left(&self, message: &Outgoing<'_>, mark: &Mark) -> Left {
         match Place::of(mark) {
-            Some(Place { session: Some(_), .. }) if !message.command => match self.rests() {
+            Some(Place {
+                session: Some(_), ..
+            }) if !message.command => match self.rests() {
                 Ok(()) => Left::Whole,
                 Err(stop) => Left::Unseen(stop),
             },

@@ -352,7 +352,10 @@ fn how_far_a_message_came_is_told_truly() {
 fn a_message_of_unknown_fate_is_handed_over_again_within_its_session() {
     let lab = lab();
     let nowhere = lab.channel.mark();
-    assert!(matches!(lab.channel.left(&MESSAGE, &nowhere), Left::Other(_)));
+    assert!(matches!(
+        lab.channel.left(&MESSAGE, &nowhere),
+        Left::Other(_)
+    ));
     session(&lab.reports, Some("ses_1"));
     let mut scripted = lab.scripted.lock().unwrap();
     scripted.sessions.push(("ses_1".to_owned(), vec![]));
@@ -373,7 +376,10 @@ fn a_message_of_unknown_fate_is_handed_over_again_within_its_session() {
     }
     let scripted = lab.scripted.lock().unwrap();
     assert_eq!(scripted.sessions.len(), 1);
-    assert_eq!(scripted.sessions[0].1[0]["parts"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        scripted.sessions[0].1[0]["parts"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[test]
