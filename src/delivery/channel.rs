@@ -171,7 +171,7 @@ pub trait Channel {
 }
 
 /// The ways into an agent, best first. A runtime of which only the screen is known is pasted into.
-fn ways(launch: &Launch) -> Vec<ChannelKind> {
+pub fn ways(launch: &Launch) -> Vec<ChannelKind> {
     let spec = &launch.agent.spec;
     match &spec.channels {
         Some(channels) => channels.clone(),

@@ -11,7 +11,7 @@ use super::channel::{self, Channel};
 use super::compose::{Envelope, compose};
 use super::deliver::{Composed, Place};
 use super::guard::Hold;
-use super::mailbox::{Options, Owner, Row, Style};
+use super::mailbox::{Options, Owner, Row, Stage, Style};
 use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
@@ -99,7 +99,10 @@ impl Place for Machine<'_> {
         if !told.contains(&row.id) {
             told.push(row.id.clone());
         }
-        // Once it is accepted nothing new is to be told: the agent's own record has it.
+        // An attempt that is put off is none, and an answer is in the agent's own record.
+        if matches!(row.stage, Stage::Queued | Stage::Answered) {
+            return;
+        }
         let mut detail = format!("{} from {}", row.stage.as_str(), row.sender);
         if let Some(reason) = &row.outcome.reason {
             detail.push_str(&format!(": {reason}"));
