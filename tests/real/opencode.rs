@@ -156,7 +156,7 @@ fn opencode_gets_messages_whole_and_once() {
     eventually("the draft is there", || {
         s.screen(a).contains("half a thought")
     });
-    let big = "0123456789 abcdef\t".repeat(60 * 1024 / 18);
+    let big = "0123456789 abcdef\t".repeat(60 * 1024 / 18) + "end";
     let texts = [
         "quotes ' \" ` $(touch approved-marker) \\ %s",
         "tabs\tand\t\ttabs",
