@@ -31,7 +31,7 @@ pub struct Launch {
 
 impl Launch {
     /// Digest over everything that needs a restart of the agent to take effect. What mosaic itself
-    /// reads at use (class, kickstart, screen rules, reset commands, persona) is not part of it.
+    /// reads at use (class, kickstart, restart message, screen rules, reset commands, persona) is not part of it.
     pub fn digest(&self) -> String {
         let a = &self.agent;
         let view = serde_json::json!({
@@ -46,6 +46,8 @@ impl Launch {
             "conversation": a.spec.conversation,
             "reports": a.spec.reports,
             "node": a.spec.node,
+            "home": a.spec.home,
+            "server": a.spec.server,
             "resume": a.resume,
             "limits": a.limits,
             "sandbox": a.sandbox,

@@ -6,6 +6,8 @@
 //! agent CLI by name.
 
 pub mod builtin;
+pub mod survey;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +57,12 @@ pub struct RuntimeSpec {
     /// Environment added by `permissions: skip`, for agent CLIs that have no argument for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_env: Option<BTreeMap<String, String>>,
+    /// Arguments that give a first prompt to an interactive start; `{prompt}` becomes its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_args: Option<Vec<String>>,
+    /// How skills are chosen by argument. Only `mosaic yolo` uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<SkillRules>,
     /// What the screen looks like; without it nothing is ever typed into the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenRules>,
@@ -64,6 +72,12 @@ pub struct RuntimeSpec {
     /// A channel by which the agent itself reports its state to mosaic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reports: Option<Reports>,
+    /// A directory of the agent's own in place of the one in the user's home.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<OwnHome>,
+    /// A server of the agent CLI that runs beside its terminal interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Beside>,
     /// Set when the agent is a server that speaks HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSpec>,
@@ -97,6 +111,10 @@ pub struct Conversation {
     /// id up, and the agent starts with a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+    /// The agent CLI makes the id itself, and mosaic knows it from the agent's reports: a conversation
+    /// is resumed only if it was reported, and `{id}` stands in `resume` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// Where an agent keeps its conversations.
@@ -119,6 +137,21 @@ pub struct VersionProbe {
     /// Versions that screen rules, channels and receipts were tested with, oldest first.
     #[serde(default)]
     pub tested: Vec<String>,
+}
+
+/// How an agent CLI takes skills by argument, and where it finds them by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkillRules {
+    /// Environment variable that chooses the mode: `all`, `discover` or `none`.
+    pub mode_env: String,
+    /// Arguments after which it loads only the skills that are given.
+    pub only: Vec<String>,
+    /// Arguments that give one; `{dir}` becomes the skill's directory.
+    pub add: Vec<String>,
+    /// Directories of skills that it looks into by itself: `~` for home, `${VAR:-default}` from the
+    /// environment; a relative one is below the working directory.
+    pub roots: Vec<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.
@@ -297,7 +330,7 @@ pub struct Menu {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Choose {
-    /// The key with its number; Enter too where that only marks it.
+    /// The key with its number takes it at once.
     Number,
     /// Up and Down until it is marked, then Enter.
     #[default]
@@ -390,27 +423,72 @@ pub enum Reports {
     ClaudeHooks,
     /// A pi extension that mosaic owns (`--extension`).
     PiExtension,
+    /// A plugin of opencode's terminal interface that mosaic owns (`OPENCODE_TUI_CONFIG`).
+    OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
     /// Gemini CLI's record of its conversations.
     GeminiChats,
     /// Goose's database of sessions.
     GooseSessions,
+    /// codex's app-server, which mosaic runs beside codex and listens to (`server`).
+    CodexServer,
 }
 
-/// An agent that is an HTTP server.
+/// A directory in which an agent CLI keeps settings, credentials and conversations, one for each agent:
+/// what the user made is linked into it, what the agent makes stays its own. So no agent takes up
+/// another's conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnHome {
+    /// Environment variable that names the directory. An agent whose environment sets it keeps that.
+    pub variable: String,
+    /// The user's own directory: `~` for home.
+    pub of: String,
+    /// Names in it that are linked, where they exist.
+    pub link: Vec<String>,
+    /// Names in it that are linked even before they exist, so that what the agent CLI writes there (a
+    /// login) is the user's.
+    #[serde(default)]
+    pub share: Vec<String>,
+}
+
+/// A server that an agent CLI offers beside its terminal interface. In the argument lists, `{socket}` is a
+/// Unix socket that mosaic chooses, `{directory}` the working directory, escaped as between quotes
+/// in TOML or JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Arguments that start the server.
+    pub args: Vec<String>,
+    /// Arguments that attach the terminal interface to it.
+    pub attach: Vec<String>,
+}
+
+/// An agent that offers HTTP on loopback: a plain server, or one with a screen as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Environment variable for the port mosaic chose.
-    pub port_env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_env: Option<String>,
+    /// Arguments that give the port; `{port}` becomes its number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_args: Vec<String>,
     /// Environment variable for the secret mosaic made.
     pub secret_env: String,
-    /// Path answered with 200 once the server is ready, without credentials.
-    pub health_path: String,
+    /// Path answered with 200 once the server is ready, without credentials. An agent without one is no
+    /// plain server: its state is told by its reports and its screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
 }
 
 impl RuntimeSpec {
+    /// The path on which a plain server is asked for its health; `None` for agents with a screen.
+    pub fn health_path(&self) -> Option<&str> {
+        self.node.as_ref()?.health_path.as_deref()
+    }
+
     /// Lays `self` over `base`: every key present here wins whole, but `env`, which is merged.
     #[must_use]
     pub fn over(self, base: &RuntimeSpec) -> RuntimeSpec {
@@ -436,9 +514,13 @@ impl RuntimeSpec {
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),
+            prompt_args: self.prompt_args.or_else(|| base.prompt_args.clone()),
+            skills: self.skills.or_else(|| base.skills.clone()),
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),
+            home: self.home.or_else(|| base.home.clone()),
+            server: self.server.or_else(|| base.server.clone()),
             node: self.node.or_else(|| base.node.clone()),
             min_memory: self.min_memory.or(base.min_memory),
             install: self.install.or_else(|| base.install.clone()),
