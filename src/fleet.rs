@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::AgentName;
+use crate::notices::{Notify, On};
 use crate::runtime::RuntimeSpec;
 
 /// Class of an agent where the roster names none.
@@ -76,6 +77,12 @@ pub struct Agent {
     pub ready_timeout_ms: u64,
     /// Whether a restarted agent takes its conversation up again.
     pub resume: Resume,
+    /// Commands that are run when its state changes.
+    #[serde(default, skip_serializing_if = "On::is_empty")]
+    pub on: On,
+    /// How a person is told that it needs one.
+    #[serde(default)]
+    pub notify: Notify,
 }
 
 impl Agent {
@@ -110,6 +117,8 @@ impl Agent {
             start_limit: StartLimit::default(),
             ready_timeout_ms: 0,
             resume: Resume::default(),
+            on: On::default(),
+            notify: Notify::default(),
         }
     }
 

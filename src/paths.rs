@@ -102,6 +102,14 @@ impl Paths {
     pub fn events(&self) -> PathBuf {
         self.state.join("log/events.jsonl")
     }
+    /// Every message and what became of it.
+    pub fn mailbox(&self) -> PathBuf {
+        self.state.join("mailbox.db")
+    }
+    /// Touched whenever the mailbox got something to deliver.
+    pub fn mailbox_poke(&self) -> PathBuf {
+        self.state.join("mailbox.poke")
+    }
     /// The fleet's own tmux.conf.
     pub fn tmux_conf(&self) -> PathBuf {
         self.state.join("tmux.conf")

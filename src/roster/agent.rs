@@ -171,6 +171,12 @@ impl Resolver<'_> {
                 .ready_timeout
                 .map_or(DEFAULT_READY_TIMEOUT_MS, |d| d.0),
             resume: entry.resume.unwrap_or_default(),
+            on: own
+                .on
+                .clone()
+                .unwrap_or_default()
+                .over(defaults.on.clone().unwrap_or_default()),
+            notify: entry.notify.unwrap_or_default(),
             spec,
         })
     }

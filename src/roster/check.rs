@@ -223,6 +223,14 @@ impl Checker<'_> {
         if let Some(env) = &keys.env {
             self.env("env", env, owner, &|key| place(&["env", key]));
         }
+        for (key, command) in keys.on.iter().flat_map(crate::notices::On::commands) {
+            if command.contains('\0') {
+                self.add(
+                    place(&["on", key]),
+                    format!("a NUL byte in `on.{key}`{owner}"),
+                );
+            }
+        }
         if keys.limits.as_ref().is_some_and(|l| l.tasks_max == Some(0)) {
             self.add(
                 place(&["limits", "tasks_max"]),

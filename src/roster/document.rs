@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::values::{Bytes, Command, Delay, Paths, Percent};
 use crate::fleet::{Kickstart, KickstartOn, Permissions, Persona, Restart, Resume, Sandbox};
+use crate::notices::{Notify, On};
 use crate::runtime::RuntimeSpec;
 
 /// The version of the format that this mosaic reads.
@@ -129,8 +130,8 @@ macro_rules! agent_keys {
         }
 
         impl AgentEntry {
-            /// The agent's keys, and where it has none those of `defaults`; `env`, `env_file` and
-            /// `limits` are merged by the resolver.
+            /// The agent's keys, and where it has none those of `defaults`; `env`, `env_file`,
+            /// `limits` and `on` are merged by the resolver.
             #[must_use]
             pub fn over(&self, defaults: &Defaults) -> AgentEntry {
                 AgentEntry {
@@ -205,6 +206,14 @@ agent_keys! {
     /// What a restarted agent goes on with: its own `last` conversation, or `none`.
     #[schemars(extend("default" = "last"))]
     resume: Resume,
+    /// Commands that the courier runs by `sh -c` when the agent's state changes, over those of
+    /// `defaults` one by one; an empty one takes back that of `defaults`. They find MOSAIC_AGENT,
+    /// MOSAIC_STATE_FROM, MOSAIC_STATE_TO and MOSAIC_EVIDENCE in their environment.
+    on: On,
+    /// How the courier tells you that the agent waits for you, has failed, or is rate-limited:
+    /// `desktop` (by `notify-send`), `osc` (by the terminals attached to the fleet), or `off`.
+    #[schemars(extend("default" = "off"))]
+    notify: Notify,
 }
 
 /// A runtime of the roster: the keys of [`RuntimeSpec`], and `like`.

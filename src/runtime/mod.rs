@@ -22,6 +22,9 @@ pub struct RuntimeSpec {
     /// One line: what this agent CLI is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Number of the definition's rules; it rises with every change of what is believed of a screen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u32>,
     /// The program: a name looked up on PATH, or an absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -141,6 +144,14 @@ pub struct ScreenRules {
     /// one match will do.
     #[serde(default)]
     pub dialog: Vec<String>,
+    /// A row that shows that the provider refuses requests for now and that the agent tries again by
+    /// itself; looked for where `working` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limited: Vec<String>,
+    /// How the options of a dialog look and how one is chosen; the first form that fits counts. Without
+    /// any, a dialog is seen and can only be answered by a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub menus: Vec<Menu>,
     /// What a collapsed paste looks like inside the box, with the size it names as a group: `(?<more>…)`
     /// lines after the first, `(?<lines>…)` lines, or `(?<chars>…)` characters.
     #[serde(default)]
@@ -189,7 +200,8 @@ pub struct InputBox {
     /// A rule row below the box; for the other shapes, the row that closes it.
     #[serde(default)]
     pub bottom: String,
-    /// The row right above a `prompt` box.
+    /// The row right above a `prompt` box; for a `ruled` one a full rule in the few rows above its upper
+    /// rule, where the agent draws the same rules around old messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<String>,
     /// The agent reads keys one by one while its box takes input, and in whole lines while it works:
@@ -229,6 +241,50 @@ pub struct InputBox {
     pub below_most: u16,
 }
 
+/// A form of dialog: rows with options, one of them marked. It counts only at the foot of a screen
+/// without an input box, with at least two options and exactly one of them marked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Menu {
+    /// A row with an option. Groups: `(?<label>…)`, `(?<selected>…)` which matches something only on the
+    /// marked option, and `(?<number>…)` where options are numbered (then they count up from 1).
+    pub option: String,
+    /// How an option is chosen.
+    #[serde(default)]
+    pub choose: Choose,
+    /// Labels of the option that allows what is asked, this once; the first option that one matches.
+    /// None: the first option. An option that allows more than this once is never taken for it.
+    #[serde(default)]
+    pub approve: Vec<String>,
+    /// Labels of the option that refuses.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// Key that refuses where no option does: `Escape`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<String>,
+    /// The row with which the dialog begins; the lowest match above the options. None, or none found:
+    /// some rows above the options are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<String>,
+    /// Most rows between two options, which describe the upper one.
+    #[serde(default)]
+    pub gap: u16,
+    /// Most rows below the last option, down to the last one that is not blank.
+    #[serde(default = "eight")]
+    pub below_most: u16,
+}
+
+/// How an option of a dialog is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Choose {
+    /// The key with its number; Enter too where that only marks it.
+    Number,
+    /// Up and Down until it is marked, then Enter.
+    #[default]
+    Arrows,
+}
+
 /// What the terminal's title tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -254,6 +310,13 @@ pub struct Typing {
     /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
     /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
     pub whole_above: u32,
+    /// The key that puts a draft in the box aside, which the agent CLI gives back after the next message
+    /// (tmux's name of it); absent where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stash: Option<String>,
+    /// A message of more characters than this goes as a file to which a line points; 0 for the most that
+    /// is ever typed.
+    pub as_file_above: u32,
     /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
     pub bang: Leading,
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in
@@ -365,6 +428,7 @@ impl RuntimeSpec {
         };
         RuntimeSpec {
             description: self.description.or_else(|| base.description.clone()),
+            rules: self.rules.or(base.rules),
             command: self.command.or_else(|| base.command.clone()),
             args: self.args.or_else(|| base.args.clone()),
             permission_args: self

@@ -12,10 +12,22 @@ use crate::host::tty;
 /// # Errors
 /// The screen cannot be captured.
 pub fn look(tmux: &Tmux, pane: &Pane, rules: &Rules) -> Result<Seen, TmuxError> {
+    look_by(|id| tmux.screen(id), pane, rules)
+}
+
+/// Looks, with a capture of the caller's own.
+///
+/// # Errors
+/// The capture's.
+pub fn look_by<E>(
+    capture: impl Fn(&str) -> Result<String, E>,
+    pane: &Pane,
+    rules: &Rules,
+) -> Result<Seen, E> {
     // Asked before and after: a box that went away in between must not be believed.
     let raw = || !rules.data.input.raw || tty::is_raw(Path::new(&pane.tty)).unwrap_or(false);
     let before = raw();
-    let seen = read(&tmux.screen(&pane.id)?, pane.width, rules);
+    let seen = read(&capture(&pane.id)?, pane.width, rules);
     Ok(if before && raw() {
         seen
     } else {

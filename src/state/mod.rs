@@ -14,7 +14,7 @@ pub mod screen;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-pub use observe::{Observation, observe, observe_with};
+pub use observe::{Observation, observe, observe_by, observe_with};
 
 use crate::report::{Report, What};
 use screen::{Rules, Seen};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account;
-use super::look::look;
+use super::look::look_by;
 use super::screen::{Rules, Seen};
 use super::{Evidence, Life, Signs, Source, State, decide};
 use crate::host::tmux::Pane;
@@ -58,6 +58,21 @@ pub fn observe_with(
     panes: &[Pane],
     with_screen: bool,
 ) -> Observation {
+    let tmux = install.tmux();
+    let capture = |pane: &str| tmux.screen(pane).ok();
+    observe_by(install, launch, life, panes, with_screen, &capture)
+}
+
+/// Like [`observe_with`], for those who have a cheaper way to see a pane's screen than a tmux client
+/// of its own: `capture` is given the pane's id.
+pub fn observe_by(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+    capture: &dyn Fn(&str) -> Option<String>,
+) -> Observation {
     let agent = launch.agent.name.as_str();
     let run = Run::load(&install.paths, agent).ok().flatten();
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
@@ -93,7 +108,7 @@ pub fn observe_with(
         account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
     let look_at = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
-        look(&install.tmux(), pane, rules).ok()
+        look_by(|id| capture(id).ok_or(()), pane, rules).ok()
     };
     let decided = |screen: Option<&Seen>| {
         decide(&Signs {

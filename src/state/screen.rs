@@ -8,12 +8,17 @@
 
 mod find;
 
+mod menu;
+
 use std::sync::{Arc, Mutex};
 
 use regex::Regex;
 
 use crate::error::{Error, Result};
 use crate::runtime::{BoxShape, ScreenRules};
+
+use menu::MenuRules;
+pub use menu::{Choice, Dialog};
 
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
@@ -31,7 +36,9 @@ pub struct Rules {
     tall: Option<Regex>,
     above: Option<Regex>,
     working: Vec<Regex>,
+    limited: Vec<Regex>,
     dialog: Vec<Regex>,
+    menus: Vec<MenuRules>,
     collapsed: Vec<Regex>,
     /// [`crate::runtime::Typing::split`].
     pub split: Vec<Regex>,
@@ -45,14 +52,7 @@ impl Rules {
     /// # Errors
     /// Kind `Config`, naming the pattern that is no regular expression or the key that is missing.
     pub fn compile(data: &ScreenRules) -> Result<Self> {
-        let one = |pattern: &String| {
-            Regex::new(pattern).map_err(|e| {
-                Error::config(format!(
-                    "the screen rule `{pattern}` is not a regular expression"
-                ))
-                .because(e)
-            })
-        };
+        let one = pattern;
         let all = |patterns: &Vec<String>| patterns.iter().map(one).collect::<Result<Vec<_>>>();
         let missing = match data.input.shape {
             BoxShape::Ruled if data.input.top.is_empty() => Some("top"),
@@ -71,7 +71,13 @@ impl Rules {
             tall: data.input.tall.as_ref().map(one).transpose()?,
             above: data.input.above.as_ref().map(one).transpose()?,
             working: all(&data.working)?,
+            limited: all(&data.limited)?,
             dialog: all(&data.dialog)?,
+            menus: data
+                .menus
+                .iter()
+                .map(MenuRules::compile)
+                .collect::<Result<_>>()?,
             collapsed: all(&data.collapsed)?,
             split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
@@ -110,6 +116,19 @@ impl Rules {
     }
 }
 
+/// Compiles one pattern.
+///
+/// # Errors
+/// Kind `Config`, naming it.
+fn pattern(pattern: &String) -> Result<Regex> {
+    Regex::new(pattern).map_err(|e| {
+        Error::config(format!(
+            "the screen rule `{pattern}` is not a regular expression"
+        ))
+        .because(e)
+    })
+}
+
 /// What a screen shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -117,8 +136,12 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
+    /// The agent waits until its provider takes requests again.
+    pub limited: bool,
     /// Rows of an open dialog, around its marked choice.
     pub dialog: Option<Vec<String>>,
+    /// The dialog with its options, where its form is known.
+    pub menu: Option<Dialog>,
     /// The rows that were matched, and by which rule.
     pub matched: Vec<Match>,
     /// The last rows of the screen that are not blank, for a person who must judge.
@@ -139,7 +162,8 @@ impl Seen {
 /// A row that a rule matched.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Match {
-    /// `top`, `bottom`, `prompt`, `working` or `dialog`; `top` also for the row above a prompt.
+    /// `top` (also the row above a prompt), `bottom`, `prompt`, `working`, `limited`, `dialog` or
+    /// `option`.
     pub rule: &'static str,
     /// The row, counted from 1.
     pub row: usize,
@@ -329,7 +353,22 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         seen.working = working.is_some();
         seen.matched
             .extend(working.map(|row| matched("working", row)));
+        let limited = (first..last)
+            .rev()
+            .find(|row| rules.limited.iter().any(|r| r.is_match(&texts[*row])));
+        seen.limited = limited.is_some();
+        seen.matched
+            .extend(limited.map(|row| matched("limited", row)));
         seen.input = Some(contents(&rows[found.first..found.end], &found, rules));
+    } else if let Some(dialog) = rules.menus.iter().find_map(|m| m.find(&texts)) {
+        seen.matched
+            .extend(dialog.choices.iter().map(|choice| Match {
+                rule: if choice.selected { "dialog" } else { "option" },
+                row: choice.row,
+                text: texts[choice.row - 1].clone(),
+            }));
+        seen.dialog = Some(dialog.rows.clone());
+        seen.menu = Some(dialog);
     } else if let Some(row) = texts
         .iter()
         .rposition(|t| rules.dialog.iter().any(|r| r.is_match(t)))

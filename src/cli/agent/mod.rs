@@ -1,12 +1,14 @@
 //! Verbs about single agents.
 
 mod attach;
+mod events;
 mod reset;
 mod roster;
 mod run;
 mod send;
 mod status;
 mod tail;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,10 @@ pub enum Verb {
     Tail(tail::Args),
     /// Send a message, and prove that it was submitted
     Send(send::Args),
+    /// Wait until agents are idle, ask something, or are in another state
+    Wait(wait::Args),
+    /// Show what agents do, as it changes, and what happens to them
+    Events(events::Args),
     /// Empty an agent's context
     Reset(reset::Args),
     /// Become an agent; what the units run
@@ -72,6 +78,8 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Wait(args) => wait::run(&context()?, &args),
+        Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
         Verb::Run(args) => run::run(&args),
     }

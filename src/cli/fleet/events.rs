@@ -37,17 +37,17 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     let rows: Vec<_> = events
         .iter()
-        .map(|e| {
-            let time = e
-                .time
-                .to_zoned(jiff::tz::TimeZone::system())
-                .strftime("%Y-%m-%d %H:%M:%S")
-                .to_string();
-            vec![cell(time), cell(&e.agent), cell(describe(e))]
-        })
+        .map(|e| vec![cell(local(e.time)), cell(&e.agent), cell(describe(e))])
         .collect();
     context.ui.table(&["TIME", "AGENT", "EVENT"], &rows);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A time as a person reads it here.
+pub fn local(time: jiff::Timestamp) -> String {
+    time.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// An event in words.

@@ -53,6 +53,8 @@ fn the_least_roster() {
             },
             ready_timeout_ms: 20_000,
             resume: Resume::Last,
+            on: crate::notices::On::default(),
+            notify: crate::notices::Notify::Off,
         }
     );
 }
@@ -71,6 +73,8 @@ defaults:
   env: {A: 1, B: 2}
   env_file: x.env
   limits: {memory_max: 1G, cpu_quota: 50%}
+  on: {waiting: d, failed: d}
+  notify: desktop
 agents:
   - name: a
     runtime: claude
@@ -90,6 +94,10 @@ agents:
     restart: never
     restart_delay: 500ms
     resume: none
+    on:
+      waiting: ''
+      rate-limited: echo $MOSAIC_AGENT
+    notify: off
 ",
     );
     assert_eq!(
@@ -98,6 +106,15 @@ agents:
     );
     let a = &fleet.agents[0];
     assert_eq!(a.class, "security_reviewers");
+    assert_eq!(a.notify, crate::notices::Notify::Off);
+    assert_eq!(
+        a.on.commands().collect::<Vec<_>>(),
+        [
+            ("waiting", ""),
+            ("failed", "d"),
+            ("rate-limited", "echo $MOSAIC_AGENT")
+        ]
+    );
     assert_eq!(a.working_directory, Path::new("/etc/mosaic/sub"));
     assert_eq!(
         a.command,

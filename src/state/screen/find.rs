@@ -4,6 +4,9 @@ use crate::runtime::{BoxShape, InputBox};
 
 use super::{Part, Row, Rules};
 
+/// How many rows above the upper rule of a box `above` is looked for: one row of marks may part them.
+const ABOVE_RULE: usize = 3;
+
 /// Where the box is. Rows are counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -44,6 +47,12 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
     if bottom == top + 1 || !fits_below(data, rows.len() - 1 - bottom) {
         return None;
     }
+    if let Some(above) = &rules.above
+        && !(top.saturating_sub(ABOVE_RULE)..top)
+            .any(|row| full(row) && above.is_match(&texts[row]))
+    {
+        return None;
+    }
     let first = &rows[top + 1];
     let shell = shell(data, first);
     let found = |part| {
@@ -73,6 +82,10 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
 
 fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
     let data = &rules.data.input;
+    // A prompt mark may be that of a marked option, and a draft without a mark may be anything.
+    if rules.menus.iter().any(|m| m.find(texts).is_some()) {
+        return None;
+    }
     let close = (0..rows.len())
         .rev()
         .find(|row| !data.bottom.is_empty() && rules.bottom.is_match(&texts[*row]));

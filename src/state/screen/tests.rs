@@ -22,7 +22,11 @@ fn capture(runtime: &str, name: &str) -> (String, u16) {
 fn summary(seen: &Seen) -> String {
     match (&seen.input, &seen.dialog) {
         (Some(input), _) => {
-            let work = if seen.working { " working" } else { "" };
+            let work = match (seen.limited, seen.working) {
+                (true, _) => " limited",
+                (false, true) => " working",
+                (false, false) => "",
+            };
             let what = if input.empty {
                 "empty".to_owned()
             } else {
@@ -42,7 +46,22 @@ fn summary(seen: &Seen) -> String {
             };
             format!("{what}{work}")
         }
-        (None, Some(_)) => "dialog".into(),
+        (None, Some(_)) => match &seen.menu {
+            Some(menu) => {
+                let one = |at: Option<usize>| {
+                    at.map_or("-".to_owned(), |at| menu.choices[at].label.clone())
+                };
+                format!(
+                    "dialog {:?} of {}, marked {}, approve {}, deny {}",
+                    menu.question,
+                    menu.choices.len(),
+                    one(menu.choices.iter().position(|c| c.selected)),
+                    one(menu.approve),
+                    one(menu.deny)
+                )
+            }
+            None => "dialog".into(),
+        },
         (None, None) => "nothing".into(),
     }
 }
@@ -179,5 +198,60 @@ fn rules_that_cannot_find_a_box_are_refused() {
         data.input = serde_saphyr::from_str(input).unwrap();
         let error = Rules::compile(&data).unwrap_err();
         assert!(error.message.contains("lack `input."), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_menu_counts_only_whole_and_at_the_foot() {
+    let rules = samples::rules("demo");
+    let menu = |text: &str| read(text, 40, &rules).menu.map(|m| m.choices.len());
+    let dialog = "Do you want to proceed?\n❯ 1. Yes\n  2. No\n\nEsc to cancel";
+    assert_eq!(menu(dialog), Some(2));
+    for (what, text) in [
+        ("one option", "Proceed?\n❯ 1. Yes\n\nEsc".to_owned()),
+        ("none is marked", dialog.replace('❯', " ")),
+        ("both are", dialog.replace("  2", "❯ 2")),
+        (
+            "it begins at two",
+            dialog.replace("2.", "3.").replace("1.", "2."),
+        ),
+        ("a number is missing", dialog.replace("2.", "3.")),
+        (
+            "output stands below it",
+            format!("{dialog}\nmore\nand more"),
+        ),
+        (
+            "a box stands below it",
+            format!("{dialog}\n{0}\n❯ \n{0}\nfoot", "─".repeat(40)),
+        ),
+    ] {
+        assert_eq!(menu(&text), None, "{what}");
+    }
+    // The options of an older list right above it are not its own.
+    assert_eq!(menu(&format!("  1. a\n  2. b\n{dialog}")), Some(2));
+}
+
+#[test]
+fn an_approval_is_never_for_ever() {
+    let rules = |yaml: &str| {
+        let spec = crate::roster::parse_runtime("x", yaml).unwrap();
+        Rules::compile(&spec.screen.unwrap()).unwrap()
+    };
+    let any = rules(
+        "command: x\nscreen:\n  input: {top: '^=+$', bottom: '^=+$'}\n  menus:\n    - option: '^(?<selected>>)? *(?<number>\\d+)\\. (?<label>.*)$'\n",
+    );
+    let approves = |first: &str| {
+        let text = format!("May I?\n> 1. {first}\n  2. No");
+        read(&text, 40, &any).menu.unwrap().approve
+    };
+    assert_eq!(approves("Yes"), Some(0));
+    for label in [
+        "Yes, always",
+        "Yes, and don't ask again for `touch`",
+        "Yes, and don’t ask again",
+        "Allow for this session",
+        "Yes, and switch to auto mode",
+    ] {
+        assert_eq!(approves(label), None, "{label}");
     }
 }

@@ -12,3 +12,4 @@ mod outputs;
 mod recovery;
 mod units;
 mod verify;
+mod watching;
