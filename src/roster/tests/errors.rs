@@ -76,7 +76,7 @@ fn warnings() {
     let mut text = with_agents(
         "  - name: a\n    limits: {memory_max: 100M}\n    env: {MOSAIC_AGENT_RUNTIME: pi}\n  - name: b\n    runtime: goose\n    model_hint: opus\n  - name: c\n    runtime: other\n  - name: d\n    runtime: other\n  - name: e\n    runtime: other\n    resume: none\n  - name: f\n    runtime: shell\n  - name: g\n    runtime: shell\n",
     );
-    text.push_str("runtimes: {other: {command: other}}\n");
+    text.push_str("runtimes: {other: {command: other, reset: {clear: /clear}}}\n");
     let (_, warnings) = machine.resolve(&text).unwrap();
     insta::assert_snapshot!("warnings", shown_warnings(&warnings));
     let (_, warnings) = machine.resolve("version: 1\nagents: []\n").unwrap();
