@@ -1,6 +1,7 @@
 //! mosaic runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux
 //! server, delivers messages into them with proof, and resets them between tasks.
 pub mod apply;
+pub mod approval;
 pub mod cli;
 pub mod converge;
 pub mod delivery;
@@ -8,6 +9,7 @@ pub mod demo;
 pub mod desired;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod fleet;
 #[cfg(test)]
 mod golden;
@@ -20,6 +22,7 @@ pub mod notices;
 pub mod paths;
 pub mod plan;
 pub mod record;
+pub mod remote;
 pub mod report;
 pub mod roster;
 pub mod runtime;
@@ -31,3 +34,4 @@ pub mod ui;
 pub mod unit;
 pub mod verify;
 pub mod watch;
+pub mod yolo;

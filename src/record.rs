@@ -108,6 +108,9 @@ pub struct ConversationRecord {
     /// The agent was started with it at least once.
     #[serde(default)]
     pub begun: bool,
+    /// The agent itself said that it is in this conversation.
+    #[serde(default)]
+    pub reported: bool,
     /// Earlier ones, newest last.
     #[serde(default)]
     pub earlier: Vec<String>,
@@ -120,6 +123,7 @@ impl ConversationRecord {
     /// Goes over to another conversation and remembers the one before.
     pub fn take_up(&mut self, id: String) {
         self.earlier.push(std::mem::replace(&mut self.id, id));
+        self.reported = false;
         self.shorten();
     }
 
@@ -219,6 +223,14 @@ pub enum What {
     /// Its first message of a conversation was sent, or could not be.
     Kickstart {
         /// How far it got: `refused`, `typed`, `submitted`, `accepted`.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
+    /// It was told that it was restarted, or could not be.
+    RestartMessage {
+        /// How far that got, as for the kickstart.
         receipt: String,
         /// Why no farther; empty where it was submitted.
         #[serde(default)]
@@ -369,6 +381,7 @@ mod tests {
             id: "0".into(),
             file: None,
             begun: true,
+            reported: false,
             earlier: vec![],
         };
         for n in 1..=60 {

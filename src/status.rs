@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::approval::Question;
 use crate::error::Result;
 use crate::fleet::Persona;
 use crate::host::manager::Unit;
@@ -68,6 +69,9 @@ pub struct AgentStatus {
     pub state: State,
     /// How that is known.
     pub evidence: Evidence,
+    /// What it asks, with the options, where its state is `waiting` and its screen shows that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
     /// Since when the unit is in its state.
     pub since: Option<jiff::Timestamp>,
     /// Automatic restarts.
@@ -118,7 +122,7 @@ pub fn collect(install: &Install) -> Result<Status> {
     // The others only read files, a few threads' work.
     let (nodes, others): (Vec<&Known>, Vec<&Known>) = known
         .iter()
-        .partition(|k| k.launch.agent.spec.node.is_some());
+        .partition(|k| k.launch.agent.spec.health_path().is_some());
     let part = others.len().div_ceil(READERS).max(1);
     let mut agents = std::thread::scope(|scope| {
         let asked: Vec<_> = nodes
@@ -196,14 +200,19 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
     if a.enabled && unit.active == "failed" {
         problems.push(format!("failed: {}", unit.result));
     }
-    let (state, evidence) = match unit.active.as_str() {
+    let (state, evidence, question) = match unit.active.as_str() {
         "active" | "reloading" => {
-            let seen = state::observe(install, launch, panes, false);
-            (seen.state, seen.evidence)
+            let mut seen = state::observe(install, launch, panes, false);
+            // What it asks stands on its screen only.
+            if seen.state == State::Waiting && seen.screen.is_none() {
+                seen = state::observe(install, launch, panes, true);
+            }
+            let question = seen.screen.as_ref().and_then(Question::on);
+            (seen.state, seen.evidence, question)
         }
-        "activating" => (State::Starting, unit_evidence(&unit)),
-        "failed" => (State::Failed, unit_evidence(&unit)),
-        _ => (State::Exited, unit_evidence(&unit)),
+        "activating" => (State::Starting, unit_evidence(&unit), None),
+        "failed" => (State::Failed, unit_evidence(&unit), None),
+        _ => (State::Exited, unit_evidence(&unit), None),
     };
     AgentStatus {
         name: name.to_owned(),
@@ -223,6 +232,7 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
         },
         state,
         evidence,
+        question: question.filter(|_| state == State::Waiting),
         since: jiff::Timestamp::from_microsecond(unit.since_usec.try_into().unwrap_or(0))
             .ok()
             .filter(|_| unit.since_usec > 0),

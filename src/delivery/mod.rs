@@ -15,26 +15,31 @@ pub mod codex;
 pub mod compose;
 pub mod deliver;
 pub mod drain;
+#[cfg(test)]
+mod faults;
 pub mod guard;
 pub mod held;
 pub mod kickstart;
 pub mod machine;
 pub mod mailbox;
+pub mod opencode;
 pub mod paste;
 pub mod pi;
 pub mod ready;
 pub mod receipt;
 pub mod recover;
 pub mod reset;
+pub mod restarted;
 pub mod sanitise;
 pub mod send;
 pub mod stop;
+pub mod template;
 
 pub use drain::{DrainOptions, Drained, drain};
 pub use mailbox::{Journal, Mailbox};
 pub use ready::{Ready, wait_ready};
 pub use receipt::{Receipt, Rung};
 pub use reset::{
-    Mode, Permitted, ResetOptions, ResetReport, forget_conversation, kickstart, permitted, reset,
+    Mode, Permitted, ResetOptions, ResetReport, forget_conversation, permitted, reset,
 };
 pub use send::{Message, Post, host_name, post, send, sender};

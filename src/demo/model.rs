@@ -18,6 +18,10 @@ pub const QUESTION: &str = "Do you want to proceed?";
 /// A message that holds this makes the agent ask.
 const ASK: &str = "PLEASE ASK";
 
+/// A message that holds this finds the provider refusing; a number behind it is for how many
+/// milliseconds, else until the turn is broken off.
+const LIMIT: &str = "PLEASE LIMIT";
+
 /// Between two pictures of the spinner, as in Claude Code.
 const SPINNER_STEP: Duration = Duration::from_millis(120);
 
@@ -125,11 +129,15 @@ pub enum Bottom {
         placeholder: Option<&'static str>,
         /// Time in the turn, and the spinner's step.
         working: Option<(Duration, u32)>,
+        /// The turn waits for the provider.
+        limited: bool,
         status: String,
     },
     Dialog {
         /// The row the menu cursor is on.
         highlighted: usize,
+        /// First line of what is asked about.
+        about: Option<String>,
     },
 }
 
@@ -139,6 +147,7 @@ enum Phase {
         since: Duration,
         until: Duration,
         text: String,
+        limited: bool,
     },
     Waiting {
         highlighted: usize,
@@ -335,8 +344,11 @@ impl Model {
             Some((_, step)) if (step / TITLE_STEPS).is_multiple_of(2) => "⠂ demo",
             Some(_) => "⠐ demo",
         };
-        let bottom = if let Phase::Waiting { highlighted, .. } = self.phase {
-            Bottom::Dialog { highlighted }
+        let bottom = if let Phase::Waiting { highlighted, text } = &self.phase {
+            Bottom::Dialog {
+                highlighted: *highlighted,
+                about: text.as_deref().map(first_line),
+            }
         } else {
             let (text, cursor) = self.draft.shown(now);
             Bottom::Box {
@@ -344,6 +356,7 @@ impl Model {
                 text,
                 cursor,
                 working,
+                limited: matches!(self.phase, Phase::Working { limited: true, .. }),
                 status: match self.quit_hint_until {
                     Some(_) => "press ctrl-c again to quit".into(),
                     None => format!("demo · {} messages · ? for help", self.messages),
@@ -494,10 +507,15 @@ impl Model {
     }
 
     fn work(&mut self, text: String, now: Duration) {
+        let limit = text.split_once(LIMIT).map(|(_, rest)| {
+            let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
+            number.map_or(Duration::MAX, Duration::from_millis)
+        });
         self.phase = Phase::Working {
             since: now,
-            until: now.saturating_add(self.setup.think),
+            until: now.saturating_add(limit.unwrap_or(self.setup.think)),
             text,
+            limited: limit.is_some(),
         };
     }
 
@@ -547,6 +565,7 @@ impl Model {
     fn finish(&mut self) -> Vec<Effect> {
         let (state, question) = match self.phase {
             Phase::Idle => (State::Idle, None),
+            Phase::Working { limited: true, .. } => (State::Limited, None),
             Phase::Working { .. } => (State::Working, None),
             Phase::Waiting { .. } => (State::Waiting, Some(QUESTION)),
         };
@@ -560,7 +579,7 @@ impl Model {
 
 const HELP: &str = "enter sends, \\ and enter adds a line, esc interrupts, ctrl-u clears the box
 /clear and /new reset the context, ctrl-c twice quits
-a message with `PLEASE ASK` opens the approval dialog";
+a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider";
 
 /// What a text asks the agent itself to do.
 enum Command<'a> {

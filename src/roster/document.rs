@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::values::{Bytes, Command, Delay, Paths, Percent};
-use crate::fleet::{Kickstart, KickstartOn, Permissions, Persona, Restart, Resume, Sandbox};
+use crate::fleet::{
+    Kickstart, KickstartOn, OnRestart, Permissions, Persona, Restart, Resume, Sandbox,
+};
 use crate::notices::{Notify, On};
 use crate::runtime::RuntimeSpec;
 
@@ -177,6 +179,14 @@ agent_keys! {
     /// When the kickstart is sent: at a `start` with a fresh conversation, after a `reset`, or `both`.
     #[schemars(extend("default" = "reset"))]
     kickstart_on: KickstartOn,
+    /// What the agent is told after a restart that resumed its conversation, once it is ready:
+    /// `You were restarted in the middle of your work. Go on.` It has the variables of `kickstart`.
+    /// Nothing is said without this key.
+    on_restart_message: String,
+    /// After which restarts it is told: `interrupted`, only where its own account says that it was in
+    /// a turn when it ended; or `always`.
+    #[schemars(extend("default" = "interrupted"))]
+    on_restart: OnRestart,
     /// Environment of the agent, over that of the runtime and of `defaults`.
     #[schemars(schema_with = "super::values::variables")]
     env: BTreeMap<String, String>,

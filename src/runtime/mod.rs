@@ -6,6 +6,8 @@
 //! agent CLI by name.
 
 pub mod builtin;
+pub mod survey;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +57,12 @@ pub struct RuntimeSpec {
     /// Environment added by `permissions: skip`, for agent CLIs that have no argument for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_env: Option<BTreeMap<String, String>>,
+    /// Arguments that give a first prompt to an interactive start; `{prompt}` becomes its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_args: Option<Vec<String>>,
+    /// How skills are chosen by argument. Only `mosaic yolo` uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<SkillRules>,
     /// What the screen looks like; without it nothing is ever typed into the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenRules>,
@@ -100,6 +108,10 @@ pub struct Conversation {
     /// id up, and the agent starts with a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+    /// The agent CLI makes the id itself, and mosaic knows it from the agent's reports: a conversation
+    /// is resumed only if it was reported, and `{id}` stands in `resume` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// How to ask an agent CLI for its version.
@@ -111,6 +123,21 @@ pub struct VersionProbe {
     /// Versions that screen rules, channels and receipts were tested with, oldest first.
     #[serde(default)]
     pub tested: Vec<String>,
+}
+
+/// How an agent CLI takes skills by argument, and where it finds them by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkillRules {
+    /// Environment variable that chooses the mode: `all`, `discover` or `none`.
+    pub mode_env: String,
+    /// Arguments after which it loads only the skills that are given.
+    pub only: Vec<String>,
+    /// Arguments that give one; `{dir}` becomes the skill's directory.
+    pub add: Vec<String>,
+    /// Directories of skills that it looks into by itself: `~` for home, `${VAR:-default}` from the
+    /// environment; a relative one is below the working directory.
+    pub roots: Vec<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.
@@ -278,7 +305,7 @@ pub struct Menu {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Choose {
-    /// The key with its number; Enter too where that only marks it.
+    /// The key with its number takes it at once.
     Number,
     /// Up and Down until it is marked, then Enter.
     #[default]
@@ -367,6 +394,8 @@ pub enum Reports {
     ClaudeHooks,
     /// A pi extension that mosaic owns (`--extension`).
     PiExtension,
+    /// A plugin of opencode's terminal interface that mosaic owns (`OPENCODE_TUI_CONFIG`).
+    OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
     /// codex's app-server, which mosaic runs beside codex and listens to (`server`).
@@ -403,19 +432,30 @@ pub struct Beside {
     pub attach: Vec<String>,
 }
 
-/// An agent that is an HTTP server.
+/// An agent that offers HTTP on loopback: a plain server, or one with a screen as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Environment variable for the port mosaic chose.
-    pub port_env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_env: Option<String>,
+    /// Arguments that give the port; `{port}` becomes its number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_args: Vec<String>,
     /// Environment variable for the secret mosaic made.
     pub secret_env: String,
-    /// Path answered with 200 once the server is ready, without credentials.
-    pub health_path: String,
+    /// Path answered with 200 once the server is ready, without credentials. An agent without one is no
+    /// plain server: its state is told by its reports and its screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
 }
 
 impl RuntimeSpec {
+    /// The path on which a plain server is asked for its health; `None` for agents with a screen.
+    pub fn health_path(&self) -> Option<&str> {
+        self.node.as_ref()?.health_path.as_deref()
+    }
+
     /// Lays `self` over `base`: every key present here wins whole, but `env`, which is merged.
     #[must_use]
     pub fn over(self, base: &RuntimeSpec) -> RuntimeSpec {
@@ -441,6 +481,8 @@ impl RuntimeSpec {
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),
+            prompt_args: self.prompt_args.or_else(|| base.prompt_args.clone()),
+            skills: self.skills.or_else(|| base.skills.clone()),
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),

@@ -16,7 +16,7 @@ use crate::host::{files, probe};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{ConversationRecord, NodeRecord, Run};
-use crate::runtime::{NodeSpec, Reports, TranscriptFormat};
+use crate::runtime::{Reports, TranscriptFormat};
 use crate::terminal::{conversation, holder, pane};
 
 /// A server on this machine that is well answers in a few milliseconds; more would make a table of
@@ -80,8 +80,8 @@ pub fn observe_by(
         pane::Found::Ours(pane) => Some(pane.clone()),
         pane::Found::Vacant | pane::Found::Foreign | pane::Found::Missing => None,
     };
-    if let (Life::Up, Some(node)) = (&life, &launch.agent.spec.node) {
-        let (state, source, what) = match answers(install, agent, node, PROBE) {
+    if let (Life::Up, Some(path)) = (&life, launch.agent.spec.health_path()) {
+        let (state, source, what) = match answers(install, agent, path, PROBE) {
             Ok(what) => (State::Idle, Source::Report, what),
             Err(why) => (State::Unknown, Source::None, why),
         };
@@ -145,6 +145,24 @@ pub fn observe_by(
     }
 }
 
+impl Observation {
+    /// What a person typed into its box and did not send, where the screen was looked at.
+    pub fn draft(&self) -> Option<String> {
+        let input = self.screen.as_ref()?.input.as_ref()?;
+        (!input.empty).then(|| excerpt(&input.text))
+    }
+}
+
+/// The beginning of a text in one line, for a message to a person.
+pub fn excerpt(text: &str) -> String {
+    const MOST: usize = 60;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
 fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
     run.is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes))
 }
@@ -156,17 +174,14 @@ fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
 pub fn answers(
     install: &Install,
     agent: &str,
-    node: &NodeSpec,
+    path: &str,
     wait: Duration,
 ) -> std::result::Result<String, String> {
     let record = files::read_json::<NodeRecord>(&install.paths.node(agent))
         .map_err(|e| e.to_string())?
         .ok_or("no port is recorded")?;
-    probe::healthy(record.port, &node.health_path, wait)?;
-    Ok(format!(
-        "`{}` answers on port {}",
-        node.health_path, record.port
-    ))
+    probe::healthy(record.port, path, wait)?;
+    Ok(format!("`{path}` answers on port {}", record.port))
 }
 
 fn life_of(run: Option<&Run>) -> Life {
@@ -230,6 +245,12 @@ pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn excerpts_are_one_short_line() {
+        assert_eq!(excerpt("a\n  b"), "a b");
+        assert_eq!(excerpt(&"é".repeat(80)).chars().count(), 61);
+    }
 
     #[test]
     fn transcripts_tell_what_was_said_to_the_agent() {

@@ -84,7 +84,9 @@ mod tests {
         let rule = OwnHome {
             variable: "X_HOME".into(),
             of: "~/.x".into(),
-            link: ["rules", "own", "gone", "never"].map(str::to_owned).to_vec(),
+            link: ["rules", "own", "gone", "never"]
+                .map(str::to_owned)
+                .to_vec(),
             share: vec!["auth".into()],
         };
         let env = || BTreeMap::from([("HOME".into(), home.clone().into_os_string())]);

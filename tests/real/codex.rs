@@ -1,7 +1,6 @@
 //! codex by its app-server: messages arrive byte for byte whatever the terminal shows, a person's draft
 //! and an open dialog are left alone, and neither the agent nor its app-server outlives the other.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -89,7 +88,12 @@ fn codex_lives() {
     assert_eq!(real.processes(), Vec::<String>::new());
     s.mosaic(&["fleet", "start"]).ok();
     real.tell("cx0", "after a stop", 1, Some("after a restart"));
-    real.tell("cx1", "the other after a stop", 2, Some("more of the other"));
+    real.tell(
+        "cx1",
+        "the other after a stop",
+        2,
+        Some("more of the other"),
+    );
     s.mosaic(&["fleet", "stop"]).ok();
     assert_eq!(real.processes(), Vec::<String>::new());
 }
@@ -133,9 +137,7 @@ fn codex_takes_messages_whatever_its_terminal_shows() {
     let begun = Instant::now();
     send(&real, "cx0", "after the turn");
     assert!(begun.elapsed() > Duration::from_secs(1), "it steered");
-    let turn = eventually_some("its own turn", || {
-        real.model.turns("after the turn").pop()
-    });
+    let turn = eventually_some("its own turn", || real.model.turns("after the turn").pop());
     let first = turn.history.len().checked_sub(2).unwrap();
     assert_eq!(turn.history[first], "SLEEP 3 first");
     assert!(!real.model.turns("SLEEP 3 first")[0].hung_up);
@@ -149,9 +151,21 @@ fn codex_takes_messages_whatever_its_terminal_shows() {
         .code(75);
     real.state("cx0", "waiting");
     assert!(real.model.turns("yes").is_empty());
+    let marker = s.path("work/approved-marker");
     s.press("cx0", "Escape");
     real.state("cx0", "idle");
-    assert!(!Path::new(&s.path("work/approved-marker")).exists());
+    assert!(!marker.exists());
+
+    // A person's answer goes to codex itself, to the question that was meant.
+    for (verb, made) in [("deny", false), ("approve", true)] {
+        send(&real, "cx0", &format!("use the TOOL, to {verb}"));
+        real.state("cx0", "waiting");
+        s.mosaic(&["agent", verb, "cx0"])
+            .ok()
+            .says("run `touch approved-marker`?");
+        real.state("cx0", "idle");
+        assert_eq!(marker.exists(), made);
+    }
     assert!(s.screen("cx0").contains("half a thought"));
     s.mosaic(&["fleet", "stop"]).ok();
     assert_eq!(real.processes(), Vec::<String>::new());
@@ -186,7 +200,10 @@ fn a_burst_to_codex_is_one_turn_each() {
         let turns = real.model.turns(&text);
         assert_eq!(turns.len(), 1, "{text}");
         let newest = turns[0].history.last().unwrap();
-        assert!(newest.ends_with(&text) && !newest.contains('\n'), "{newest}");
+        assert!(
+            newest.ends_with(&text) && !newest.contains('\n'),
+            "{newest}"
+        );
         let strange = format!(":{other}]");
         assert!(turns[0].history.iter().all(|m| !m.contains(&strange)));
     }

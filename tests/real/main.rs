@@ -21,6 +21,7 @@ mod codex;
 mod kickstart;
 mod model;
 mod nodes;
+mod opencode;
 mod runtimes;
 mod stand_in;
 #[allow(

@@ -68,6 +68,10 @@ pub fn describe(event: &Event) -> String {
         What::Exited { .. } | What::Refused { .. } => event.end().unwrap_or_default(),
         What::Kickstart { receipt, why } if why.is_empty() => format!("kickstart {receipt}"),
         What::Kickstart { receipt, why } => format!("kickstart {receipt}: {why}"),
+        What::RestartMessage { receipt, why } if why.is_empty() => {
+            format!("restart message {receipt}")
+        }
+        What::RestartMessage { receipt, why } => format!("restart message {receipt}: {why}"),
         What::Command { verb, detail } if detail.is_empty() => format!("asked to {verb}"),
         What::Command { verb, detail } => format!("asked to {verb}: {detail}"),
     }

@@ -86,9 +86,19 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
             context.ui.warn(format!("{}: {problem}", agent.name));
         }
         if agent.state == State::Waiting {
+            let name = &agent.name;
+            if let Some(question) = &agent.question {
+                context
+                    .ui
+                    .status(format!("{name} asks: {}", question.question));
+                for choice in &question.options {
+                    context
+                        .ui
+                        .status(format!("  {}. {}", choice.number, choice.label));
+                }
+            }
             context.ui.hint(format!(
-                "{} asks for something; answer it: `mosaic agent attach {}`",
-                agent.name, agent.name
+                "{name} asks for something; answer it: `mosaic agent approve {name}`, `mosaic agent deny {name}`, or `mosaic agent attach {name}`"
             ));
         }
     }

@@ -240,7 +240,11 @@ impl Teller {
         if method == "thread/started" {
             match Thread::of(&params["thread"]) {
                 Some(thread) => {
-                    let reason = if self.shown.is_some() { "new" } else { "startup" };
+                    let reason = if self.shown.is_some() {
+                        "new"
+                    } else {
+                        "startup"
+                    };
                     self.show(thread, reason);
                 }
                 None => {
@@ -297,7 +301,11 @@ impl Teller {
 
     /// A thread is on the screen from now on.
     fn show(&mut self, thread: Thread, reason: &str) {
-        if self.shown.as_ref().is_some_and(|s| s.thread.id == thread.id) {
+        if self
+            .shown
+            .as_ref()
+            .is_some_and(|s| s.thread.id == thread.id)
+        {
             return;
         }
         self.tell(What::Session {
@@ -403,8 +411,7 @@ mod tests {
 
     /// An app-server that is never asked anything.
     fn silent() -> (tempfile::TempDir, Client) {
-        let (dir, path) =
-            super::super::rpc::tests::served(|_| vec![json!({"result": {}})]);
+        let (dir, path) = super::super::rpc::tests::served(|_| vec![json!({"result": {}})]);
         let client = Client::connect(&path).unwrap();
         (dir, client)
     }
@@ -419,13 +426,14 @@ mod tests {
             json!({"method": "thread/started", "params": {"thread": {"id": id, "path": file,
                 "ephemeral": false, "threadSource": "user", "status": {"type": "idle"}}}})
         };
-        let status = |s: Value| {
-            json!({"method": "thread/status/changed", "params": {"threadId": "a", "status": s}})
-        };
+        let status = |s: Value| json!({"method": "thread/status/changed", "params": {"threadId": "a", "status": s}});
         teller.hear(&thread("a"), &mut client);
         teller.hear(&thread("a"), &mut client);
         assert_eq!(teller.pause(), None, "nothing to do until something comes");
-        teller.hear(&status(json!({"type": "active", "activeFlags": []})), &mut client);
+        teller.hear(
+            &status(json!({"type": "active", "activeFlags": []})),
+            &mut client,
+        );
         assert_eq!(teller.pause(), Some(FOLLOW));
         // The rollout is made only now, and its last line is not whole yet.
         let (most, rest) = TURN.split_at(TURN.find("\"task_complete\"").unwrap());
@@ -489,7 +497,10 @@ mod tests {
         shown.thread.status = Status::Idle;
         shown.idle = Instant::now().checked_sub(LATE * 2);
         teller.look(&mut client);
-        assert_eq!(report::read(&reports).unwrap().last().unwrap().what, What::Idle);
+        assert_eq!(
+            report::read(&reports).unwrap().last().unwrap().what,
+            What::Idle
+        );
         assert_eq!(teller.pause(), None);
     }
 }

@@ -103,11 +103,7 @@ fn read(line: &str) -> Option<(Timestamp, String, Said)> {
         }
         _ => return None,
     };
-    Some((
-        line.timestamp,
-        text(p, "turn_id").unwrap_or_default(),
-        said,
-    ))
+    Some((line.timestamp, text(p, "turn_id").unwrap_or_default(), said))
 }
 
 /// What a line reports; `None` for most of them.
@@ -213,10 +209,7 @@ mod tests {
     const TURN: &str = include_str!("samples/rollout.jsonl");
 
     fn events(text: &str) -> Vec<What> {
-        text.lines()
-            .filter_map(report)
-            .map(|r| r.what)
-            .collect()
+        text.lines().filter_map(report).map(|r| r.what).collect()
     }
 
     #[test]
