@@ -4,6 +4,7 @@ pub mod apply;
 pub mod approval;
 pub mod cli;
 pub mod converge;
+pub mod courier;
 pub mod delivery;
 pub mod demo;
 pub mod desired;

@@ -105,9 +105,8 @@ fn steady(pane: &mut impl Pane) -> Result<Question, Stop> {
             (None, None) => {
                 pane.sleep(TWICE);
                 if Question::on(&pane.look()?).is_none() {
-                    return Err(Stop::refused("no dialog is open: nothing was answered").hint(
-                        "`mosaic agent explain AGENT` says what is on its screen",
-                    ));
+                    return Err(Stop::refused("no dialog is open: nothing was answered")
+                        .hint("`mosaic agent explain AGENT` says what is on its screen"));
                 }
                 before = None;
             }
@@ -115,7 +114,9 @@ fn steady(pane: &mut impl Pane) -> Result<Question, Stop> {
         }
         pane.sleep(TWICE);
     }
-    Err(Stop::busy("the dialog does not stand still: nothing was answered"))
+    Err(Stop::busy(
+        "the dialog does not stand still: nothing was answered",
+    ))
 }
 
 /// Looks again: the dialog, if it is still this one.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::delivery::stop::Stop;
 use crate::delivery::guard::Target;
+use crate::delivery::stop::Stop;
 use crate::host::files;
 use crate::install::Install;
 use crate::launch::Launch;

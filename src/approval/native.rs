@@ -58,9 +58,9 @@ impl Native {
             Decision::Approve => (opencode::Reply::Approve, "approve".to_owned()),
             Decision::Deny => (opencode::Reply::Deny, "deny".to_owned()),
             Decision::Option(number) => {
-                let label = question.label(number).ok_or_else(|| {
-                    Stop::refused(format!("the question has no option {number}"))
-                })?;
+                let label = question
+                    .label(number)
+                    .ok_or_else(|| Stop::refused(format!("the question has no option {number}")))?;
                 (opencode::Reply::Choose(number - 1), label.to_owned())
             }
         };

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::held::bare;
 use super::mailbox::Draft;
+use super::opencode::OpencodeHttp;
 use super::paste::Paste;
 use super::pi::PiSocket;
 use super::stop::Stop;
@@ -108,7 +109,8 @@ pub enum Found {
 /// What an attempt that broke off has left before the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
-    /// The whole message, and nothing else: it can be submitted.
+    /// The whole message, and nothing else, or nothing that submitting it again could double: it can be
+    /// submitted.
     Whole,
     /// Something else; what.
     Other(String),
@@ -160,7 +162,7 @@ pub trait Channel {
 
     /// What stands of a message that an attempt has put there before it broke off. May complete it,
     /// where it is certain which part of it is missing; never begins it anew.
-    fn left(&self, _message: &Outgoing<'_>) -> Left {
+    fn left(&self, _message: &Outgoing<'_>, _mark: &Mark) -> Left {
         Left::Other("nothing shows how far it came".to_owned())
     }
 
@@ -225,7 +227,10 @@ pub fn open_for<'a>(
         let opened: Result<Box<dyn Channel + 'a>, Stop> = match kind {
             ChannelKind::PiSocket => PiSocket::connect(install, launch).map(|c| Box::new(c) as _),
             ChannelKind::Paste => Paste::connect(install, launch).map(|c| Box::new(c) as _),
-            ChannelKind::OpencodeHttp | ChannelKind::CodexServer => continue,
+            ChannelKind::OpencodeHttp => {
+                OpencodeHttp::connect(install, launch).map(|c| Box::new(c) as _)
+            }
+            ChannelKind::CodexServer => continue,
         };
         match opened {
             Ok(channel) => return Ok(channel),

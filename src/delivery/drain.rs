@@ -33,6 +33,9 @@ const LONG_PAUSE: Duration = Duration::from_millis(250);
 /// From when on a wait is a long one.
 const LONG: SignedDuration = SignedDuration::from_secs(5);
 
+/// A wait that is shorter is not told of.
+const WORTH_SAYING: SignedDuration = SignedDuration::from_millis(400);
+
 /// How far to go.
 pub struct DrainOptions<'a> {
     /// The message that is waited for, and the receipt asked for it. `None`: work until nothing waits.
@@ -171,7 +174,8 @@ pub fn run(
             }
             return Ok(drained);
         }
-        if let Some(stop) = drained.waits.as_ref().filter(|s| s.reason != said) {
+        let worth = now.duration_since(begun) >= WORTH_SAYING;
+        if let Some(stop) = drained.waits.as_ref().filter(|s| worth && s.reason != said) {
             said.clone_from(&stop.reason);
             (options.waiting)(&said);
         }

@@ -11,12 +11,12 @@ use super::channel::{self, Channel};
 use super::compose::{Envelope, compose};
 use super::deliver::{Composed, Place};
 use super::guard::Hold;
-use super::mailbox::{Options, Owner, Row, Style};
+use super::mailbox::{Options, Owner, Row, Stage, Style};
 use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
-use crate::runtime::Typing;
+use crate::runtime::{Leading, Typing};
 
 /// See the module.
 #[derive(Debug)]
@@ -99,7 +99,10 @@ impl Place for Machine<'_> {
         if !told.contains(&row.id) {
             told.push(row.id.clone());
         }
-        // Once it is accepted nothing new is to be told: the agent's own record has it.
+        // An attempt that is put off is none, and an answer is in the agent's own record.
+        if matches!(row.stage, Stage::Queued | Stage::Answered) {
+            return;
+        }
         let mut detail = format!("{} from {}", row.stage.as_str(), row.sender);
         if let Some(reason) = &row.outcome.reason {
             detail.push_str(&format!(": {reason}"));
@@ -137,13 +140,14 @@ pub struct Text<'a> {
 /// It can never be delivered as it is: it is empty, or would be a command, or is none.
 pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Result<Composed, Stop> {
     let agent = launch.agent.name.as_str();
-    let typing = launch
-        .agent
-        .spec
-        .screen
-        .as_ref()
-        .map(|s| s.typing.clone())
-        .unwrap_or_default();
+    // What is never typed cannot become a command.
+    let text = Typing {
+        bang: Leading::Text,
+        slash: Leading::Text,
+        ..Typing::default()
+    };
+    let screen = launch.agent.spec.screen.as_ref();
+    let typing = screen.map_or(text, |s| s.typing.clone());
     let envelope = Envelope {
         host: message.host,
         sender: message.sender,
@@ -158,8 +162,8 @@ pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Resul
     }
     let put = |text: &str| {
         let as_it_is = Typing {
-            bang: crate::runtime::Leading::Text,
-            slash: crate::runtime::Leading::Text,
+            bang: Leading::Text,
+            slash: Leading::Text,
             ..typing.clone()
         };
         let (envelope, typing) = match style {

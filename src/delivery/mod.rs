@@ -11,9 +11,12 @@
 mod altered;
 pub mod as_file;
 pub mod channel;
+pub mod codex;
 pub mod compose;
 pub mod deliver;
 pub mod drain;
+#[cfg(test)]
+mod faults;
 pub mod guard;
 pub mod held;
 pub mod kickstart;

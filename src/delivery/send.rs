@@ -110,18 +110,18 @@ pub fn post(
         },
     )?;
     let mut row = drained.row.unwrap_or(row);
+    let mut waits = drained.waits;
+    if stop()
+        && let Some(waits) = &mut waits
+    {
+        waits.reason = format!("interrupted while waiting: {}", waits.reason);
+    }
     let mut taken_back = false;
     if post.no_queue && row.stage == Stage::Queued {
         row = mailbox.cancel(&row.id)?;
         taken_back = row.stage == Stage::Cancelled;
     }
-    Ok(at_the_end(
-        &row,
-        post.until,
-        begun,
-        drained.waits,
-        taken_back,
-    ))
+    Ok(at_the_end(&row, post.until, begun, waits, taken_back))
 }
 
 /// The receipt when waiting is over: what it still waits for is said.
@@ -151,7 +151,7 @@ fn at_the_end(
         Stage::Queued | Stage::Typing | Stage::Submitted | Stage::Accepted
     ) {
         let then = match row.stage {
-            Stage::Queued => "; it stays in the mailbox",
+            Stage::Queued => "; it stays in the mailbox and is delivered later",
             _ => "",
         };
         receipt.reason = Some(format!("{}{then}", waits.reason));

@@ -229,7 +229,11 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
                 format!("{mark}{}. {text}", at + 1)
             };
             rows.push(String::new());
-            rows.extend(about.iter().map(|a| text::fit(&format!("  {a}"), size.columns)));
+            rows.extend(
+                about
+                    .iter()
+                    .map(|a| text::fit(&format!("  {a}"), size.columns)),
+            );
             let dialog = [
                 QUESTION.into(),
                 choice(0, "Yes"),

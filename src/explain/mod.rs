@@ -218,7 +218,12 @@ pub fn explain(install: &Install, launch: &Launch) -> Result<Explanation> {
 fn life(install: &Install, agent: &str) -> (Option<Life>, Option<String>) {
     let units = match Services::connect(install).and_then(|s| s.agents()) {
         Ok(units) => units,
-        Err(e) => return (None, Some(format!("the service manager was not asked: {e}"))),
+        Err(e) => {
+            return (
+                None,
+                Some(format!("the service manager was not asked: {e}")),
+            );
+        }
     };
     let name = install.agent_unit(agent);
     let Some(unit) = units.iter().find(|u| u.name == name) else {

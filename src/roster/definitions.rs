@@ -25,9 +25,8 @@ pub struct Definition {
 impl Definition {
     /// Where a key comes from, for a person; `None` for a key that it does not have.
     pub fn origin(&self, key: &str) -> Option<String> {
-        let has = |spec: &RuntimeSpec| {
-            serde_json::to_value(spec).is_ok_and(|v| v.get(key).is_some())
-        };
+        let has =
+            |spec: &RuntimeSpec| serde_json::to_value(spec).is_ok_and(|v| v.get(key).is_some());
         let base = self.like.as_deref().unwrap_or(&self.name);
         let under = builtin::get(base).is_some_and(has);
         let own = self.own.as_ref().is_some_and(has);

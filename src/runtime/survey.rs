@@ -221,7 +221,11 @@ pub fn check(spec: &RuntimeSpec, found: &Found, used: bool) -> Vec<Finding> {
         (Some(version), _) => say(Note, "version", format!("{version}; {tested}")),
         (None, Some(why)) => say(Problem, "version", why.clone()),
         (None, None) if found.path.is_some() => {
-            say(Note, "version", "no way to ask for it is defined".to_owned());
+            say(
+                Note,
+                "version",
+                "no way to ask for it is defined".to_owned(),
+            );
         }
         (None, None) => {}
     }
@@ -229,7 +233,9 @@ pub fn check(spec: &RuntimeSpec, found: &Found, used: bool) -> Vec<Finding> {
         None => say(Note, "rules", "none: its screen is never read".to_owned()),
         Some(Err(e)) => say(Problem, "rules", e.to_string()),
         Some(Result::Ok(rules)) => {
-            let number = found.rules.map_or_else(String::new, |n| format!("number {n}, "));
+            let number = found
+                .rules
+                .map_or_else(String::new, |n| format!("number {n}, "));
             let data = &rules.data;
             say(
                 Ok,
@@ -267,7 +273,11 @@ pub fn check(spec: &RuntimeSpec, found: &Found, used: bool) -> Vec<Finding> {
                 format!("{}; receipts up to `{receipt}`", list.join(", ")),
             );
         }
-        _ => say(Note, "channels", "none: nothing is ever sent to it".to_owned()),
+        _ => say(
+            Note,
+            "channels",
+            "none: nothing is ever sent to it".to_owned(),
+        ),
     }
     if found.channels.contains(&ChannelKind::Paste) && spec.screen.is_none() {
         say(

@@ -14,7 +14,13 @@ pub fn mapping(value: &Value, indent: usize, comment: &dyn Fn(&str) -> Option<St
     };
     for (key, value) in map {
         let note = comment(key).map_or_else(String::new, |c| format!("  # {c}"));
-        entry(&mut out, &" ".repeat(indent), &scalar_text(key), value, &note);
+        entry(
+            &mut out,
+            &" ".repeat(indent),
+            &scalar_text(key),
+            value,
+            &note,
+        );
     }
     out
 }
@@ -54,7 +60,10 @@ fn in_one_line(items: &[Value]) -> Option<String> {
     if items.iter().any(|i| i.is_object() || i.is_array()) {
         return None;
     }
-    let line = format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "));
+    let line = format!(
+        "[{}]",
+        items.iter().map(text).collect::<Vec<_>>().join(", ")
+    );
     (line.chars().count() <= LINE).then_some(line)
 }
 
@@ -84,7 +93,8 @@ fn scalar_text(text: &str) -> String {
     } else {
         // No-break spaces are seen by nobody unless they are written out.
         let json = serde_json::to_string(text).unwrap_or_default();
-        json.replace('\u{a0}', "\\u00a0").replace('\u{feff}', "\\ufeff")
+        json.replace('\u{a0}', "\\u00a0")
+            .replace('\u{feff}', "\\ufeff")
     }
 }
 

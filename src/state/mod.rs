@@ -287,12 +287,7 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
 }
 
 /// The agent reported that its provider refuses. Nothing reports the end of that but the next turn.
-fn limited(
-    signs: &Signs<'_>,
-    report: &Report,
-    what: &str,
-    until: Option<Timestamp>,
-) -> Verdict {
+fn limited(signs: &Signs<'_>, report: &Report, what: &str, until: Option<Timestamp>) -> Verdict {
     let what = if what.is_empty() {
         "its provider refuses requests"
     } else {

@@ -394,24 +394,72 @@ fn a_limit_parks_an_agent_until_it_is_over() {
     let table = [
         // What it says of itself holds as long as nothing else is to be seen.
         (limited(None), 20, None, State::RateLimited, false),
-        (limited(None), 20, Some("limited-over"), State::RateLimited, false),
+        (
+            limited(None),
+            20,
+            Some("limited-over"),
+            State::RateLimited,
+            false,
+        ),
         (limited(None), 20, Some("working"), State::Working, false),
         (limited(None), 20, Some("dialog"), State::Waiting, false),
         // An end that was said, and one that was not.
         (limited(Some(at(1000))), 20, None, State::RateLimited, false),
         (limited(Some(at(90))), 20, None, State::Idle, true),
-        (limited(Some(at(90))), 20, Some("limited-over"), State::Idle, false),
-        (limited(Some(at(90))), 20, Some("limited-429"), State::RateLimited, false),
-        (limited(None), 1000, Some("limited-over"), State::Idle, false),
-        (limited(None), 1000, Some("dialog-help"), State::Unknown, false),
+        (
+            limited(Some(at(90))),
+            20,
+            Some("limited-over"),
+            State::Idle,
+            false,
+        ),
+        (
+            limited(Some(at(90))),
+            20,
+            Some("limited-429"),
+            State::RateLimited,
+            false,
+        ),
+        (
+            limited(None),
+            1000,
+            Some("limited-over"),
+            State::Idle,
+            false,
+        ),
+        (
+            limited(None),
+            1000,
+            Some("dialog-help"),
+            State::Unknown,
+            false,
+        ),
         // A turn whose requests are refused reports nothing.
         (What::Working, 5, None, State::Working, false),
         (What::Working, 20, None, State::Working, true),
-        (What::Working, 20, Some("limited-hours"), State::RateLimited, false),
+        (
+            What::Working,
+            20,
+            Some("limited-hours"),
+            State::RateLimited,
+            false,
+        ),
         (What::Working, 20, Some("retrying"), State::Working, false),
-        (What::Idle, 20, Some("limited-429"), State::RateLimited, false),
+        (
+            What::Idle,
+            20,
+            Some("limited-429"),
+            State::RateLimited,
+            false,
+        ),
         // Old output that holds the words.
-        (What::Working, 1, Some("negative-dialog"), State::Working, false),
+        (
+            What::Working,
+            1,
+            Some("negative-dialog"),
+            State::Working,
+            false,
+        ),
         (What::Idle, 20, Some("negative-dialog"), State::Idle, false),
     ];
     let rules = samples::rules("claude");

@@ -53,7 +53,8 @@ impl Pane for Script {
 
 const ASKS: &str = "  rm one\nDo you want to proceed?\n❯ 1. Yes\n  2. No\n\nEsc to cancel";
 const OTHER: &str = "  rm all\nDo you want to proceed?\n❯ 1. Yes\n  2. No\n\nEsc to cancel";
-const WORKS: &str = "────────────────────────────────────────\n❯ \n────────────────────────────────────────\nfoot";
+const WORKS: &str =
+    "────────────────────────────────────────\n❯ \n────────────────────────────────────────\nfoot";
 const BLANK: &str = "";
 
 #[test]
@@ -65,7 +66,10 @@ fn the_key_of_the_option_and_nothing_else() {
     ] {
         let mut pane = Script::new(&[ASKS]).after(key, &[ASKS, BLANK, WORKS]);
         let done = pane.decide(decision).unwrap();
-        assert_eq!((done.chosen.as_str(), &pane.pressed[..]), (chosen, &[key.to_owned()][..]));
+        assert_eq!(
+            (done.chosen.as_str(), &pane.pressed[..]),
+            (chosen, &[key.to_owned()][..])
+        );
     }
 }
 
@@ -74,8 +78,14 @@ fn nothing_is_pressed_where_the_dialog_is_not_the_same_all_the_time() {
     let table: &[(&str, &[&str])] = &[
         ("no dialog is open: nothing was answered", &[WORKS]),
         ("no dialog is open: nothing was answered", &[BLANK]),
-        ("the dialog was closed meanwhile: no key was pressed", &[ASKS, ASKS, WORKS]),
-        ("the dialog was closed meanwhile: no key was pressed", &[ASKS, ASKS, ASKS, WORKS]),
+        (
+            "the dialog was closed meanwhile: no key was pressed",
+            &[ASKS, ASKS, WORKS],
+        ),
+        (
+            "the dialog was closed meanwhile: no key was pressed",
+            &[ASKS, ASKS, ASKS, WORKS],
+        ),
         (
             "the dialog changed meanwhile, it asks now: Do you want to proceed?",
             &[ASKS, ASKS, ASKS, OTHER],
@@ -102,13 +112,18 @@ fn only_the_question_that_was_shown_is_answered() {
     let shown = Question::on(&read(ASKS, 40, &samples::rules("demo"))).unwrap();
     let mut pane = Script::new(&[OTHER]);
     let stop = answer(&mut pane, Decision::Approve, Some(&shown.id), &mut asked).unwrap_err();
-    assert!(stop.reason.starts_with("another question is asked by now"), "{stop:?}");
+    assert!(
+        stop.reason.starts_with("another question is asked by now"),
+        "{stop:?}"
+    );
     assert!(pane.pressed.is_empty());
     assert_ne!(asked.unwrap().id, shown.id);
     // The mark may be moved.
     let moved = ASKS.replace("❯ 1", "  1").replace("  2", "❯ 2");
     assert_eq!(
-        Question::on(&read(&moved, 40, &samples::rules("demo"))).unwrap().id,
+        Question::on(&read(&moved, 40, &samples::rules("demo")))
+            .unwrap()
+            .id,
         shown.id
     );
 }
@@ -117,7 +132,10 @@ fn only_the_question_that_was_shown_is_answered() {
 fn a_key_that_does_nothing_is_not_said_to_have_answered() {
     let mut pane = Script::new(&[ASKS]);
     let stop = pane.decide(Decision::Approve).unwrap_err();
-    assert_eq!(stop.reason, "key 1 was pressed, and a dialog that asks the same is open");
+    assert_eq!(
+        stop.reason,
+        "key 1 was pressed, and a dialog that asks the same is open"
+    );
     assert!(stop.touched());
     assert_eq!(pane.pressed, ["1"]);
     let mut pane = Script::new(&[ASKS]).after("1", &[OTHER]);
@@ -127,11 +145,18 @@ fn a_key_that_does_nothing_is_not_said_to_have_answered() {
 
 #[test]
 fn options_that_are_not_there_are_named() {
-    let stop = Script::new(&[ASKS]).decide(Decision::Option(3)).unwrap_err();
+    let stop = Script::new(&[ASKS])
+        .decide(Decision::Option(3))
+        .unwrap_err();
     assert_eq!(stop.reason, "the dialog has no option 3");
-    assert_eq!(stop.hint.as_deref(), Some("name one with `--option N`: 1 Yes; 2 No"));
+    assert_eq!(
+        stop.hint.as_deref(),
+        Some("name one with `--option N`: 1 Yes; 2 No")
+    );
     let lasting = ASKS.replace("Yes", "Yes, always");
-    let stop = Script::new(&[&lasting]).decide(Decision::Approve).unwrap_err();
+    let stop = Script::new(&[&lasting])
+        .decide(Decision::Approve)
+        .unwrap_err();
     assert!(stop.reason.contains("just this once"), "{stop:?}");
 }
 

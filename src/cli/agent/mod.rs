@@ -2,8 +2,9 @@
 
 mod approve;
 mod attach;
-mod explain;
 mod events;
+mod explain;
+mod inbox;
 mod pane;
 mod reset;
 mod roster;
@@ -34,8 +35,10 @@ pub enum Verb {
     Attach(attach::Args),
     /// Print the end of an agent's terminal
     Tail(tail::Args),
-    /// Send a message, and prove that it was submitted
+    /// Send a message, and prove how far it got
     Send(send::Args),
+    /// Look after messages that wait, or were not delivered
+    Inbox(inbox::Args),
     /// Wait until agents are idle, ask something, or are in another state
     Wait(wait::Args),
     /// Show what agents do, as it changes, and what happens to them
@@ -90,6 +93,7 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Inbox(args) => inbox::run(&context()?, &args),
         Verb::Wait(args) => wait::run(&context()?, &args),
         Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),

@@ -100,7 +100,7 @@ pub fn described(args: &Args, id: &str, socket: Socket, verbose: bool) -> Result
         target,
         socket,
         submits: args.pane.submits.unwrap_or(3),
-        wait: args.wait,
+        wait: args.seconds(),
         force: args.pane.force,
         verbose,
     })
@@ -109,7 +109,7 @@ pub fn described(args: &Args, id: &str, socket: Socket, verbose: bool) -> Result
 /// How long the script may take: others that send, the echo, and each Enter.
 pub fn bound(args: &Args) -> Duration {
     let enters = u64::from(args.pane.submits.unwrap_or(3));
-    Duration::from_secs(60 + args.wait + 3 * enters)
+    Duration::from_secs(60 + args.seconds() + 3 * enters)
 }
 
 /// Prints the script's receipt, and passes its status on.

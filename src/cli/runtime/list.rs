@@ -120,14 +120,7 @@ fn print(context: &Context<'_>, runtimes: &[Runtime]) {
         .collect();
     context.ui.table(
         &[
-            "RUNTIME",
-            "PROGRAM",
-            "VERSION",
-            "RULES",
-            "CHANNELS",
-            "RECEIPT",
-            "ORIGIN",
-            "AGENTS",
+            "RUNTIME", "PROGRAM", "VERSION", "RULES", "CHANNELS", "RECEIPT", "ORIGIN", "AGENTS",
             "PATH",
         ],
         &rows,

@@ -600,7 +600,12 @@ fn far_times_do_not_overflow() {
 #[test]
 fn a_limit_lasts_as_long_as_it_is_told_to() {
     const LIMITED: &str = r#"{"type":"state","state":"limited"}"#;
-    let limited = |s: &Script| matches!(s.model.view(s.clock()).bottom, Bottom::Box { limited: true, .. });
+    let limited = |s: &Script| {
+        matches!(
+            s.model.view(s.clock()).bottom,
+            Bottom::Box { limited: true, .. }
+        )
+    };
     let mut s = Script::new("");
     s.submit("PLEASE LIMIT 5000").wait(4_000);
     assert!(limited(&s));

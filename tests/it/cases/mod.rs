@@ -11,6 +11,7 @@ mod lifecycle;
 mod managers;
 mod outputs;
 mod recovery;
+mod remote;
 mod restart_message;
 mod runtimes;
 mod units;
