@@ -171,13 +171,24 @@ impl Answered {
     }
 }
 
+/// What a waiting agent asks, as well as that can be told: by its interface, else by its screen where
+/// that was looked at.
+pub fn asked(install: &Install, launch: &Launch, seen: Option<&Seen>) -> Option<Question> {
+    native::of(launch)
+        .and_then(|native| native.pending(install, launch).ok().flatten())
+        .or_else(|| seen.and_then(Question::on))
+}
+
 /// What an agent asks now; `None` where it asks nothing that can be seen.
 ///
 /// # Errors
 /// Its pane cannot be looked at, or is not its own.
 pub fn pending(install: &Install, launch: &Launch) -> Result<Option<Question>, Stop> {
-    if let Some(native) = native::of(launch) {
-        return native.pending(install, launch);
+    // What an interface does not know of, such as a question at the start, stands on the screen.
+    if let Some(native) = native::of(launch)
+        && let Ok(Some(question)) = native.pending(install, launch)
+    {
+        return Ok(Some(question));
     }
     let target = Target::of(install, launch)?;
     Ok(Question::on(&target.looked()?.1))
@@ -205,9 +216,15 @@ pub fn answer(
         touched: false,
         elapsed_ms: 0,
     };
-    let result = match native::of(launch) {
-        Some(native) => native.answer(install, launch, decision, expected, &mut report),
-        None => by_keys(install, launch, decision, expected, &mut report),
+    let native = native::of(launch)
+        .map(|native| native.answer(install, launch, decision, expected, &mut report));
+    let result = match native {
+        // It does not stand, or knows of no question.
+        None | Some(Err(_)) if report.question.is_none() => {
+            by_keys(install, launch, decision, expected, &mut report)
+        }
+        Some(result) => result,
+        None => Ok(()),
     };
     match result {
         Ok(()) => report.answered = true,

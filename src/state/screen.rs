@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{BoxShape, ScreenRules};
 
 use menu::MenuRules;
-pub use menu::{Choice, Dialog};
+pub use menu::{Choice, Dialog, lasting};
 
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
