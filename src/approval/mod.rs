@@ -184,11 +184,11 @@ pub fn asked(install: &Install, launch: &Launch, seen: Option<&Seen>) -> Option<
 /// # Errors
 /// Its pane cannot be looked at, or is not its own.
 pub fn pending(install: &Install, launch: &Launch) -> Result<Option<Question>, Stop> {
-    // What an interface does not know of, such as a question at the start, stands on the screen.
-    if let Some(native) = native::of(launch)
-        && let Ok(Some(question)) = native.pending(install, launch)
-    {
-        return Ok(Some(question));
+    if let Some(native) = native::of(launch) {
+        let asked = native.pending(install, launch)?;
+        if asked.is_some() || native.knows_all() {
+            return Ok(asked);
+        }
     }
     let target = Target::of(install, launch)?;
     Ok(Question::on(&target.looked()?.1))
@@ -216,15 +216,12 @@ pub fn answer(
         touched: false,
         elapsed_ms: 0,
     };
-    let native = native::of(launch)
-        .map(|native| native.answer(install, launch, decision, expected, &mut report));
+    let native = native::of(launch).filter(|native| {
+        native.knows_all() || native.pending(install, launch).is_ok_and(|q| q.is_some())
+    });
     let result = match native {
-        // It does not stand, or knows of no question.
-        None | Some(Err(_)) if report.question.is_none() => {
-            by_keys(install, launch, decision, expected, &mut report)
-        }
-        Some(result) => result,
-        None => Ok(()),
+        Some(native) => native.answer(install, launch, decision, expected, &mut report),
+        None => by_keys(install, launch, decision, expected, &mut report),
     };
     match result {
         Ok(()) => report.answered = true,

@@ -1,20 +1,19 @@
 //! Questions of agent CLIs that have an interface of their own for them. It names each question, so that
 //! an answer can meet no other one; the terminal is not involved.
 
-use super::{Answered, Decision, Question, Source, after, id};
+use super::{Answered, Decision, Question, Source, after};
 use crate::delivery::channel::{ChannelKind, ways};
 use crate::delivery::stop::Stop;
 use crate::delivery::{codex, opencode};
 use crate::install::Install;
 use crate::launch::Launch;
-use crate::state::screen::{Choice, lasting};
+use crate::state::screen::Choice;
 
 /// An interface for questions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Native {
     /// opencode's HTTP interface.
     Opencode,
-    /// codex's app-server.
+    /// codex's app-server, which knows the model's questions, and not the dialogs that codex opens itself.
     Codex,
 }
 
@@ -28,58 +27,37 @@ pub(super) fn of(launch: &Launch) -> Option<Native> {
 }
 
 impl Native {
-    /// What is asked.
     pub(super) fn pending(
-        self,
+        &self,
         install: &Install,
         launch: &Launch,
     ) -> Result<Option<Question>, Stop> {
         Ok(match self {
-            Native::Opencode => opencode::pending(install, launch)?
-                .as_ref()
-                .map(of_opencode),
+            Native::Opencode => opencode::pending(install, launch)?.as_ref().map(question),
             Native::Codex => codex::approval::pending(install, launch)?
                 .as_ref()
-                .map(|asked| of_codex(&asked.question, &asked.choices)),
+                .map(of_codex)
+                .filter(|q| !q.options.is_empty()),
         })
     }
 
-    /// Answers it. `report` names the question once it is known.
+    /// Whether no dialog but its own can be open.
+    pub(super) fn knows_all(&self) -> bool {
+        matches!(self, Native::Opencode)
+    }
+
     pub(super) fn answer(
-        self,
+        &self,
         install: &Install,
         launch: &Launch,
         decision: Decision,
         expected: Option<&str>,
         report: &mut Answered,
     ) -> Result<(), Stop> {
-        let nothing = || Stop::refused("nothing is asked: nothing was answered");
-        let chosen = match self {
-            Native::Opencode => {
-                let ask = opencode::pending(install, launch)?.ok_or_else(nothing)?;
-                let question = report.question.insert(of_opencode(&ask));
-                let (at, label) = option(question, decision, expected)?;
-                let reply = match (decision, at) {
-                    (Decision::Approve, _) => opencode::Reply::Approve,
-                    (Decision::Deny, _) => opencode::Reply::Deny,
-                    (Decision::Option(_), at) => opencode::Reply::Choose(at),
-                };
-                opencode::reply(install, launch, &ask, &reply)?;
-                label
-            }
-            Native::Codex => {
-                let asked = codex::approval::pending(install, launch)?.ok_or_else(nothing)?;
-                let question = report
-                    .question
-                    .insert(of_codex(&asked.question, &asked.choices));
-                let (at, label) = option(question, decision, expected)?;
-                let choice = asked.choices[at].clone();
-                asked.answer(&choice)?;
-                label
-            }
-        };
-        report.chosen = Some(chosen);
-        report.evidence.push("it took the answer".to_owned());
+        match self {
+            Native::Opencode => by_opencode(install, launch, decision, expected, report)?,
+            Native::Codex => by_codex(install, launch, decision, expected, report)?,
+        }
         let state = after(install, launch);
         report.evidence.push(format!("now {state}"));
         report.state = Some(state);
@@ -87,50 +65,102 @@ impl Native {
     }
 }
 
-/// Position and text of the option that a decision means.
-fn option(
-    question: &Question,
-    decision: Decision,
-    expected: Option<&str>,
-) -> Result<(usize, String), Stop> {
-    if let Some(expected) = expected
-        && question.id != expected
-    {
-        return Err(Stop::refused(format!(
+fn nothing() -> Stop {
+    Stop::refused("nothing is asked: nothing was answered")
+}
+
+/// Only the question that was meant is answered.
+fn meant(question: &Question, expected: Option<&str>) -> Result<(), Stop> {
+    match expected {
+        Some(expected) if question.id != expected => Err(Stop::refused(format!(
             "another question is asked by now: {} (`{}`, not `{expected}`)",
             question.question, question.id
         ))
-        .hint("look at it and decide anew"));
+        .hint("look at it and decide anew")),
+        _ => Ok(()),
     }
-    let (number, missing) = match decision {
-        Decision::Approve => (question.approve, "is known to allow it just this once"),
-        Decision::Deny => (question.deny, "is known to deny it"),
-        Decision::Option(number) => (Some(number), "has this number"),
-    };
-    number
-        .and_then(|number| Some((number.checked_sub(1)?, question.label(number)?.to_owned())))
-        .ok_or_else(|| {
-            let list: Vec<String> = question
-                .options
-                .iter()
-                .map(|c| format!("{} {}", c.number, c.label))
-                .collect();
-            Stop::refused(format!("no option of `{}` {missing}", question.question))
-                .hint(format!("name one with `--option N`: {}", list.join("; ")))
-        })
 }
 
-fn asked(
-    id: String,
-    question: &str,
-    labels: &[String],
-    approve: Option<usize>,
-    deny: Option<usize>,
-) -> Question {
+fn by_opencode(
+    install: &Install,
+    launch: &Launch,
+    decision: Decision,
+    expected: Option<&str>,
+    report: &mut Answered,
+) -> Result<(), Stop> {
+    let ask = opencode::pending(install, launch)?.ok_or_else(nothing)?;
+    let question = report.question.insert(question(&ask));
+    meant(question, expected)?;
+    let (reply, chosen) = match decision {
+        Decision::Approve => (opencode::Reply::Approve, "approve".to_owned()),
+        Decision::Deny => (opencode::Reply::Deny, "deny".to_owned()),
+        Decision::Option(number) => {
+            let label = question
+                .label(number)
+                .ok_or_else(|| Stop::refused(format!("the question has no option {number}")))?;
+            (opencode::Reply::Choose(number - 1), label.to_owned())
+        }
+    };
+    opencode::reply(install, launch, &ask, &reply)?;
+    report.chosen = Some(chosen);
+    report.evidence.push("opencode took the answer".to_owned());
+    Ok(())
+}
+
+fn by_codex(
+    install: &Install,
+    launch: &Launch,
+    decision: Decision,
+    expected: Option<&str>,
+    report: &mut Answered,
+) -> Result<(), Stop> {
+    let asked = codex::approval::pending(install, launch)?.ok_or_else(nothing)?;
+    let question = report.question.insert(of_codex(&asked));
+    meant(question, expected)?;
+    let number = match decision {
+        Decision::Approve => question.approve,
+        Decision::Deny => question.deny,
+        Decision::Option(number) => Some(number),
+    };
+    let at = number.and_then(|n| n.checked_sub(1));
+    let choice = at.and_then(|at| asked.choices.get(at)).cloned();
+    let choice = choice.ok_or_else(|| {
+        Stop::refused("the question has no such option").hint("name one of those shown, by number")
+    })?;
+    report.chosen = Some(choice.label.clone());
+    asked.answer(&choice)?;
+    report.evidence.push("codex took the answer".to_owned());
+    Ok(())
+}
+
+fn of_codex(asked: &codex::approval::Asked<'_>) -> Question {
+    let number = |fits: &dyn Fn(&codex::approval::Choice) -> bool| {
+        asked.choices.iter().position(fits).map(|at| at + 1)
+    };
+    let label = |(at, choice): (usize, &codex::approval::Choice)| Choice {
+        number: at + 1,
+        label: choice.label.clone(),
+        selected: false,
+        row: 0,
+    };
     Question {
-        id,
-        question: question.to_owned(),
-        options: labels
+        id: asked.id.clone(),
+        question: asked.question.clone(),
+        options: asked.choices.iter().enumerate().map(label).collect(),
+        approve: number(&codex::approval::Choice::approves_once),
+        deny: number(&codex::approval::Choice::denies),
+        cancel: None,
+        source: Source::Api,
+        screen: Vec::new(),
+    }
+}
+
+fn question(ask: &opencode::Ask) -> Question {
+    Question {
+        id: ask.id.clone(),
+        question: ask.question.clone(),
+        options: ask
+            .choices
             .iter()
             .enumerate()
             .map(|(at, label)| Choice {
@@ -140,39 +170,12 @@ fn asked(
                 row: 0,
             })
             .collect(),
-        approve: approve.map(|at| at + 1),
-        deny: deny.map(|at| at + 1),
+        approve: ask.permission.then_some(1),
+        deny: (ask.permission && ask.choices.len() == 3).then_some(3),
         cancel: None,
         source: Source::Api,
         screen: Vec::new(),
     }
-}
-
-fn of_opencode(ask: &opencode::Ask) -> Question {
-    // Once, always, never.
-    let permission = ask.permission && ask.choices.len() == 3;
-    asked(
-        ask.id.clone(),
-        &ask.question,
-        &ask.choices,
-        permission.then_some(0),
-        permission.then_some(2),
-    )
-}
-
-fn of_codex(question: &str, choices: &[codex::approval::Choice]) -> Question {
-    let labels: Vec<String> = choices.iter().map(|c| c.label.clone()).collect();
-    let mut told = vec![question.to_owned()];
-    told.extend(labels.iter().cloned());
-    asked(
-        id(&told),
-        question,
-        &labels,
-        choices
-            .iter()
-            .position(|c| c.approves() && !lasting(&c.label)),
-        choices.iter().position(|c| !c.approves()),
-    )
 }
 
 #[cfg(test)]
@@ -187,16 +190,10 @@ mod tests {
             choices: choices.iter().map(|c| (*c).to_owned()).collect(),
             permission,
         };
-        let asked = of_opencode(&ask(true, &["Allow once", "Allow always", "Reject"]));
+        let asked = question(&ask(true, &["Allow once", "Allow always", "Reject"]));
         assert_eq!((asked.approve, asked.deny), (Some(1), Some(3)));
         assert_eq!(asked.label(2), Some("Allow always"));
-        let asked = of_opencode(&ask(false, &["red", "blue"]));
+        let asked = question(&ask(false, &["red", "blue"]));
         assert_eq!((asked.approve, asked.deny), (None, None));
-        assert!(option(&asked, Decision::Approve, None).is_err());
-        let two = option(&asked, Decision::Option(2), Some("per_1")).ok();
-        assert_eq!(two, Some((1, "blue".to_owned())));
-        for (number, id) in [(0, "per_1"), (3, "per_1"), (2, "per_2")] {
-            assert!(option(&asked, Decision::Option(number), Some(id)).is_err());
-        }
     }
 }

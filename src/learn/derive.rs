@@ -39,6 +39,8 @@ pub(super) fn input_box(idle: &Shot, draft: &Shot, token: &str) -> Result<InputB
         tall: None,
         tail_only: false,
         glyph: glyph.clone(),
+        placeholder: None,
+        other_glyphs: Vec::new(),
         shell: None,
         indent,
         below_least: 0,

@@ -113,6 +113,7 @@ pub fn learn(
             working: Vec::new(),
             limited: Vec::new(),
             working_within: 8,
+            ends_turn: false,
             dialog: Vec::new(),
             menus: Vec::new(),
             collapsed: Vec::new(),

@@ -110,6 +110,23 @@ impl Checker<'_> {
                 );
             }
         }
+        if let Some(interrupt) = &spec.interrupt {
+            let key = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if interrupt.key.is_empty() || !interrupt.key.chars().all(key) {
+                self.add(
+                    place(&["interrupt", "key"]),
+                    format!("invalid `interrupt.key`{owner}: a key as tmux names it is needed, such as `Escape`"),
+                );
+            }
+        }
+        if let Some(pattern) = spec.reset.as_ref().and_then(|r| r.empty.as_deref())
+            && regex::Regex::new(pattern).is_err()
+        {
+            self.add(
+                place(&["reset", "empty"]),
+                format!("`reset.empty` is not a regular expression{owner}"),
+            );
+        }
         if let Some(screen) = &spec.screen {
             let one = std::slice::from_ref;
             for (path, patterns) in [

@@ -17,6 +17,7 @@ fn rules(input: InputBox, collapsed: Vec<String>) -> Rules {
         working: Vec::new(),
         limited: Vec::new(),
         working_within: 8,
+        ends_turn: false,
         dialog: Vec::new(),
         menus: Vec::new(),
         collapsed,

@@ -18,7 +18,7 @@ use crate::runtime::{Choose, Menu};
 const LASTING: &str = r"(?i)\b(?:always|don.?t ask|do not ask|never ask|auto|session|all future|every time|trust all)\b";
 
 /// Whether an option of this text allows more than what is asked just now.
-pub fn lasting(label: &str) -> bool {
+fn lasting(label: &str) -> bool {
     static COMPILED: OnceLock<Option<Regex>> = OnceLock::new();
     let compiled = COMPILED.get_or_init(|| Regex::new(LASTING).ok());
     // Without the pattern nothing is known to be harmless.
