@@ -31,8 +31,21 @@ pub struct Status {
     pub mode: Mode,
     /// The tmux server.
     pub server: Server,
+    /// The courier; `null` when none runs.
+    pub courier: Option<Courier>,
     /// In name order.
     pub agents: Vec<AgentStatus>,
+}
+
+/// The courier.
+#[derive(Debug, Clone, Serialize)]
+pub struct Courier {
+    /// Its process.
+    pub pid: i32,
+    /// Since when it runs.
+    pub since: jiff::Timestamp,
+    /// mosaic's version that it is of.
+    pub version: String,
 }
 
 /// The tmux server.
@@ -150,6 +163,11 @@ pub fn collect(install: &Install) -> Result<Status> {
             active: holder.map(|u| u.active.clone()).unwrap_or_default(),
             restarts: holder.map_or(0, |u| u.restarts),
         },
+        courier: crate::courier::service::running(install).map(|r| Courier {
+            pid: r.pid,
+            since: r.started,
+            version: r.mosaic,
+        }),
         agents,
     })
 }

@@ -4,6 +4,7 @@
 mod agent;
 mod completions;
 mod context;
+mod courier;
 mod fleet;
 mod internal;
 #[cfg(test)]
@@ -71,6 +72,9 @@ enum Command {
     /// Agent CLIs: what is known of them, and how to get to know another one
     #[command(subcommand)]
     Runtime(runtime::Verb),
+    /// The resident that delivers what waits and tells of changes
+    #[command(subcommand)]
+    Courier(courier::Verb),
     /// Become an agent CLI, here, without permission questions
     Yolo(yolo::Args),
     /// Print a completion script for a shell
@@ -127,6 +131,9 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
             Command::Agent(agent::Verb::Send(args)) => {
                 agent::send_there(&context()?, &args, verb, host)
             }
+            Command::Agent(agent::Verb::Ask(args)) => {
+                agent::send_there(&context()?, args.send()?, verb, host)
+            }
             _ => there::forward(&context()?, verb, host),
         };
     }
@@ -134,6 +141,7 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
         Command::Runtime(verb) => runtime::run(&context()?, verb),
+        Command::Courier(verb) => courier::run(&context, verb),
         Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),

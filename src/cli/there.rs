@@ -192,7 +192,14 @@ impl<'m> Verb<'m> {
             let raw = raw.and_then(|_| self.matches.get_raw(id)?.next());
             raw.and_then(|v| v.to_str()?.trim_end_matches('s').parse::<u64>().ok())
         };
-        let sum: u64 = ["wait", "timeout"].into_iter().filter_map(seconds).sum();
+        let mut sum: u64 = ["wait", "timeout"].into_iter().filter_map(seconds).sum();
+        let answered = || {
+            let until = self.matches.try_contains_id("until").unwrap_or(false);
+            until && self.matches.get_raw("until").is_some_and(|mut v| v.any(|w| w == "answered"))
+        };
+        if sum == 0 && (self.words.last().is_some_and(|w| w == "ask") || answered()) {
+            sum = super::agent::ANSWER_TIMEOUT;
+        }
         Some(MARGIN.saturating_add(Duration::from_secs(sum)))
     }
 }

@@ -133,6 +133,7 @@ impl Checker<'_> {
                 (&["screen", "input", "top"][..], one(&screen.input.top)),
                 (&["screen", "input", "bottom"], one(&screen.input.bottom)),
                 (&["screen", "working"], &screen.working),
+                (&["screen", "limited"], &screen.limited),
                 (&["screen", "dialog"], &screen.dialog),
                 (&["screen", "collapsed"], &screen.collapsed),
             ] {
@@ -148,6 +149,26 @@ impl Checker<'_> {
                         );
                         error.causes.push(why);
                     }
+                }
+            }
+        }
+        for (at, menu) in spec.screen.iter().flat_map(|s| s.menus.iter().enumerate()) {
+            let whole = [("option", &menu.option)].into_iter();
+            let begins = menu.begins.iter().map(|b| ("begins", b));
+            let labels = menu.approve.iter().map(|p| ("approve", p));
+            let labels = labels.chain(menu.deny.iter().map(|p| ("deny", p)));
+            for (key, pattern) in whole.chain(begins).chain(labels) {
+                if let Err(why) = regex::Regex::new(pattern) {
+                    let at = at.to_string();
+                    let why = why.to_string();
+                    let error = self.add(
+                        place(&["screen", "menus", &at, key]),
+                        format!("`screen.menus.{key}` is not a regular expression{owner}"),
+                    );
+                    let last = why.lines().last().unwrap_or_default();
+                    error
+                        .causes
+                        .push(last.strip_prefix("error: ").unwrap_or(last).to_owned());
                 }
             }
         }

@@ -25,7 +25,7 @@ use crate::launch::Launch;
 const TIMEOUT: u64 = 30;
 
 /// The same for an answer.
-const ANSWER_TIMEOUT: u64 = 600;
+pub(super) const ANSWER_TIMEOUT: u64 = 600;
 
 /// So many agents are waited for at a time; each is looked at by calls of tmux.
 const AT_A_TIME: usize = 8;
@@ -122,10 +122,25 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 impl Args {
     /// How long the receipt is waited for, in seconds.
     pub(super) fn seconds(&self) -> u64 {
-        self.timeout.unwrap_or(match self.until() {
+        self.seconds_for(self.until())
+    }
+
+    fn seconds_for(&self, until: Rung) -> u64 {
+        self.timeout.unwrap_or(match until {
             Rung::Answered => ANSWER_TIMEOUT,
             _ => TIMEOUT,
         })
+    }
+
+    /// What it is asked for besides a message, that a question cannot have.
+    pub(super) fn no_question(&self) -> Option<&'static str> {
+        match self {
+            _ if self.until.is_some() => Some("--until"),
+            _ if self.queue => Some("--queue"),
+            _ if self.command => Some("--command"),
+            _ if self.pane.pane.is_some() => Some("--pane"),
+            _ => None,
+        }
     }
 
     fn until(&self) -> Rung {
@@ -141,7 +156,7 @@ impl Args {
         }
     }
 
-    fn post(&self, text: Vec<u8>) -> Post {
+    fn post(&self, text: Vec<u8>, until: Rung) -> Post {
         let style = match (self.command, self.raw, self.no_preamble) {
             (true, _, _) => Style::Command,
             (_, true, _) => Style::Raw,
@@ -162,8 +177,8 @@ impl Args {
                 as_file: self.as_file,
                 ..Options::default()
             },
-            until: self.until(),
-            timeout: Duration::from_secs(self.seconds()),
+            until,
+            timeout: Duration::from_secs(self.seconds_for(until)),
             no_queue: self.no_queue,
             expires: self.expires,
         }
@@ -175,6 +190,16 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if args.pane.pane.is_some() {
         return pane::send(context, args);
     }
+    send(context, args, args.until(), &|receipt| print(context, receipt))
+}
+
+/// Sends until each has the receipt, which is shown by `show` unless JSON is asked for.
+pub(super) fn send(
+    context: &Context<'_>,
+    args: &Args,
+    until: Rung,
+    show: &dyn Fn(&Receipt),
+) -> Result<ExitCode> {
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -189,7 +214,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         .iter()
         .map(|agent| Launch::load(&install.paths.launch(agent)))
         .collect::<Result<Vec<_>>>()?;
-    let one = args.post(text(args)?);
+    let one = args.post(text(args)?, until);
     // Whoever breaks off is told how the message stands.
     let interrupt = Interrupt::listen()?;
     let mut all = Vec::new();
@@ -238,7 +263,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
                         ));
                     }
                     if !args.json {
-                        print(context, &receipt);
+                        show(&receipt);
                     }
                     all.push(Sent { reset, receipt });
                 }

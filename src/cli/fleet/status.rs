@@ -80,6 +80,18 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
             status.server.restarts,
             status.agents.len()
         ));
+        if let Some(courier) = &status.courier {
+            let now = jiff::Timestamp::now();
+            context.ui.status(format!(
+                "courier: pid {}, for {}",
+                courier.pid,
+                ui::span(now.as_second() - courier.since.as_second())
+            ));
+        } else if status.server.up {
+            context
+                .ui
+                .warn("no courier: messages that wait are delivered only by the next `agent send`");
+        }
     }
     for agent in agents {
         for problem in &agent.problems {
