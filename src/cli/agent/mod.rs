@@ -6,6 +6,7 @@ mod attach;
 mod events;
 mod explain;
 mod inbox;
+mod message;
 mod pane;
 mod reset;
 mod roster;
@@ -18,6 +19,7 @@ mod wait;
 
 use std::process::ExitCode;
 
+pub(super) use message::message_text;
 pub(super) use send_there::send_there;
 
 /// How long an answer is waited for, in seconds, unless told otherwise.

@@ -1,10 +1,10 @@
 //! `mosaic agent send`: a message, with proof of how far it got.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::message::message_text;
 use super::pane::{self, PaneArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
@@ -280,37 +280,5 @@ pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
 }
 
 pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
-    // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
-    const MOST: u64 = 16 * 1024 * 1024;
-    let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        reader
-            .take(MOST)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::io(format!("cannot read the message from {what}"), e))?;
-        Ok(bytes)
-    };
-    let bytes = match (&args.message, &args.file) {
-        (Some(text), _) if text != "-" => text.clone().into_bytes(),
-        (_, Some(path)) if path.as_os_str() != "-" => {
-            let mut file = std::fs::File::open(path).map_err(|e| {
-                Error::config(format!("cannot read the message from `{}`", path.display()))
-                    .because(e)
-            })?;
-            read(&format!("`{}`", path.display()), &mut file)?
-        }
-        _ => {
-            use std::io::IsTerminal as _;
-            if std::io::stdin().is_terminal() && args.message.is_none() && args.file.is_none() {
-                return Err(Error::usage("no message")
-                    .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-            }
-            read("standard input", &mut std::io::stdin())?
-        }
-    };
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Error::usage("the message is empty")
-            .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-    }
-    Ok(bytes)
+    message_text(args.message.as_deref(), args.file.as_deref())
 }

@@ -9,14 +9,12 @@ use serde_json::json;
 use super::pane;
 use super::send::{Args, text};
 use crate::cli::Context;
-use crate::cli::there::{There, Verb, exit_code, unreached, words};
-use crate::delivery::{self};
+use crate::cli::there::{Given, There, Verb, exit_code, give, unreached};
 use crate::error::{Error, Result};
 use crate::remote::sender::{self, Socket};
 use crate::remote::{End, Host};
 
-/// Sends. A connection that is lost in the midst is made once more, with the same id: the other side
-/// then tells what became of the message, and sends it only if it never saw it.
+/// Sends.
 pub fn send_there(
     context: &Context<'_>,
     args: &Args,
@@ -24,8 +22,16 @@ pub fn send_there(
     host: &Host,
 ) -> Result<ExitCode> {
     let raw = text(args)?;
-    let message = sender::line_of(&raw);
+    let id = verb.id();
     let there = There::new(context, host, args.json);
+<<<<<<< HEAD
+    match give(context, &there, verb, &id, &raw)? {
+        Given::Ended(status) => Ok(exit_code(status)),
+        Given::Missing => embedded(context, args, &there, host, &id, &raw),
+        Given::Unknown { id, why } => {
+            uncertain(context, args, host, &id, &why);
+            Ok(exit_code(1))
+=======
     let asked = verb.matches.try_get_one::<String>("id").ok().flatten();
     let id = asked
         .cloned()
@@ -62,10 +68,9 @@ pub fn send_there(
         // Without ids the other side could not tell, and would send it twice.
         if !idempotent {
             break;
+>>>>>>> courier
         }
     }
-    uncertain(context, args, host, &id, &lost.unwrap_or_default());
-    Ok(exit_code(1))
 }
 
 /// By bash and tmux there.

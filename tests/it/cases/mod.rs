@@ -1,5 +1,6 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
 mod courier;
@@ -8,11 +9,14 @@ mod envfile;
 mod guards;
 mod isolation;
 mod lifecycle;
+mod mailbox;
 mod managers;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;
