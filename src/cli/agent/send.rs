@@ -190,7 +190,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if args.pane.pane.is_some() {
         return pane::send(context, args);
     }
-    send(context, args, args.until(), &|receipt| print(context, receipt))
+    send(context, args, args.until(), &|receipt| {
+        print(context, receipt)
+    })
 }
 
 /// Sends until each has the receipt, which is shown by `show` unless JSON is asked for.
