@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::AgentName;
+use crate::notices::{Notify, On};
 use crate::runtime::RuntimeSpec;
 
 /// Class of an agent where the roster names none.
@@ -57,6 +58,12 @@ pub struct Agent {
     pub kickstart: Option<Kickstart>,
     /// When the kickstart is sent.
     pub kickstart_on: KickstartOn,
+    /// What it is told after a restart that resumed its conversation. Variables are not yet filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_restart_message: Option<String>,
+    /// After which restarts.
+    #[serde(default)]
+    pub on_restart: OnRestart,
     /// Environment: runtime, then defaults, then agent, later ones winning.
     pub env: BTreeMap<String, String>,
     /// Files in systemd's EnvironmentFile grammar, later ones winning. All exist but the last one
@@ -76,6 +83,12 @@ pub struct Agent {
     pub ready_timeout_ms: u64,
     /// Whether a restarted agent takes its conversation up again.
     pub resume: Resume,
+    /// Commands that are run when its state changes.
+    #[serde(default, skip_serializing_if = "On::is_empty")]
+    pub on: On,
+    /// How a person is told that it needs one.
+    #[serde(default)]
+    pub notify: Notify,
 }
 
 impl Agent {
@@ -101,6 +114,8 @@ impl Agent {
             reset_between_tasks: false,
             kickstart: None,
             kickstart_on: KickstartOn::default(),
+            on_restart_message: None,
+            on_restart: OnRestart::default(),
             env: BTreeMap::new(),
             env_files: Vec::new(),
             limits: Limits::default(),
@@ -110,6 +125,8 @@ impl Agent {
             start_limit: StartLimit::default(),
             ready_timeout_ms: 0,
             resume: Resume::default(),
+            on: On::default(),
+            notify: Notify::default(),
         }
     }
 
@@ -117,6 +134,7 @@ impl Agent {
     pub fn has_start_step(&self) -> bool {
         self.ready_timeout_ms > 0
             || (self.kickstart.is_some() && self.kickstart_on != KickstartOn::Reset)
+            || self.on_restart_message.is_some()
     }
 }
 
@@ -141,6 +159,17 @@ pub enum KickstartOn {
     Reset,
     /// Both.
     Both,
+}
+
+/// After which restarts an agent is told that it was restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRestart {
+    /// Those that cut it off in a turn, as its own account tells.
+    #[default]
+    Interrupted,
+    /// Every one that resumed its conversation.
+    Always,
 }
 
 /// Whether the agent asks before it acts.

@@ -31,7 +31,7 @@ pub struct Launch {
 
 impl Launch {
     /// Digest over everything that needs a restart of the agent to take effect. What mosaic itself
-    /// reads at use (class, kickstart, screen rules, reset commands, persona) is not part of it.
+    /// reads at use (class, kickstart, restart message, screen rules, reset commands, persona) is not part of it.
     pub fn digest(&self) -> String {
         let a = &self.agent;
         let view = serde_json::json!({

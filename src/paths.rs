@@ -62,6 +62,12 @@ impl Paths {
     pub fn config_dir(&self) -> &Path {
         self.roster.parent().unwrap_or(Path::new("/"))
     }
+    /// mosaic's own configuration directory, `$XDG_CONFIG_HOME/mosaic`, wherever the roster is.
+    pub fn mosaic_config(&self) -> PathBuf {
+        // `units` is `$XDG_CONFIG_HOME/systemd/user`.
+        let config = self.units.parent().and_then(Path::parent);
+        config.unwrap_or(&self.home).join("mosaic")
+    }
     /// The install record.
     pub fn install(&self) -> PathBuf {
         self.state.join("install.json")
@@ -88,6 +94,10 @@ impl Paths {
     pub fn run(&self, agent: &str) -> PathBuf {
         self.runtime.join("run").join(format!("{agent}.json"))
     }
+    /// Which start of an agent was told that it was a restart.
+    pub fn told(&self, agent: &str) -> PathBuf {
+        self.runtime.join("run").join(format!("{agent}.told.json"))
+    }
     /// How an agent ended last.
     pub fn last_exit(&self, agent: &str) -> PathBuf {
         self.state.join("exits").join(format!("{agent}.json"))
@@ -101,6 +111,14 @@ impl Paths {
     /// The fleet's event log.
     pub fn events(&self) -> PathBuf {
         self.state.join("log/events.jsonl")
+    }
+    /// Every message and what became of it.
+    pub fn mailbox(&self) -> PathBuf {
+        self.state.join("mailbox.db")
+    }
+    /// Touched whenever the mailbox got something to deliver.
+    pub fn mailbox_poke(&self) -> PathBuf {
+        self.state.join("mailbox.poke")
     }
     /// The fleet's own tmux.conf.
     pub fn tmux_conf(&self) -> PathBuf {

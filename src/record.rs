@@ -1,7 +1,7 @@
 //! What running agents leave behind for others to read: who runs where (run records), which
 //! conversation is whose, port and secret of servers, and the fleet's event log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,9 @@ pub struct ConversationRecord {
     /// The agent was started with it at least once.
     #[serde(default)]
     pub begun: bool,
+    /// The agent itself said that it is in this conversation.
+    #[serde(default)]
+    pub reported: bool,
     /// Earlier ones, newest last.
     #[serde(default)]
     pub earlier: Vec<String>,
@@ -120,6 +123,7 @@ impl ConversationRecord {
     /// Goes over to another conversation and remembers the one before.
     pub fn take_up(&mut self, id: String) {
         self.earlier.push(std::mem::replace(&mut self.id, id));
+        self.reported = false;
         self.shorten();
     }
 
@@ -224,6 +228,14 @@ pub enum What {
         #[serde(default)]
         why: String,
     },
+    /// It was told that it was restarted, or could not be.
+    RestartMessage {
+        /// How far that got, as for the kickstart.
+        receipt: String,
+        /// Why no farther; empty where it was submitted.
+        #[serde(default)]
+        why: String,
+    },
     /// Somebody asked for something.
     Command {
         /// What: start, stop, restart, reset, send.
@@ -316,6 +328,45 @@ pub fn events(paths: &Paths, agent: Option<&str>) -> Vec<Event> {
     all
 }
 
+/// Reads the event log as it grows.
+#[derive(Debug)]
+pub struct Follow {
+    read: u64,
+}
+
+impl Follow {
+    /// From its present end on.
+    pub fn new(paths: &Paths) -> Self {
+        Self {
+            read: crate::report::length(&paths.events()),
+        }
+    }
+
+    /// What was added since the last call, oldest first. Lines that cannot be read are left out.
+    pub fn added(&mut self, paths: &Paths) -> Vec<Event> {
+        let mut text = String::new();
+        let path = paths.events();
+        let length = crate::report::length(&path);
+        if length < self.read {
+            // It was rotated since; its old end is in the file before.
+            let mut old = path.clone().into_os_string();
+            old.push(".1");
+            text = crate::report::lines_since(Path::new(&old), self.read).unwrap_or_default();
+            self.read = 0;
+        }
+        if length > self.read {
+            let new = crate::report::lines_since(&path, self.read).unwrap_or_default();
+            // Never half a line.
+            let whole = new.rfind('\n').map_or(0, |end| end + 1);
+            self.read += whole as u64;
+            text.push_str(&new[..whole]);
+        }
+        text.lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -330,6 +381,7 @@ mod tests {
             id: "0".into(),
             file: None,
             begun: true,
+            reported: false,
             earlier: vec![],
         };
         for n in 1..=60 {
@@ -338,6 +390,43 @@ mod tests {
         assert_eq!(record.id, "60");
         assert_eq!(record.earlier.len(), EARLIER);
         assert_eq!(record.earlier.last().map(String::as_str), Some("59"));
+    }
+
+    #[test]
+    fn the_log_is_followed_over_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            home: dir.path().into(),
+            roster: dir.path().join("roster.yaml"),
+            state: dir.path().into(),
+            runtime: dir.path().join("run"),
+            units: dir.path().join("units"),
+        };
+        let say = |detail: &str| {
+            let what = What::Command {
+                verb: "x".into(),
+                detail: detail.into(),
+            };
+            event(&paths, "a", what);
+        };
+        let details = |events: Vec<Event>| -> Vec<String> {
+            let detail = |e: Event| match e.what {
+                What::Command { detail, .. } => detail,
+                other => panic!("{other:?}"),
+            };
+            events.into_iter().map(detail).collect()
+        };
+        say("before");
+        let mut follow = Follow::new(&paths);
+        assert_eq!(details(follow.added(&paths)), Vec::<String>::new());
+        say("one");
+        say("two");
+        assert_eq!(details(follow.added(&paths)), ["one", "two"]);
+        say("three");
+        std::fs::rename(paths.events(), dir.path().join("log/events.jsonl.1")).unwrap();
+        say("4");
+        assert_eq!(details(follow.added(&paths)), ["three", "4"]);
+        assert_eq!(details(follow.added(&paths)), Vec::<String>::new());
     }
 
     #[test]

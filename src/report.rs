@@ -213,6 +213,9 @@ pub fn last_session(reports: &[Report]) -> Option<(Option<String>, Option<PathBu
 /// The extension by which pi reports.
 pub const PI_EXTENSION: &str = include_str!("runtime/reporters/pi.ts");
 
+/// The plugin by which opencode's terminal interface reports.
+pub const OPENCODE_PLUGIN: &str = include_str!("runtime/reporters/opencode.ts");
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

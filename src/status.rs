@@ -118,7 +118,7 @@ pub fn collect(install: &Install) -> Result<Status> {
     // The others only read files, a few threads' work.
     let (nodes, others): (Vec<&Known>, Vec<&Known>) = known
         .iter()
-        .partition(|k| k.launch.agent.spec.node.is_some());
+        .partition(|k| k.launch.agent.spec.health_path().is_some());
     let part = others.len().div_ceil(READERS).max(1);
     let mut agents = std::thread::scope(|scope| {
         let asked: Vec<_> = nodes

@@ -137,6 +137,7 @@ fn styled(text: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Ui {
     quiet: bool,
+    verbose: bool,
     closed: Cell<bool>,
 }
 
@@ -150,6 +151,7 @@ impl Ui {
         }
         Self {
             quiet,
+            verbose: false,
             closed: Cell::new(false),
         }
     }
@@ -206,6 +208,28 @@ impl Ui {
     /// Warns.
     pub fn warn(&self, text: impl AsRef<str>) {
         self.note("warning: ", Tone::Attention, text.as_ref());
+    }
+
+    /// Passes on what another program said on its standard error.
+    pub fn pass_on(&self, text: &str) {
+        let mut err = anstream::stderr().lock();
+        let _ = writeln!(err, "{}", styled(text));
+    }
+
+    /// Says more from now on.
+    #[must_use]
+    pub fn saying_more(self, verbose: bool) -> Self {
+        Self { verbose, ..self }
+    }
+
+    /// Whether to say more.
+    pub fn verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Whether standard output gets colour.
+    pub fn colored(&self) -> bool {
+        anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
     }
 
     /// Says what to type.

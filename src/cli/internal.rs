@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::delivery::{kickstart, ready};
+use crate::delivery::{kickstart, ready, restarted};
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::install::Install;
@@ -117,12 +117,24 @@ fn started(state: &std::path::Path, agent: &str) -> Result<()> {
         record::event(&install.paths, agent, what);
         seen = Some(ready);
     }
-    match kickstart::at_start(&install, &launch, seen.as_ref()) {
-        Ok(Some(receipt)) if !receipt.succeeded() => {
-            tracing::warn!("kickstart of {}", receipt.line());
+    // A start either begins a conversation or resumes one.
+    for (what, sent) in [
+        (
+            "kickstart",
+            kickstart::at_start(&install, &launch, seen.as_ref()),
+        ),
+        (
+            "restart message",
+            restarted::at_start(&install, &launch, seen.as_ref()),
+        ),
+    ] {
+        match sent {
+            Ok(Some(receipt)) if !receipt.succeeded() => {
+                tracing::warn!("{what} of {}", receipt.line());
+            }
+            Ok(_) => {}
+            Err(e) => tracing::warn!("{e}"),
         }
-        Ok(_) => {}
-        Err(e) => tracing::warn!("{e}"),
     }
     Ok(())
 }

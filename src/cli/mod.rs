@@ -8,6 +8,8 @@ mod fleet;
 mod internal;
 #[cfg(test)]
 mod reference;
+mod there;
+mod yolo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,6 +67,8 @@ enum Command {
     /// Single agents: look, attach, send, reset
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Become an agent CLI, here, without permission questions
+    Yolo(yolo::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the man pages into a directory
@@ -93,8 +97,11 @@ pub fn main() -> ExitCode {
         }
     };
     init_tracing(cli.global.verbose, cli.global.color);
-    let ui = Ui::new(cli.global.color, cli.global.quiet);
-    match run(&ui, cli) {
+    let ui = Ui::new(cli.global.color, cli.global.quiet).saying_more(cli.global.verbose > 0);
+    let mut tree = command();
+    tree.build();
+    let verb = there::Verb::of(tree, &matches);
+    match run(&ui, cli, &verb) {
         Ok(code) => code,
         Err(error) => {
             ui.error(&error);
@@ -108,12 +115,21 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn run(ui: &Ui, cli: Cli) -> Result<ExitCode> {
+fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
     let config = cli.global.config;
     let context = || Context::new(ui, config.as_deref());
+    if let Some(host) = verb.host() {
+        return match cli.command {
+            Command::Agent(agent::Verb::Send(args)) => {
+                agent::send_there(&context()?, &args, verb, host)
+            }
+            _ => there::forward(&context()?, verb, host),
+        };
+    }
     match cli.command {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
+        Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),
         Command::Internal(verb) => internal::run(verb),

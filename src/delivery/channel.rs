@@ -14,7 +14,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::held::bare;
+use super::mailbox::Draft;
+use super::opencode::OpencodeHttp;
+use super::paste::Paste;
+use super::pi::PiSocket;
 use super::stop::Stop;
+use crate::install::Install;
+use crate::launch::Launch;
 use crate::report::{Report, What};
 
 /// A way into an agent. A runtime lists its ways, best first.
@@ -100,6 +106,17 @@ pub enum Found {
     },
 }
 
+/// What an attempt that broke off has left before the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// The whole message, and nothing else: it can be submitted.
+    Whole,
+    /// Something else; what.
+    Other(String),
+    /// It cannot be seen for now; why.
+    Unseen(Stop),
+}
+
 /// A way into one agent. The caller holds the agent ([`super::guard::Hold`]) from `ready` to the end of
 /// `submit`.
 pub trait Channel {
@@ -112,6 +129,19 @@ pub trait Channel {
     /// # Errors
     /// Always [`super::stop::Reached::Nothing`]; `retry` says whether waiting longer may help.
     fn ready(&self, wait: Duration) -> Result<(), Stop>;
+
+    /// The same, with what is to be done about a person's draft where that is in the way.
+    ///
+    /// # Errors
+    /// As there.
+    fn ready_for(&self, wait: Duration, _draft: Draft) -> Result<(), Stop> {
+        self.ready(wait)
+    }
+
+    /// Whether the agent keeps a record in which messages can be found.
+    fn records(&self) -> bool {
+        true
+    }
 
     /// What is on record so far.
     fn mark(&self) -> Mark;
@@ -129,13 +159,89 @@ pub trait Channel {
     /// `Nothing` only in channels without [`Channel::put`], and only if the agent certainly has nothing.
     fn submit(&self, message: &Outgoing<'_>, mark: &Mark) -> Result<Submitted, Stop>;
 
-    /// Whether the message, put by an attempt that broke off, stands whole where it can be submitted.
-    fn holds(&self, _message: &Outgoing<'_>) -> bool {
-        false
+    /// What stands of a message that an attempt has put there before it broke off. May complete it,
+    /// where it is certain which part of it is missing; never begins it anew.
+    fn left(&self, _message: &Outgoing<'_>) -> Left {
+        Left::Other("nothing shows how far it came".to_owned())
     }
 
     /// Looks for the message in the agent's own record since the mark. Never changes anything.
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found;
+}
+
+/// The ways into an agent, best first. A runtime of which only the screen is known is pasted into.
+fn ways(launch: &Launch) -> Vec<ChannelKind> {
+    let spec = &launch.agent.spec;
+    match &spec.channels {
+        Some(channels) => channels.clone(),
+        None if spec.screen.is_some() => vec![ChannelKind::Paste],
+        None => Vec::new(),
+    }
+}
+
+/// Whether messages can be delivered to agents of this runtime at all.
+///
+/// # Errors
+/// They cannot.
+pub fn supported(launch: &Launch) -> Result<(), Stop> {
+    if ways(launch).is_empty() {
+        let agent = launch.agent.name.as_str();
+        return Err(Stop::refused(format!(
+            "messages to agents of runtime `{}` are not supported",
+            launch.agent.runtime
+        ))
+        .hint(format!(
+            "type it yourself: `mosaic agent attach {agent}`; a runtime of your own needs `screen` rules in the roster's `runtimes:`"
+        )));
+    }
+    Ok(())
+}
+
+/// Opens the best way into an agent that stands at the moment. Nothing is handed over by that,
+/// so the next best one may be taken.
+///
+/// # Errors
+/// None stands: why the best one does not.
+pub fn open<'a>(install: &'a Install, launch: &'a Launch) -> Result<Box<dyn Channel + 'a>, Stop> {
+    open_for(install, launch, false)
+}
+
+/// The same for a command of the agent CLI, which goes by the terminal where there is a choice, or for
+/// text.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for<'a>(
+    install: &'a Install,
+    launch: &'a Launch,
+    command: bool,
+) -> Result<Box<dyn Channel + 'a>, Stop> {
+    supported(launch)?;
+    let mut ways = ways(launch);
+    if command && ways.contains(&ChannelKind::Paste) {
+        ways = vec![ChannelKind::Paste];
+    }
+    let mut first = None;
+    for kind in ways {
+        let opened: Result<Box<dyn Channel + 'a>, Stop> = match kind {
+            ChannelKind::PiSocket => PiSocket::connect(install, launch).map(|c| Box::new(c) as _),
+            ChannelKind::Paste => Paste::connect(install, launch).map(|c| Box::new(c) as _),
+            ChannelKind::OpencodeHttp => {
+                OpencodeHttp::connect(install, launch).map(|c| Box::new(c) as _)
+            }
+            ChannelKind::CodexServer => continue,
+        };
+        match opened {
+            Ok(channel) => return Ok(channel),
+            Err(stop) => first = first.or(Some(stop)),
+        }
+    }
+    Err(first.unwrap_or_else(|| {
+        Stop::refused(format!(
+            "there is no way into `{}` that this mosaic knows",
+            launch.agent.name
+        ))
+    }))
 }
 
 /// Looks for a message in what an agent reported since its mark: its prompt, then what was said, then

@@ -48,11 +48,9 @@ impl Refusal {
     pub const fn hint(&self) -> &'static str {
         match self {
             Refusal::Empty => "give the text with `-m`, `-f` or on standard input",
-            Refusal::TooLong(_) | Refusal::TooManyLines(_) => {
-                "put the text into a file the agent can read, and send its path"
-            }
+            Refusal::TooLong(_) | Refusal::TooManyLines(_) => "send it with `--as-file`",
             Refusal::Command(..) => {
-                "leave `--no-preamble` out, or start the message with another word"
+                "leave `--no-preamble` out, or say that it is meant with `--command` or `--raw`"
             }
         }
     }

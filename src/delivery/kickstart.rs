@@ -1,12 +1,17 @@
-//! The first message of a conversation, sent by the start that began it. The same message after a
-//! reset is [`super::reset`]'s.
+//! The first message of a conversation, sent by the start that began it or after a reset; and the
+//! words that a roster has for an agent in general.
+
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::receipt::Receipt;
-use super::{Ready, host_name, reset};
-use crate::error::Result;
-use crate::fleet::KickstartOn;
+use super::send::{ACCEPT_WAIT, DEFAULT_WAIT, Message, deliver};
+use super::template::fill;
+use super::{Ready, host_name};
+use crate::error::{Error, Result};
+use crate::fleet::{Kickstart, KickstartOn};
+use crate::host::files;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{self, Run, What};
@@ -38,7 +43,7 @@ pub fn at_start(
         recorded(install, &receipt);
         return Ok(Some(receipt));
     }
-    Ok(reset::kickstart(install, launch, &host_name()))
+    Ok(kickstart(install, launch, &host_name()))
 }
 
 /// Records what became of a kickstart.
@@ -57,5 +62,69 @@ pub(super) fn recorded(install: &Install, receipt: &Receipt) {
 pub(super) fn sent_since(install: &Install, agent: &str, since: Timestamp) -> bool {
     record::events(&install.paths, Some(agent)).iter().any(|e| {
         e.time >= since && matches!(&e.what, What::Kickstart { why, .. } if why.is_empty())
+    })
+}
+
+/// Sends an agent's kickstart and records what became of it; `None` when it has none.
+pub fn kickstart(install: &Install, launch: &Launch, host: &str) -> Option<Receipt> {
+    let template = match launch.agent.kickstart.as_ref()? {
+        Kickstart::Text(text) => Ok(text.clone()),
+        Kickstart::File(path) => read(path),
+    };
+    let receipt = match template {
+        Ok(template) => words(install, launch, host, "the kickstart", &template),
+        Err(e) => not_sent(launch, &e),
+    };
+    recorded(install, &receipt);
+    Some(receipt)
+}
+
+/// Fills a text of the roster in and delivers it; the caller records that. `what` is what errors call
+/// it.
+pub(super) fn words(
+    install: &Install,
+    launch: &Launch,
+    host: &str,
+    what: &str,
+    template: &str,
+) -> Receipt {
+    let agent = &launch.agent;
+    let directory = agent.working_directory.to_string_lossy();
+    let variables = [
+        ("agent", agent.name.as_str()),
+        ("class", &agent.class),
+        ("host", host),
+        ("working_directory", &directory),
+    ];
+    match fill(what, template, &variables) {
+        Ok(text) => deliver(
+            install,
+            launch,
+            &Message {
+                text: text.into_bytes(),
+                sender: String::new(),
+                host: host.to_owned(),
+                preamble: false,
+                wait: DEFAULT_WAIT,
+                accept_wait: ACCEPT_WAIT,
+            },
+        ),
+        Err(e) => not_sent(launch, &e),
+    }
+}
+
+fn not_sent(launch: &Launch, e: &Error) -> Receipt {
+    Receipt {
+        hint: e.hints.first().cloned(),
+        ..Receipt::refused(launch.agent.name.as_str(), e.to_string())
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    files::read_optional(path)?.ok_or_else(|| {
+        Error::config(format!(
+            "the kickstart file `{}` does not exist",
+            path.display()
+        ))
     })
 }

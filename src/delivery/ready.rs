@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::channel::ChannelKind;
 use crate::error::{Error, Result};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
+use crate::report::What;
+use crate::state::account;
+use crate::state::look::look;
 use crate::state::observe::answers;
-use crate::state::screen::{self, Rules, Seen};
+use crate::state::screen::{Rules, Seen};
 use crate::state::{Evidence, Source, State, question};
 use crate::terminal::pane;
 
@@ -68,6 +72,13 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
     };
     let spec = &launch.agent.spec;
     let rules = spec.screen.as_ref().map(Rules::compile).transpose()?;
+    // What takes messages past the screen says itself when it does.
+    let speaks = spec.reports.is_some()
+        && spec
+            .channels
+            .as_ref()
+            .and_then(|c| c.first())
+            .is_some_and(|c| *c != ChannelKind::Paste);
     let mut box_since: Option<Instant> = None;
     let mut dialog_since: Option<Instant> = None;
     loop {
@@ -81,14 +92,23 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
             .hint(format!("run `mosaic agent tail {agent}`")));
         }
         let late = begun.elapsed() >= timeout;
-        if let Some(node) = &spec.node {
-            match answers(install, agent, node, PROBE) {
+        if let Some(path) = spec.health_path() {
+            match answers(install, agent, path, PROBE) {
                 Ok(what) => return Ok(done(State::Idle, Source::Report, what)),
                 Err(why) if late => return Ok(done(State::Starting, Source::Report, why)),
                 Err(_) => {}
             }
+        } else if speaks {
+            match reported(install, launch, &run) {
+                Some((state, what)) => return Ok(done(state, Source::Report, what)),
+                None if late => {
+                    let what = "it has reported nothing".to_owned();
+                    return Ok(done(State::Starting, Source::Report, what));
+                }
+                None => {}
+            }
         } else if let Some(rules) = &rules {
-            let seen = look(install, agent, rules);
+            let seen = seen(install, agent, rules);
             let since =
                 |flag: bool, old: Option<Instant>| flag.then(|| old.unwrap_or_else(Instant::now));
             box_since = since(seen.as_ref().is_some_and(|s| s.input.is_some()), box_since);
@@ -126,15 +146,20 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
     }
 }
 
-fn look(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
+/// What an agent reported of itself since this start.
+fn reported(install: &Install, launch: &Launch, run: &Run) -> Option<(State, String)> {
+    let reports = account::last(install, launch, Some(run.started)).ok()?;
+    match &reports.last()?.what {
+        What::Waiting { question } => Some((State::Waiting, question.clone())),
+        _ => Some((State::Idle, "it reports that it is there".to_owned())),
+    }
+}
+
+fn seen(install: &Install, agent: &str, rules: &Rules) -> Option<Seen> {
     let tmux = install.tmux();
     let panes = tmux.panes().ok()?;
     let pane::Found::Ours(pane) = pane::find(&panes, agent) else {
         return None;
     };
-    Some(screen::read(
-        &tmux.screen(&pane.id).ok()?,
-        pane.width,
-        rules,
-    ))
+    look(&tmux, pane, rules).ok()
 }

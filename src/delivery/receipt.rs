@@ -1,9 +1,15 @@
 //! What is known of a message after an attempt to send it.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::sanitise::Dropped;
+use super::stop::Stop;
 use crate::error::{EXIT_OK, Kind};
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
 
 /// How far it got, as far as is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,54 +49,83 @@ impl Rung {
 /// The receipt. Its JSON form is what `--json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Receipt {
-    /// Of this attempt.
+    /// Format version.
+    pub version: u32,
+    /// Of the message: the same at every attempt.
     pub id: String,
     /// To whom.
     pub agent: String,
     /// How far it got.
     pub receipt: Rung,
+    /// How far it was to get.
+    pub asked: Rung,
     /// What proves it.
     pub evidence: Vec<String>,
-    /// Why it got no farther, where that is a failure.
+    /// Why it got no farther.
     pub reason: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Trying again may help: nothing was typed.
+    /// Time was up, and it may yet get farther by itself; or, if refused, at another try: nothing of it
+    /// was delivered.
     pub retry: bool,
     /// Rows of the screen that led to a failure.
     pub screen: Vec<String>,
     /// What was changed in the text before it was sent.
     pub dropped: Vec<Dropped>,
+    /// What the agent CLI itself changed: `tabs`, `blanks`, `wrapped`, `text`.
+    pub altered: Vec<String>,
+    /// The file that it went as.
+    pub as_file: Option<PathBuf>,
+    /// What the agent said last in the turn that it began, once answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// From call to receipt.
     pub elapsed_ms: u64,
-    /// The way it went.
-    pub channel: &'static str,
+    /// The way it went, or goes.
+    pub channel: Option<&'static str>,
 }
 
 impl Receipt {
     /// Nothing was tried.
     pub fn refused(agent: &str, reason: String) -> Self {
         Self {
+            version: VERSION,
             id: uuid::Uuid::new_v4().to_string(),
             agent: agent.to_owned(),
             receipt: Rung::Refused,
+            asked: Rung::Submitted,
             evidence: Vec::new(),
             reason: Some(reason),
             hint: None,
             retry: false,
             screen: Vec::new(),
             dropped: Vec::new(),
+            altered: Vec::new(),
+            as_file: None,
+            answer: None,
             elapsed_ms: 0,
-            channel: "paste",
+            channel: None,
         }
     }
 
-    /// The message was proved to be submitted.
-    pub fn succeeded(&self) -> bool {
-        self.receipt >= Rung::Submitted
+    /// Refused for this reason.
+    pub fn stopped(agent: &str, stop: Stop) -> Self {
+        Self {
+            hint: stop.hint,
+            retry: stop.retry,
+            screen: stop.seen,
+            ..Self::refused(agent, stop.reason)
+        }
     }
 
-    /// Exit status: 0 submitted or better, 75 where trying again may help, else 1.
+    /// It got as far as was asked for.
+    pub fn succeeded(&self) -> bool {
+        self.receipt >= self.asked
+            && !matches!(self.receipt, Rung::Refused | Rung::Uncertain)
+            && (self.receipt != Rung::Typed || self.asked < Rung::Typed)
+    }
+
+    /// Exit status: 0 for the receipt asked for or a better one, 75 where time was up, else 1.
     pub fn exit_code(&self) -> u8 {
         if self.succeeded() {
             EXIT_OK
@@ -106,11 +141,20 @@ impl Receipt {
         let mut line = format!("{}: {}", self.agent, self.receipt.as_str());
         match &self.reason {
             Some(reason) => line.push_str(&format!(": {reason}")),
+            None if self.evidence.is_empty() => {
+                line.push_str(&format!(" in {} ms", self.elapsed_ms));
+            }
             None => line.push_str(&format!(
                 " in {} ms ({})",
                 self.elapsed_ms,
                 self.evidence.join("; ")
             )),
+        }
+        if let Some(file) = &self.as_file {
+            line.push_str(&format!("; as file {}", file.display()));
+        }
+        if !self.altered.is_empty() {
+            line.push_str(&format!("; altered: {}", self.altered.join(", ")));
         }
         if !self.dropped.is_empty() {
             let parts: Vec<String> = self
@@ -147,19 +191,17 @@ mod tests {
     fn receipt(rung: Rung, retry: bool, reason: Option<&str>) -> Receipt {
         Receipt {
             id: "i".into(),
-            agent: "coder0".into(),
             receipt: rung,
+            asked: Rung::Submitted,
             evidence: vec!["the box let it go".into(), "reported by the agent".into()],
             reason: reason.map(str::to_owned),
-            hint: None,
             retry,
-            screen: vec![],
             dropped: vec![Dropped {
                 kind: Changed::Escape,
                 count: 2,
             }],
             elapsed_ms: 120,
-            channel: "paste",
+            ..Receipt::refused("coder0", String::new())
         }
     }
 
@@ -171,6 +213,19 @@ mod tests {
         assert_eq!(code(Rung::Typed, false), 1);
         assert_eq!(code(Rung::Refused, false), 1);
         assert_eq!(code(Rung::Refused, true), 75);
+        let asked = |rung, asked, retry| {
+            Receipt {
+                asked,
+                ..receipt(rung, retry, None)
+            }
+            .exit_code()
+        };
+        assert_eq!(asked(Rung::Submitted, Rung::Accepted, true), 75);
+        assert_eq!(asked(Rung::Queued, Rung::Queued, false), 0);
+        assert_eq!(asked(Rung::Typed, Rung::Queued, false), 0);
+        assert_eq!(asked(Rung::Queued, Rung::Accepted, true), 75);
+        assert_eq!(asked(Rung::Uncertain, Rung::Queued, false), 1);
+        assert_eq!(asked(Rung::Refused, Rung::Queued, false), 1);
     }
 
     #[test]

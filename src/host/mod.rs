@@ -1,7 +1,9 @@
 //! The doors: everything that touches the machine goes through one of these modules. Elsewhere
 //! there are pure functions, or code that calls these.
 
+pub mod control;
 pub mod files;
+pub mod inotify;
 pub mod interrupt;
 pub mod linger;
 pub mod lock;

@@ -104,6 +104,8 @@ pub struct Pane {
     pub height: u16,
     /// Cursor row, from 0.
     pub cursor_y: u16,
+    /// When its window last printed something, in seconds since the epoch.
+    pub activity: i64,
     /// The agent that mosaic made the pane for; empty for others.
     pub agent: String,
     /// The agent that mosaic made the session for; empty for others.
@@ -114,7 +116,7 @@ pub struct Pane {
     pub title: String,
 }
 
-const PANE_FIELDS: [&str; 13] = [
+const PANE_FIELDS: [&str; 14] = [
     "pane_id",
     "pane_pid",
     "pane_tty",
@@ -124,19 +126,20 @@ const PANE_FIELDS: [&str; 13] = [
     "pane_width",
     "pane_height",
     "cursor_y",
+    "window_activity",
     "@mosaic_agent",
     "@mosaic_session",
     "session_name",
     "pane_title",
 ];
 
-fn pane_format() -> String {
+pub(super) fn pane_format() -> String {
     PANE_FIELDS
         .map(|f| format!("#{{{f}}}"))
         .join(&SEP.to_string())
 }
 
-fn parse_pane(line: &str) -> Option<Pane> {
+pub(super) fn parse_pane(line: &str) -> Option<Pane> {
     let mut f = line.splitn(PANE_FIELDS.len(), SEP);
     let mut next = || f.next();
     Some(Pane {
@@ -149,6 +152,7 @@ fn parse_pane(line: &str) -> Option<Pane> {
         width: next()?.parse().unwrap_or(0),
         height: next()?.parse().unwrap_or(0),
         cursor_y: next()?.parse().unwrap_or(0),
+        activity: next()?.parse().unwrap_or(0),
         agent: next()?.to_owned(),
         owner: next()?.to_owned(),
         session: next()?.to_owned(),
@@ -566,6 +570,15 @@ impl Tmux {
         c
     }
 
+    /// A control client on a session, for [`super::control`]: without a size of its own, which would
+    /// be every window's, and without the panes' output.
+    pub(super) fn control_command(&self, session: &str) -> Command {
+        let mut c = self.client();
+        c.args(["-C", "attach-session", "-f", "ignore-size,no-output", "-t"]);
+        c.arg(word(&format!("={session}")));
+        c
+    }
+
     /// The foreground server, for a service manager that wants the server as its main process.
     pub fn server_command(&self, conf: &Path) -> Command {
         let mut c = process::command(&self.program);
@@ -752,6 +765,7 @@ mod tests {
             "200",
             "50",
             "48",
+            "1795000000",
             "coder0",
             "coder0",
             "coder0",
@@ -760,7 +774,10 @@ mod tests {
         .join("\u{241f}");
         let pane = parse_pane(&line);
         assert_eq!(pane.as_ref().map(|p| p.title.as_str()), Some("a␟b\u{7f}"));
-        assert_eq!(pane.map(|p| (p.pid, p.viewers)), Some((42, 1)));
+        assert_eq!(
+            pane.map(|p| (p.pid, p.viewers, p.activity)),
+            Some((42, 1, 1_795_000_000))
+        );
         assert_eq!(parse_pane("short"), None);
     }
 }

@@ -46,6 +46,13 @@ pub fn give_up(fd: impl AsFd) -> std::io::Result<()> {
 ))]
 compile_error!("TIOCNOTTY has another number on this architecture");
 
+/// Whether the program on a terminal reads it key by key, without an echo by the terminal; `None`
+/// where the terminal cannot be asked.
+pub fn is_raw(path: &Path) -> Option<bool> {
+    let modes = tcgetattr(open(path).ok()?).ok()?.local_modes;
+    Some(!modes.intersects(LocalModes::ICANON | LocalModes::ECHO))
+}
+
 /// Opens a terminal without making it the controlling one.
 ///
 /// # Errors

@@ -6,11 +6,13 @@ use super::document::{
 use super::overrides::{self, Overrides, RUNTIME_VAR, WORKDIR_VAR};
 use super::parse::Parsed;
 use super::resolve::{Environment, Warning};
-use super::suggest::{self, clip};
+use super::runtimes::{known_runtimes, spec};
+use super::suggest::clip;
+use crate::delivery::template;
 use crate::error::Error;
-use crate::fleet::{Agent, Kickstart, Limits, StartLimit};
+use crate::fleet::{Agent, Kickstart, Limits, Permissions, StartLimit};
 use crate::names::AgentName;
-use crate::runtime::{RuntimeSpec, builtin};
+use crate::runtime::RuntimeSpec;
 
 /// Resolves the agents of one roster, noting what is wrong.
 pub(super) struct Resolver<'a> {
@@ -133,8 +135,11 @@ impl Resolver<'_> {
         let kickstart = match &entry.kickstart {
             Some(Kickstart::File(path)) => {
                 let (place, owner) = self.placed(index, &["kickstart", "file"]);
-                self.file("kickstart.file", &path.to_string_lossy(), &place, &owner)
-                    .map(Kickstart::File)
+                let file = self.file("kickstart.file", &path.to_string_lossy(), &place, &owner);
+                if let Some(file) = &file {
+                    self.kickstart_variables(file, &place, &owner);
+                }
+                file.map(Kickstart::File)
             }
             other => other.clone(),
         };
@@ -142,6 +147,9 @@ impl Resolver<'_> {
         let (runtime, spec) = runtime?;
         let command = self.command(index, &entry, &runtime, &spec, command?)?;
         let mut env = spec.env.clone().unwrap_or_default();
+        if entry.permissions == Some(Permissions::Skip) {
+            env.extend(spec.permission_env.clone().unwrap_or_default());
+        }
         for layer in [&defaults.env, &own.env] {
             env.extend(layer.iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
@@ -158,6 +166,8 @@ impl Resolver<'_> {
             reset_between_tasks: entry.reset_between_tasks.unwrap_or_default(),
             kickstart,
             kickstart_on: entry.kickstart_on.unwrap_or_default(),
+            on_restart_message: entry.on_restart_message,
+            on_restart: entry.on_restart.unwrap_or_default(),
             env,
             env_files: env_files.into_iter().chain(own_file).collect(),
             limits: limits(own, defaults),
@@ -171,8 +181,24 @@ impl Resolver<'_> {
                 .ready_timeout
                 .map_or(DEFAULT_READY_TIMEOUT_MS, |d| d.0),
             resume: entry.resume.unwrap_or_default(),
+            on: own
+                .on
+                .clone()
+                .unwrap_or_default()
+                .over(defaults.on.clone().unwrap_or_default()),
+            notify: entry.notify.unwrap_or_default(),
             spec,
         })
+    }
+
+    /// A kickstart that names a variable nobody fills in would be refused when it is sent.
+    fn kickstart_variables(&mut self, file: &std::path::Path, place: &str, owner: &str) {
+        let text = (self.environment.read_file)(file);
+        if let Ok(Some(text)) = text
+            && let Err(e) = template::check(&format!("`{}`{owner}", file.display()), &text)
+        {
+            self.error(e.at(place));
+        }
     }
 
     /// Something that every agent needs is nowhere to be found.
@@ -224,42 +250,6 @@ impl Resolver<'_> {
             );
         }
         None
-    }
-}
-
-/// The definition of a runtime: the roster's over the built-in one of its name, or of `like`.
-fn spec(parsed: &Parsed, name: &str) -> Option<RuntimeSpec> {
-    let roster = parsed.roster.runtimes.as_ref();
-    let own = |name: &str| roster.and_then(|r| r.get(name));
-    match own(name) {
-        None => builtin::get(name).cloned(),
-        Some(runtime) => {
-            let base = match (runtime.like.as_deref(), builtin::get(name)) {
-                // What the roster changes in the built-in one holds for its likes too.
-                (Some(like), _) if like != name => match (own(like), builtin::get(like)) {
-                    (Some(changed), Some(base)) => Some(changed.spec.clone().over(base)),
-                    (_, base) => base.cloned(),
-                },
-                (_, base) => base.cloned(),
-            };
-            Some(runtime.spec.clone().over(&base.unwrap_or_default()))
-        }
-    }
-}
-
-fn known_runtimes(parsed: &Parsed, slip: Option<&str>) -> String {
-    let own = parsed
-        .roster
-        .runtimes
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str());
-    let mut names: Vec<&str> = builtin::names().iter().copied().chain(own).collect();
-    names.sort_unstable();
-    names.dedup();
-    match slip {
-        Some(name) => suggest::hint(name, "runtimes", names),
-        None => format!("known runtimes: {}", names.join(", ")),
     }
 }
 

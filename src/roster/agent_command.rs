@@ -55,18 +55,18 @@ impl Resolver<'_> {
             *program = path.to_string_lossy().into_owned();
         }
         if entry.permissions == Some(Permissions::Skip) {
-            let Some(args) = &spec.permission_args else {
+            if spec.permission_args.is_none() && spec.permission_env.is_none() {
                 let (place, owner) = self.placed(index, &["permissions"]);
                 let message = format!(
-                    "runtime `{runtime}` has no arguments that skip permission questions{owner}"
+                    "runtime `{runtime}` has nothing that skips permission questions{owner}"
                 );
                 self.error(Error::config(message).at(place).hint(format!(
                     "set `permissions: ask` and what the documentation of `{runtime}` says in `env` or in its own \
-                     settings, or `permission_args` in `runtimes`"
+                     settings, or `permission_args` or `permission_env` in `runtimes`"
                 )));
                 return None;
-            };
-            command.extend(args.iter().cloned());
+            }
+            command.extend(spec.permission_args.iter().flatten().cloned());
         }
         if let (Some(model), Some(args)) = (&entry.model_hint, &spec.model_args) {
             command.extend(args.iter().map(|a| a.replace("{model}", model)));

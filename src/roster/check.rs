@@ -7,6 +7,7 @@ use super::document::{AgentEntry, DEFAULT_HOLDER};
 use super::parse::{MAX_PROBLEMS, Parsed};
 use super::source::Span;
 use super::suggest::clip;
+use crate::delivery::template;
 use crate::error::Error;
 use crate::fleet::Kickstart;
 use crate::names;
@@ -210,6 +211,9 @@ impl Checker<'_> {
                     format!("empty `kickstart.text`{owner}"),
                 );
             }
+            Some(Kickstart::Text(text)) => {
+                self.variables("kickstart.text", text, owner, place(&["kickstart", "text"]));
+            }
             Some(Kickstart::File(file)) => {
                 self.path(
                     "kickstart.file",
@@ -218,16 +222,41 @@ impl Checker<'_> {
                     place(&["kickstart", "file"]),
                 );
             }
-            _ => {}
+            None => {}
+        }
+        if let Some(text) = &keys.on_restart_message {
+            let span = place(&["on_restart_message"]);
+            if text.contains('\0') {
+                self.add(span, format!("a NUL byte in `on_restart_message`{owner}"));
+            } else if text.trim().is_empty() {
+                self.add(span, format!("empty `on_restart_message`{owner}"));
+            } else {
+                self.variables("on_restart_message", text, owner, span);
+            }
         }
         if let Some(env) = &keys.env {
             self.env("env", env, owner, &|key| place(&["env", key]));
+        }
+        for (key, command) in keys.on.iter().flat_map(crate::notices::On::commands) {
+            if command.contains('\0') {
+                self.add(
+                    place(&["on", key]),
+                    format!("a NUL byte in `on.{key}`{owner}"),
+                );
+            }
         }
         if keys.limits.as_ref().is_some_and(|l| l.tasks_max == Some(0)) {
             self.add(
                 place(&["limits", "tasks_max"]),
                 format!("invalid `limits.tasks_max`{owner}: no process at all could start"),
             );
+        }
+    }
+
+    /// A text that names a variable nobody fills in would be refused when it is sent.
+    fn variables(&mut self, key: &str, text: &str, owner: &str, span: Span) {
+        if let Err(e) = template::check(&format!("`{key}`{owner}"), text) {
+            self.add(span, e.message).hints.extend(e.hints);
         }
     }
 

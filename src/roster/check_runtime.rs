@@ -62,6 +62,9 @@ impl Checker<'_> {
             ("args", spec.args.as_ref()),
             ("permission_args", spec.permission_args.as_ref()),
             ("model_args", spec.model_args.as_ref()),
+            ("prompt_args", spec.prompt_args.as_ref()),
+            ("skills", spec.skills.as_ref().map(|s| &s.only)),
+            ("skills", spec.skills.as_ref().map(|s| &s.add)),
             ("conversation", conversation.map(|c| &c.first)),
             ("conversation", conversation.map(|c| &c.resume)),
         ] {
@@ -69,8 +72,10 @@ impl Checker<'_> {
                 self.add(place(&[key]), format!("a NUL byte in `{key}`{owner}"));
             }
         }
-        if let Some(env) = &spec.env {
-            self.env("env", env, owner, &|key| place(&["env", key]));
+        for (key, env) in [("env", &spec.env), ("permission_env", &spec.permission_env)] {
+            if let Some(env) = env {
+                self.env(key, env, owner, &|name| place(&[key, name]));
+            }
         }
         for (path, text) in [
             (
@@ -128,10 +133,10 @@ impl Checker<'_> {
         }
         if let Some(node) = &spec.node {
             for (key, value) in [
-                ("port_env", &node.port_env),
-                ("secret_env", &node.secret_env),
+                ("port_env", node.port_env.as_ref()),
+                ("secret_env", Some(&node.secret_env)),
             ] {
-                if !env_key(value) {
+                if let Some(value) = value.filter(|value| !env_key(value)) {
                     self.add(
                         place(&["node", key]),
                         format!(
@@ -141,11 +146,9 @@ impl Checker<'_> {
                     );
                 }
             }
-            if !node.health_path.starts_with('/')
-                || node
-                    .health_path
-                    .contains(|c: char| c.is_control() || c == ' ')
-            {
+            if node.health_path.as_ref().is_some_and(|path| {
+                !path.starts_with('/') || path.contains(|c: char| c.is_control() || c == ' ')
+            }) {
                 self.add(
                     place(&["node", "health_path"]),
                     format!(

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::values::{Bytes, Command, Delay, Paths, Percent};
-use crate::fleet::{Kickstart, KickstartOn, Permissions, Persona, Restart, Resume, Sandbox};
+use crate::fleet::{
+    Kickstart, KickstartOn, OnRestart, Permissions, Persona, Restart, Resume, Sandbox,
+};
+use crate::notices::{Notify, On};
 use crate::runtime::RuntimeSpec;
 
 /// The version of the format that this mosaic reads.
@@ -129,8 +132,8 @@ macro_rules! agent_keys {
         }
 
         impl AgentEntry {
-            /// The agent's keys, and where it has none those of `defaults`; `env`, `env_file` and
-            /// `limits` are merged by the resolver.
+            /// The agent's keys, and where it has none those of `defaults`; `env`, `env_file`,
+            /// `limits` and `on` are merged by the resolver.
             #[must_use]
             pub fn over(&self, defaults: &Defaults) -> AgentEntry {
                 AgentEntry {
@@ -176,6 +179,14 @@ agent_keys! {
     /// When the kickstart is sent: at a `start` with a fresh conversation, after a `reset`, or `both`.
     #[schemars(extend("default" = "reset"))]
     kickstart_on: KickstartOn,
+    /// What the agent is told after a restart that resumed its conversation, once it is ready:
+    /// `You were restarted in the middle of your work. Go on.` It has the variables of `kickstart`.
+    /// Nothing is said without this key.
+    on_restart_message: String,
+    /// After which restarts it is told: `interrupted`, only where its own account says that it was in
+    /// a turn when it ended; or `always`.
+    #[schemars(extend("default" = "interrupted"))]
+    on_restart: OnRestart,
     /// Environment of the agent, over that of the runtime and of `defaults`.
     #[schemars(schema_with = "super::values::variables")]
     env: BTreeMap<String, String>,
@@ -205,6 +216,14 @@ agent_keys! {
     /// What a restarted agent goes on with: its own `last` conversation, or `none`.
     #[schemars(extend("default" = "last"))]
     resume: Resume,
+    /// Commands that the courier runs by `sh -c` when the agent's state changes, over those of
+    /// `defaults` one by one; an empty one takes back that of `defaults`. They find MOSAIC_AGENT,
+    /// MOSAIC_STATE_FROM, MOSAIC_STATE_TO and MOSAIC_EVIDENCE in their environment.
+    on: On,
+    /// How the courier tells you that the agent waits for you, has failed, or is rate-limited:
+    /// `desktop` (by `notify-send`), `osc` (by the terminals attached to the fleet), or `off`.
+    #[schemars(extend("default" = "off"))]
+    notify: Notify,
 }
 
 /// A runtime of the roster: the keys of [`RuntimeSpec`], and `like`.

@@ -134,7 +134,8 @@ pub fn fill(profile: &Profile, installed: &[&str], working_directory: &Path) -> 
                             chosen.to_owned()
                         }
                         Some(known) => {
-                            let server = builtin::get(known).is_some_and(|s| s.node.is_some());
+                            let server =
+                                builtin::get(known).is_some_and(|s| s.health_path().is_some());
                             if server && !installed.contains(&known) && !own.contains_key(known) {
                                 absent.push(known);
                             }

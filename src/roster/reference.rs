@@ -13,6 +13,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("tmux", "Tmux"),
     ("agents, and defaults", "Agent"),
     ("limits", "Limits"),
+    ("on", "On"),
     ("runtimes", "Runtime"),
     ("runtimes: conversation", "Conversation"),
     ("runtimes: reset", "ResetCommands"),
@@ -30,7 +31,7 @@ pub fn reference_markdown() -> String {
          Generated from the schema (`schema/roster.schema.json`); do not edit.\n\n\
          The roster is `$XDG_CONFIG_HOME/mosaic/fleet/roster.yaml`, YAML of at most 1 MiB. \
          `mosaic fleet validate` reports all of its problems at once.\n\n\
-         A key of an agent wins over the same key of `defaults`; `env` and `limits` are merged key by key, and \
+         A key of an agent wins over the same key of `defaults`; `env`, `limits` and `on` are merged key by key, and \
          files of `env_file` add up. Environment, later ones winning: the runtime's `env`, the `env` of `defaults`, \
          the agent's `env`, `env_file`, and `agents/NAME.env` beside the roster. ",
     );

@@ -124,7 +124,14 @@ mod tests {
             ("gemini", Some(1), false, false, None, Some(512 * MIB)),
             ("goose", None, false, false, None, Some(512 * MIB)),
             ("goosed", None, false, false, None, Some(512 * MIB)),
-            ("opencode", None, false, false, None, Some(1536 * MIB)),
+            (
+                "opencode",
+                Some(1),
+                true,
+                false,
+                Some(Reports::OpencodePlugin),
+                Some(1536 * MIB),
+            ),
             (
                 "pi",
                 Some(0),

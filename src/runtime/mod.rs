@@ -22,6 +22,9 @@ pub struct RuntimeSpec {
     /// One line: what this agent CLI is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Number of the definition's rules; it rises with every change of what is believed of a screen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u32>,
     /// The program: a name looked up on PATH, or an absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -52,6 +55,12 @@ pub struct RuntimeSpec {
     /// Environment added by `permissions: skip`, for agent CLIs that have no argument for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_env: Option<BTreeMap<String, String>>,
+    /// Arguments that give a first prompt to an interactive start; `{prompt}` becomes its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_args: Option<Vec<String>>,
+    /// How skills are chosen by argument. Only `mosaic yolo` uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<SkillRules>,
     /// What the screen looks like; without it nothing is ever typed into the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenRules>,
@@ -91,6 +100,10 @@ pub struct Conversation {
     /// id up, and the agent starts with a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+    /// The agent CLI makes the id itself, and mosaic knows it from the agent's reports: a conversation
+    /// is resumed only if it was reported, and `{id}` stands in `resume` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// How to ask an agent CLI for its version.
@@ -102,6 +115,21 @@ pub struct VersionProbe {
     /// Versions that screen rules, channels and receipts were tested with, oldest first.
     #[serde(default)]
     pub tested: Vec<String>,
+}
+
+/// How an agent CLI takes skills by argument, and where it finds them by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkillRules {
+    /// Environment variable that chooses the mode: `all`, `discover` or `none`.
+    pub mode_env: String,
+    /// Arguments after which it loads only the skills that are given.
+    pub only: Vec<String>,
+    /// Arguments that give one; `{dir}` becomes the skill's directory.
+    pub add: Vec<String>,
+    /// Directories of skills that it looks into by itself: `~` for home, `${VAR:-default}` from the
+    /// environment; a relative one is below the working directory.
+    pub roots: Vec<String>,
 }
 
 /// Texts that reset an agent's context. Each is typed as a whole input line.
@@ -135,6 +163,14 @@ pub struct ScreenRules {
     /// one match will do.
     #[serde(default)]
     pub dialog: Vec<String>,
+    /// A row that shows that the provider refuses requests for now and that the agent tries again by
+    /// itself; looked for where `working` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limited: Vec<String>,
+    /// How the options of a dialog look and how one is chosen; the first form that fits counts. Without
+    /// any, a dialog is seen and can only be answered by a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub menus: Vec<Menu>,
     /// What a collapsed paste looks like inside the box, with the size it names as a group: `(?<more>…)`
     /// lines after the first, `(?<lines>…)` lines, or `(?<chars>…)` characters.
     #[serde(default)]
@@ -154,19 +190,56 @@ fn eight() -> u16 {
     8
 }
 
-/// The input box: the rows between the two lowest rule rows on the screen. A rule spans the pane's
-/// whole width, whatever its pattern says.
+/// What marks the input box.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoxShape {
+    /// Rules above and below it, over the pane's whole width: the rows between the two lowest ones.
+    #[default]
+    Ruled,
+    /// Its prompt mark: from the lowest row that starts with `glyph` (and follows a row that fits
+    /// `above`, where that is given; and is no row of a dialog) through rows that start with `indent`
+    /// or are blank, down to the row that fits `bottom`, or to the foot of the screen.
+    Prompt,
+    /// A bar at its left: the rows that start with `glyph` right above the lowest row that fits
+    /// `bottom`, without the first `skip_first` and the last `skip_last` of them.
+    Bar,
+}
+
+/// The input box. A rule of a `ruled` one spans the pane's whole width, whatever its pattern says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputBox {
-    /// A rule row above the box.
+    /// What marks it.
+    #[serde(default)]
+    pub shape: BoxShape,
+    /// A rule row above a `ruled` box.
+    #[serde(default)]
     pub top: String,
-    /// A rule row below the box.
+    /// A rule row below the box; for the other shapes, the row that closes it.
+    #[serde(default)]
     pub bottom: String,
+    /// The row right above a `prompt` box; for a `ruled` one a full rule in the few rows above its upper
+    /// rule, where the agent draws the same rules around old messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<String>,
+    /// The agent reads keys one by one while its box takes input, and in whole lines while it works:
+    /// nothing on the screen is a box or a dialog unless the terminal is in raw mode.
+    #[serde(default)]
+    pub raw: bool,
+    /// Rows of a `bar` above its text.
+    #[serde(default)]
+    pub skip_first: u16,
+    /// Rows of a `bar` below its text.
+    #[serde(default)]
+    pub skip_last: u16,
+    /// A box of so many rows scrolls, and may show its end only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_rows: Option<u16>,
     /// The rule above a box of which only the end is shown; group 1 is the number of hidden rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tall: Option<String>,
-    /// A box of which only the end is shown has no rule of its own: all its rows start with `indent`.
+    /// A box of which only the end is shown has no mark of its own: all its rows start with `indent`.
     #[serde(default)]
     pub tail_only: bool,
     /// What the first row of the box starts with, exactly (the blank after the mark may be a
@@ -185,6 +258,50 @@ pub struct InputBox {
     /// Most rows below the lower rule. More of them are a popup, or the rules are not the box.
     #[serde(default = "eight")]
     pub below_most: u16,
+}
+
+/// A form of dialog: rows with options, one of them marked. It counts only at the foot of a screen
+/// without an input box, with at least two options and exactly one of them marked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Menu {
+    /// A row with an option. Groups: `(?<label>…)`, `(?<selected>…)` which matches something only on the
+    /// marked option, and `(?<number>…)` where options are numbered (then they count up from 1).
+    pub option: String,
+    /// How an option is chosen.
+    #[serde(default)]
+    pub choose: Choose,
+    /// Labels of the option that allows what is asked, this once; the first option that one matches.
+    /// None: the first option. An option that allows more than this once is never taken for it.
+    #[serde(default)]
+    pub approve: Vec<String>,
+    /// Labels of the option that refuses.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// Key that refuses where no option does: `Escape`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<String>,
+    /// The row with which the dialog begins; the lowest match above the options. None, or none found:
+    /// some rows above the options are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<String>,
+    /// Most rows between two options, which describe the upper one.
+    #[serde(default)]
+    pub gap: u16,
+    /// Most rows below the last option, down to the last one that is not blank.
+    #[serde(default = "eight")]
+    pub below_most: u16,
+}
+
+/// How an option of a dialog is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Choose {
+    /// The key with its number; Enter too where that only marks it.
+    Number,
+    /// Up and Down until it is marked, then Enter.
+    #[default]
+    Arrows,
 }
 
 /// What the terminal's title tells.
@@ -212,6 +329,13 @@ pub struct Typing {
     /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
     /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
     pub whole_above: u32,
+    /// The key that puts a draft in the box aside, which the agent CLI gives back after the next message
+    /// (tmux's name of it); absent where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stash: Option<String>,
+    /// A message of more characters than this goes as a file to which a line points; 0 for the most that
+    /// is ever typed.
+    pub as_file_above: u32,
     /// What becomes of a message that starts with `!`, which is a shell command to most agent CLIs.
     pub bang: Leading,
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in
@@ -262,23 +386,36 @@ pub enum Reports {
     ClaudeHooks,
     /// A pi extension that mosaic owns (`--extension`).
     PiExtension,
+    /// A plugin of opencode's terminal interface that mosaic owns (`OPENCODE_TUI_CONFIG`).
+    OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
 }
 
-/// An agent that is an HTTP server.
+/// An agent that offers HTTP on loopback: a plain server, or one with a screen as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Environment variable for the port mosaic chose.
-    pub port_env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_env: Option<String>,
+    /// Arguments that give the port; `{port}` becomes its number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_args: Vec<String>,
     /// Environment variable for the secret mosaic made.
     pub secret_env: String,
-    /// Path answered with 200 once the server is ready, without credentials.
-    pub health_path: String,
+    /// Path answered with 200 once the server is ready, without credentials. An agent without one is no
+    /// plain server: its state is told by its reports and its screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
 }
 
 impl RuntimeSpec {
+    /// The path on which a plain server is asked for its health; `None` for agents with a screen.
+    pub fn health_path(&self) -> Option<&str> {
+        self.node.as_ref()?.health_path.as_deref()
+    }
+
     /// Lays `self` over `base`: every key present here wins whole, but `env`, which is merged.
     #[must_use]
     pub fn over(self, base: &RuntimeSpec) -> RuntimeSpec {
@@ -291,6 +428,7 @@ impl RuntimeSpec {
         };
         RuntimeSpec {
             description: self.description.or_else(|| base.description.clone()),
+            rules: self.rules.or(base.rules),
             command: self.command.or_else(|| base.command.clone()),
             args: self.args.or_else(|| base.args.clone()),
             permission_args: self
@@ -303,6 +441,8 @@ impl RuntimeSpec {
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),
+            prompt_args: self.prompt_args.or_else(|| base.prompt_args.clone()),
+            skills: self.skills.or_else(|| base.skills.clone()),
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),

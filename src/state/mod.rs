@@ -5,6 +5,7 @@
 //! interrupted turn, a denied dialog. What nothing tells is `unknown`, and unknown is never idle.
 
 pub mod account;
+pub mod look;
 pub mod observe;
 #[cfg(test)]
 pub mod samples;
@@ -13,7 +14,7 @@ pub mod screen;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-pub use observe::{Observation, observe, observe_with};
+pub use observe::{Observation, observe, observe_by, observe_with};
 
 use crate::report::{Report, What};
 use screen::{Rules, Seen};

@@ -8,14 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account;
-use super::screen::{Rules, Seen, read};
+use super::look::look_by;
+use super::screen::{Rules, Seen};
 use super::{Evidence, Life, Signs, Source, State, decide};
 use crate::host::tmux::Pane;
 use crate::host::{files, probe};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::{ConversationRecord, NodeRecord, Run};
-use crate::runtime::{NodeSpec, Reports, TranscriptFormat};
+use crate::runtime::{Reports, TranscriptFormat};
 use crate::terminal::{conversation, holder, pane};
 
 /// A server on this machine that is well answers in a few milliseconds; more would make a table of
@@ -57,6 +58,21 @@ pub fn observe_with(
     panes: &[Pane],
     with_screen: bool,
 ) -> Observation {
+    let tmux = install.tmux();
+    let capture = |pane: &str| tmux.screen(pane).ok();
+    observe_by(install, launch, life, panes, with_screen, &capture)
+}
+
+/// Like [`observe_with`], for those who have a cheaper way to see a pane's screen than a tmux client
+/// of its own: `capture` is given the pane's id.
+pub fn observe_by(
+    install: &Install,
+    launch: &Launch,
+    life: Option<Life>,
+    panes: &[Pane],
+    with_screen: bool,
+    capture: &dyn Fn(&str) -> Option<String>,
+) -> Observation {
     let agent = launch.agent.name.as_str();
     let run = Run::load(&install.paths, agent).ok().flatten();
     let life = life.unwrap_or_else(|| life_of(run.as_ref()));
@@ -64,8 +80,8 @@ pub fn observe_with(
         pane::Found::Ours(pane) => Some(pane.clone()),
         pane::Found::Vacant | pane::Found::Foreign | pane::Found::Missing => None,
     };
-    if let (Life::Up, Some(node)) = (&life, &launch.agent.spec.node) {
-        let (state, source, what) = match answers(install, agent, node, PROBE) {
+    if let (Life::Up, Some(path)) = (&life, launch.agent.spec.health_path()) {
+        let (state, source, what) = match answers(install, agent, path, PROBE) {
             Ok(what) => (State::Idle, Source::Report, what),
             Err(why) => (State::Unknown, Source::None, why),
         };
@@ -90,10 +106,9 @@ pub fn observe_with(
         .and_then(|r| Rules::shared(r).ok());
     let reports =
         account::last(install, launch, run.as_ref().map(|r| r.started)).unwrap_or_default();
-    let look = || {
+    let look_at = || {
         let (pane, rules) = (pane.as_ref()?, rules.as_ref()?);
-        let text = install.tmux().screen(&pane.id).ok()?;
-        Some(read(&text, pane.width, rules))
+        look_by(|id| capture(id).ok_or(()), pane, rules).ok()
     };
     let decided = |screen: Option<&Seen>| {
         decide(&Signs {
@@ -111,13 +126,13 @@ pub fn observe_with(
         })
     };
     let mut screen = if with_screen && life == Life::Up {
-        look()
+        look_at()
     } else {
         None
     };
     let mut verdict = decided(screen.as_ref());
     if verdict.look && screen.is_none() {
-        screen = look();
+        screen = look_at();
         verdict = decided(screen.as_ref());
     }
     Observation {
@@ -141,17 +156,14 @@ fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
 pub fn answers(
     install: &Install,
     agent: &str,
-    node: &NodeSpec,
+    path: &str,
     wait: Duration,
 ) -> std::result::Result<String, String> {
     let record = files::read_json::<NodeRecord>(&install.paths.node(agent))
         .map_err(|e| e.to_string())?
         .ok_or("no port is recorded")?;
-    probe::healthy(record.port, &node.health_path, wait)?;
-    Ok(format!(
-        "`{}` answers on port {}",
-        node.health_path, record.port
-    ))
+    probe::healthy(record.port, path, wait)?;
+    Ok(format!("`{path}` answers on port {}", record.port))
 }
 
 fn life_of(run: Option<&Run>) -> Life {

@@ -2,16 +2,23 @@
 //! whether a dialog is open. Pure; what was seen is kept as evidence.
 //!
 //! Old output may hold anything, the very words of a dialog or a prompt among them. So nothing is
-//! believed for its words alone: the box is the rows between the two lowest rules that span the
-//! whole pane, at the foot of the screen; work is looked for right above it; a dialog only where no
-//! box is.
+//! believed for its words alone: the box is looked for at the foot of the screen, by marks that
+//! output hardly draws there ([`find`]); work is looked for right above it; a dialog only where no box
+//! is.
+
+mod find;
+
+mod menu;
 
 use std::sync::{Arc, Mutex};
 
 use regex::Regex;
 
 use crate::error::{Error, Result};
-use crate::runtime::ScreenRules;
+use crate::runtime::{BoxShape, ScreenRules};
+
+use menu::MenuRules;
+pub use menu::{Choice, Dialog};
 
 /// Rows of a dialog or of an unreadable screen that are shown to a person.
 const SHOWN_ROWS: usize = 12;
@@ -27,8 +34,11 @@ pub struct Rules {
     top: Regex,
     bottom: Regex,
     tall: Option<Regex>,
+    above: Option<Regex>,
     working: Vec<Regex>,
+    limited: Vec<Regex>,
     dialog: Vec<Regex>,
+    menus: Vec<MenuRules>,
     collapsed: Vec<Regex>,
     /// [`crate::runtime::Typing::split`].
     pub split: Vec<Regex>,
@@ -40,23 +50,34 @@ impl Rules {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// Kind `Config`, naming the pattern that is no regular expression.
+    /// Kind `Config`, naming the pattern that is no regular expression or the key that is missing.
     pub fn compile(data: &ScreenRules) -> Result<Self> {
-        let one = |pattern: &String| {
-            Regex::new(pattern).map_err(|e| {
-                Error::config(format!(
-                    "the screen rule `{pattern}` is not a regular expression"
-                ))
-                .because(e)
-            })
-        };
+        let one = pattern;
         let all = |patterns: &Vec<String>| patterns.iter().map(one).collect::<Result<Vec<_>>>();
+        let missing = match data.input.shape {
+            BoxShape::Ruled if data.input.top.is_empty() => Some("top"),
+            BoxShape::Ruled | BoxShape::Bar if data.input.bottom.is_empty() => Some("bottom"),
+            BoxShape::Prompt | BoxShape::Bar if data.input.glyph.is_empty() => Some("glyph"),
+            _ => None,
+        };
+        if let Some(key) = missing {
+            return Err(Error::config(format!(
+                "the screen rules lack `input.{key}`, which a box of this shape is found by"
+            )));
+        }
         Ok(Self {
             top: one(&data.input.top)?,
             bottom: one(&data.input.bottom)?,
             tall: data.input.tall.as_ref().map(one).transpose()?,
+            above: data.input.above.as_ref().map(one).transpose()?,
             working: all(&data.working)?,
+            limited: all(&data.limited)?,
             dialog: all(&data.dialog)?,
+            menus: data
+                .menus
+                .iter()
+                .map(MenuRules::compile)
+                .collect::<Result<_>>()?,
             collapsed: all(&data.collapsed)?,
             split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
@@ -95,6 +116,19 @@ impl Rules {
     }
 }
 
+/// Compiles one pattern.
+///
+/// # Errors
+/// Kind `Config`, naming it.
+fn pattern(pattern: &String) -> Result<Regex> {
+    Regex::new(pattern).map_err(|e| {
+        Error::config(format!(
+            "the screen rule `{pattern}` is not a regular expression"
+        ))
+        .because(e)
+    })
+}
+
 /// What a screen shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -102,18 +136,34 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
+    /// The agent waits until its provider takes requests again.
+    pub limited: bool,
     /// Rows of an open dialog, around its marked choice.
     pub dialog: Option<Vec<String>>,
+    /// The dialog with its options, where its form is known.
+    pub menu: Option<Dialog>,
     /// The rows that were matched, and by which rule.
     pub matched: Vec<Match>,
     /// The last rows of the screen that are not blank, for a person who must judge.
     pub foot: Vec<String>,
 }
 
+impl Seen {
+    /// The same screen where something tells that neither a box nor a dialog can be on it.
+    #[must_use]
+    pub fn without_box(self) -> Self {
+        Self {
+            foot: self.foot,
+            ..Self::default()
+        }
+    }
+}
+
 /// A row that a rule matched.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Match {
-    /// `top`, `bottom`, `prompt`, `working` or `dialog`.
+    /// `top` (also the row above a prompt), `bottom`, `prompt`, `working`, `limited`, `dialog` or
+    /// `option`.
     pub rule: &'static str,
     /// The row, counted from 1.
     pub row: usize,
@@ -284,25 +334,41 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         foot: foot(&texts, 6),
         ..Seen::default()
     };
-    if let Some(found) = find_box(&rows, &texts, usize::from(width), rules) {
+    if let Some(found) = find::find(&rows, &texts, usize::from(width), rules) {
         let matched = |rule, row: usize| Match {
             rule,
             row: row + 1,
             text: texts[row].clone(),
         };
-        seen.matched.push(matched("top", found.top));
-        seen.matched.push(matched("prompt", found.top + 1));
-        seen.matched.push(matched("bottom", found.bottom));
-        let first = found
-            .top
-            .saturating_sub(usize::from(rules.data.working_within));
-        let working = (first..found.top)
+        seen.matched
+            .extend(found.top.map(|row| matched("top", row)));
+        seen.matched.push(matched("prompt", found.first));
+        seen.matched
+            .extend(found.bottom.map(|row| matched("bottom", row)));
+        let last = found.top.unwrap_or(found.first);
+        let first = last.saturating_sub(usize::from(rules.data.working_within));
+        let working = (first..last)
             .rev()
             .find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
         seen.working = working.is_some();
         seen.matched
             .extend(working.map(|row| matched("working", row)));
-        seen.input = Some(contents(&rows[found.top + 1..found.bottom], &found, rules));
+        let limited = (first..last)
+            .rev()
+            .find(|row| rules.limited.iter().any(|r| r.is_match(&texts[*row])));
+        seen.limited = limited.is_some();
+        seen.matched
+            .extend(limited.map(|row| matched("limited", row)));
+        seen.input = Some(contents(&rows[found.first..found.end], &found, rules));
+    } else if let Some(dialog) = rules.menus.iter().find_map(|m| m.find(&texts)) {
+        seen.matched
+            .extend(dialog.choices.iter().map(|choice| Match {
+                rule: if choice.selected { "dialog" } else { "option" },
+                row: choice.row,
+                text: texts[choice.row - 1].clone(),
+            }));
+        seen.dialog = Some(dialog.rows.clone());
+        seen.menu = Some(dialog);
     } else if let Some(row) = texts
         .iter()
         .rposition(|t| rules.dialog.iter().any(|r| r.is_match(t)))
@@ -319,66 +385,13 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
     seen
 }
 
-struct Found {
-    top: usize,
-    bottom: usize,
-    part: Part,
-    shell: bool,
-}
-
-fn find_box(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<Found> {
-    let data = &rules.data.input;
-    let full = |row: usize| texts[row].chars().count() == width;
-    let tall =
-        |row: usize| full(row) && rules.tall.as_ref().is_some_and(|r| r.is_match(&texts[row]));
-    let bottom = (0..rows.len())
-        .rev()
-        .find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
-    let top = (0..bottom)
-        .rev()
-        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
-    let below = rows.len() - 1 - bottom;
-    if bottom == top + 1
-        || below < usize::from(data.below_least)
-        || below > usize::from(data.below_most)
-    {
-        return None;
-    }
-    let first = &rows[top + 1];
-    let shell = data
-        .shell
-        .as_ref()
-        .is_some_and(|mark| first.starts_with(mark));
-    let found = |part| {
-        Some(Found {
-            top,
-            bottom,
-            part,
-            shell,
-        })
-    };
-    if tall(top) {
-        found(Part::Tail)
-    } else if shell || first.starts_with(&data.glyph) {
-        found(Part::Whole)
-    } else if data.tail_only
-        && rows[top + 1..bottom]
-            .iter()
-            .all(|r| r.starts_with(&data.indent) || r.cells.is_empty())
-    {
-        found(Part::Tail)
-    } else {
-        None
-    }
-}
-
-fn contents(rows: &[Row], found: &Found, rules: &Rules) -> Input {
+fn contents(rows: &[Row], found: &find::Found, rules: &Rules) -> Input {
     let data = &rules.data.input;
     let mut lines = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let prefix = match (&data.shell, at, found.part) {
             (Some(mark), 0, _) if found.shell => mark,
-            (_, 0, Part::Whole) => &data.glyph,
+            (_, 0, Part::Whole) if data.shape != BoxShape::Bar => &data.glyph,
             _ => &data.indent,
         };
         let from = if row.starts_with(prefix) {

@@ -73,12 +73,19 @@ pub fn choose(
                 id: situation.new_id.to_owned(),
                 file: None,
                 begun: false,
+                reported: false,
                 earlier,
             };
             fresh.shorten();
             (fresh, false)
         }
     };
+    // Its id was a placeholder, or the agent has left that conversation for none.
+    if rule.reported && !record.reported && kept {
+        record.take_up(situation.new_id.to_owned());
+        record.file = None;
+        record.begun = false;
+    }
     let found = match (&record.file, &rule.exists) {
         _ if !(kept && record.begun) => Stored::Nothing,
         (Some(file), Some(_)) => stored(&file.to_string_lossy()),
@@ -215,6 +222,7 @@ mod tests {
             resume: vec!["--resume".into(), "{id}".into()],
             exists: Some("~/.claude/projects/*/{id}.jsonl".into()),
             holds: None,
+            reported: false,
         }
     }
 
@@ -226,6 +234,7 @@ mod tests {
             id: id.into(),
             file: None,
             begun: true,
+            reported: false,
             earlier: vec![],
         }
     }
@@ -287,6 +296,44 @@ mod tests {
         let mut moved = record("a");
         moved.directory = "/elsewhere".into();
         assert_eq!(run(Some(moved), Resume::Last, Stored::Whole).2, "new");
+    }
+
+    #[test]
+    fn an_id_of_the_agents_own_making_is_resumed_only_once_it_was_reported() {
+        let rule = Conversation {
+            first: vec![],
+            resume: vec!["--session".into(), "{id}".into()],
+            exists: None,
+            holds: None,
+            reported: true,
+        };
+        let start = |old: Option<ConversationRecord>| {
+            let situation = Situation {
+                rule: &rule,
+                resume: Resume::Last,
+                runtime: "claude",
+                directory: Path::new("/w"),
+                new_id: "new",
+            };
+            let env = BTreeMap::new();
+            let fill = |t: &str, r: &ConversationRecord| expand(t, r, Path::new("/s"), &env);
+            choose(&situation, old, &fill, &|_| panic!("nothing to look for"))
+        };
+        let first = start(None);
+        assert_eq!((first.args.len(), first.resumed), (0, false));
+        // Started, and ended before it said anything: the id of the record is a placeholder.
+        assert!(start(Some(first.record.clone())).args.is_empty());
+        let mut said = first.record;
+        said.take_up("ses_1".into());
+        said.reported = true;
+        let second = start(Some(said.clone()));
+        assert_eq!(second.args, ["--session", "ses_1"]);
+        assert!(second.resumed);
+        // It left that conversation for none.
+        said.reported = false;
+        let third = start(Some(said));
+        assert!(third.args.is_empty() && !third.resumed);
+        assert_eq!(third.record.earlier.last().unwrap(), "ses_1");
     }
 
     #[test]

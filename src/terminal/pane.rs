@@ -220,6 +220,7 @@ mod tests {
             width: 80,
             height: 24,
             cursor_y: 0,
+            activity: 0,
             agent: agent.into(),
             owner: owner.into(),
             session: session.into(),

@@ -206,6 +206,7 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
     let mut args: Vec<String> = a.command.iter().skip(1).cloned().collect();
     files::make_private_dir(&paths.agent_dir(name))?;
     args.extend(reporter_args(install, launch, &args)?);
+    args.extend(port_args(install, launch)?);
     let conversation = match &a.spec.conversation {
         Some(rule) => {
             let own = paths.agent_dir(name);
@@ -258,11 +259,14 @@ pub fn current_conversation(paths: &Paths, agent: &str) -> Result<Option<Convers
         return Ok(None);
     };
     if let Some((id, file)) = report::last_session(&report::read(&report::path(paths, agent))?) {
+        // Neither: it stands between two conversations.
+        let named = id.is_some() || file.is_some();
         if let Some(id) = id
             && id != record.id
         {
             record.take_up(id);
         }
+        record.reported = named;
         record.file = file.or(record.file);
     }
     Ok(Some(record))
@@ -311,7 +315,9 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
     let mut node_vars = Vec::new();
     if let Some(spec) = &a.spec.node {
         let node = node::record(&install.paths, name)?;
-        node_vars.push((spec.port_env.clone(), node.port.to_string()));
+        if let Some(variable) = &spec.port_env {
+            node_vars.push((variable.clone(), node.port.to_string()));
+        }
         node_vars.push((spec.secret_env.clone(), node.secret));
     }
     vars.extend(node_vars);
@@ -323,6 +329,10 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
         }
         marks.push((pi::VARIABLE, socket.to_string_lossy().into_owned()));
     }
+    if a.spec.reports == Some(Reports::OpencodePlugin) {
+        let config = paths_of_plugin(&install.paths, name).1;
+        marks.push((OPENCODE_CONFIG, config.to_string_lossy().into_owned()));
+    }
     marks.retain(|(_, v)| !v.is_empty());
     Ok(environment::build(
         std::env::vars_os(),
@@ -331,6 +341,38 @@ fn build_environment(install: &Install, launch: &Launch) -> Result<BTreeMap<OsSt
         &vars,
         &marks,
     ))
+}
+
+/// The variable that names one more configuration file of opencode's terminal interface, which is
+/// laid over the user's own.
+const OPENCODE_CONFIG: &str = "OPENCODE_TUI_CONFIG";
+
+/// The plugin of opencode's terminal interface, and the configuration that names it.
+fn paths_of_plugin(paths: &Paths, agent: &str) -> (PathBuf, PathBuf) {
+    let own = paths.agent_dir(agent);
+    (
+        own.join("mosaic-opencode.ts"),
+        own.join("opencode-tui.json"),
+    )
+}
+
+/// The arguments that give an agent with HTTP its port.
+///
+/// # Errors
+/// No port is free, or it cannot be recorded.
+fn port_args(install: &Install, launch: &Launch) -> Result<Vec<String>> {
+    let Some(spec) = launch
+        .agent
+        .spec
+        .node
+        .as_ref()
+        .filter(|n| !n.port_args.is_empty())
+    else {
+        return Ok(Vec::new());
+    };
+    let port = node::record(&install.paths, launch.agent.name.as_str())?.port;
+    let fill = |arg: &String| arg.replace("{port}", &port.to_string());
+    Ok(spec.port_args.iter().map(fill).collect())
 }
 
 /// Writes what makes the agent report its state, and returns the arguments that load it. A person
@@ -352,6 +394,13 @@ fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<
             report::PI_EXTENSION.to_owned(),
             "--extension",
         ),
+        Some(Reports::OpencodePlugin) => {
+            let (plugin, config) = paths_of_plugin(&install.paths, launch.agent.name.as_str());
+            let text = serde_json::json!({"plugin": [plugin]}).to_string();
+            files::write_if_changed(&plugin, report::OPENCODE_PLUGIN.as_bytes(), files::PRIVATE)?;
+            files::write_if_changed(&config, text.as_bytes(), files::PRIVATE)?;
+            return Ok(Vec::new());
+        }
         Some(Reports::DemoTranscript) | None => return Ok(Vec::new()),
     };
     // pi takes the flag any number of times, claude once.

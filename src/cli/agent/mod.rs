@@ -1,14 +1,21 @@
 //! Verbs about single agents.
 
 mod attach;
+mod events;
+mod inbox;
+mod pane;
 mod reset;
 mod roster;
 mod run;
 mod send;
+mod send_there;
 mod status;
 mod tail;
+mod wait;
 
 use std::process::ExitCode;
+
+pub(super) use send_there::send_there;
 
 use clap::Subcommand;
 
@@ -26,8 +33,14 @@ pub enum Verb {
     Attach(attach::Args),
     /// Print the end of an agent's terminal
     Tail(tail::Args),
-    /// Send a message, and prove that it was submitted
+    /// Send a message, and prove how far it got
     Send(send::Args),
+    /// Look after messages that wait, or were not delivered
+    Inbox(inbox::Args),
+    /// Wait until agents are idle, ask something, or are in another state
+    Wait(wait::Args),
+    /// Show what agents do, as it changes, and what happens to them
+    Events(events::Args),
     /// Empty an agent's context
     Reset(reset::Args),
     /// Become an agent; what the units run
@@ -72,6 +85,9 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Inbox(args) => inbox::run(&context()?, &args),
+        Verb::Wait(args) => wait::run(&context()?, &args),
+        Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
         Verb::Run(args) => run::run(&args),
     }

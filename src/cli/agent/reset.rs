@@ -7,6 +7,7 @@ use super::{print_json, print_outcome, worst};
 use crate::apply::run_jobs;
 use crate::cli::Context;
 use crate::cli::context::Selection;
+use crate::cli::there::HostArg;
 use crate::delivery::{self, Mode, Permitted, ResetOptions, ResetReport};
 use crate::error::{Error, Result};
 use crate::host::manager::Verb;
@@ -19,6 +20,8 @@ use crate::services::Services;
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    there: HostArg,
     /// Use the agent's command that empties its context (the default)
     #[arg(long, group = "mode")]
     clear: bool,

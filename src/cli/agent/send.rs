@@ -1,22 +1,40 @@
-//! `mosaic agent send`: a message, with proof that it was submitted.
+//! `mosaic agent send`: a message, with proof of how far it got.
 
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::pane::{self, PaneArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
-use crate::delivery::{self, Message, Receipt};
+use crate::cli::there::HostArg;
+use crate::delivery::mailbox::{Draft, Options, Style};
+use crate::delivery::{self, Post, Receipt, Rung};
 use crate::error::{Error, Result};
+use crate::host::interrupt::Interrupt;
 use crate::launch::Launch;
+
+/// How long the receipt is waited for, unless told otherwise: a turn under way is seldom over sooner, and
+/// nobody likes to wait longer for a prompt to come back.
+const TIMEOUT: u64 = 30;
+
+/// The same for an answer.
+const ANSWER_TIMEOUT: u64 = 600;
+
+/// So many agents are waited for at a time; each is looked at by calls of tmux.
+const AT_A_TIME: usize = 8;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    there: HostArg,
+    #[command(flatten)]
+    pub(super) pane: PaneArgs,
     /// The message; `-` or nothing reads standard input
     #[arg(
         short,
@@ -31,54 +49,196 @@ pub struct Args {
     file: Option<PathBuf>,
     /// Name yourself in the preamble [default: the agent that runs this, else `user`]
     #[arg(short = 'S', long, value_name = "NAME")]
-    sender: Option<String>,
+    pub(super) sender: Option<String>,
     /// Leave out the line's beginning `[host:sender -> host:agent]`
     #[arg(long)]
-    no_preamble: bool,
-    /// How long to wait, in seconds, for an agent that is not ready to be typed to
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    wait: u64,
+    pub(super) no_preamble: bool,
+    /// The text goes as it is: no preamble, and a leading `!` or `/` means what it means to the agent
+    #[arg(long, conflicts_with = "command")]
+    raw: bool,
+    /// The message is a command of the agent's own, such as `/compact`
+    #[arg(long, conflicts_with = "as_file")]
+    command: bool,
+    /// Write the text to a file and send a line that points to it; done by itself where it is too long
+    #[arg(long)]
+    as_file: bool,
+    /// What to wait for [default: accepted; for `--command` submitted]
+    #[arg(long, value_name = "RECEIPT", value_enum)]
+    until: Option<Until>,
+    /// How long to wait for that, in seconds; the message stays in the mailbox afterwards
+    /// [default: 30; for an answer 600]
+    #[arg(long, alias = "wait", value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Only put it into the mailbox: the same as `--until queued`
+    #[arg(long, conflicts_with_all = ["until", "no_queue", "timeout"])]
+    queue: bool,
+    /// Take the message back if it cannot be delivered in time
+    #[arg(long)]
+    no_queue: bool,
+    /// Name the message: whatever is sent under the same id again is not delivered twice
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Do not deliver it after this time, for example `2h`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires: Option<Duration>,
+    /// What to do about a draft that somebody left in the agent's box
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "wait")]
+    draft: Draft,
     /// Print the receipts as JSON: one document for one agent, an array for several
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
-/// Sends to one agent after the other; a failure does not keep the rest from getting theirs.
+/// Receipts that can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Until {
+    /// It is in the mailbox.
+    Queued,
+    /// The agent was seen to take it.
+    Submitted,
+    /// The agent's own record has it.
+    Accepted,
+    /// The turn that it began has ended.
+    Answered,
+}
+
+/// Reads `2h`, `90s`, `1h 30m`.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|t| Duration::try_from(t).ok())
+        .filter(|t| !t.is_zero())
+        .ok_or_else(|| "give a time such as `90s`, `30m` or `2h`".to_owned())
+}
+
+impl Args {
+    /// How long the receipt is waited for, in seconds.
+    pub(super) fn seconds(&self) -> u64 {
+        self.timeout.unwrap_or(match self.until() {
+            Rung::Answered => ANSWER_TIMEOUT,
+            _ => TIMEOUT,
+        })
+    }
+
+    fn until(&self) -> Rung {
+        match self.until {
+            _ if self.queue => Rung::Queued,
+            Some(Until::Queued) => Rung::Queued,
+            Some(Until::Submitted) => Rung::Submitted,
+            Some(Until::Accepted) => Rung::Accepted,
+            Some(Until::Answered) => Rung::Answered,
+            // A command need not leave a record.
+            None if self.command => Rung::Submitted,
+            None => Rung::Accepted,
+        }
+    }
+
+    fn post(&self, text: Vec<u8>) -> Post {
+        let style = match (self.command, self.raw, self.no_preamble) {
+            (true, _, _) => Style::Command,
+            (_, true, _) => Style::Raw,
+            (_, _, true) => Style::Bare,
+            _ => Style::Message,
+        };
+        Post {
+            text,
+            id: self.id.clone(),
+            sender: delivery::sender(
+                self.sender.as_deref(),
+                std::env::var("MOSAIC_AGENT").ok().as_deref(),
+            ),
+            host: self.pane.host_label(),
+            options: Options {
+                style,
+                draft: self.draft,
+                as_file: self.as_file,
+                ..Options::default()
+            },
+            until: self.until(),
+            timeout: Duration::from_secs(self.seconds()),
+            no_queue: self.no_queue,
+            expires: self.expires,
+        }
+    }
+}
+
+/// Sends to several agents at a time; a failure does not keep the rest from getting theirs.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
+    if args.pane.pane.is_some() {
+        return pane::send(context, args);
+    }
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
         return Err(Error::usage("no agent named")
             .hint("name agents, or use `--class CLASS`: `mosaic agent send coder0 -m 'hello'`"));
     }
-    let text = text(args)?;
-    let message = Message {
-        text,
-        sender: delivery::sender(
-            args.sender.as_deref(),
-            std::env::var("MOSAIC_AGENT").ok().as_deref(),
-        ),
-        host: delivery::host_name(),
-        preamble: !args.no_preamble,
-        wait: Duration::from_secs(args.wait),
-        accept_wait: Duration::from_secs(2),
-    };
+    if args.id.is_some() && agents.len() > 1 {
+        return Err(Error::usage("`--id` names one message, to one agent")
+            .hint("send to each agent under an id of its own"));
+    }
+    let launches = agents
+        .iter()
+        .map(|agent| Launch::load(&install.paths.launch(agent)))
+        .collect::<Result<Vec<_>>>()?;
+    let one = args.post(text(args)?);
+    // Whoever breaks off is told how the message stands.
+    let interrupt = Interrupt::listen()?;
     let mut receipts = Vec::new();
-    for agent in &agents {
-        let launch = Launch::load(&install.paths.launch(agent))?;
-        let receipt = delivery::send(&install, &launch, &message);
-        if !args.json {
-            print(context, &receipt);
+    let mut failed = Vec::new();
+    for some in launches.chunks(AT_A_TIME) {
+        let (install, one, interrupt) = (&install, &one, &interrupt);
+        let (told, heard) = std::sync::mpsc::channel();
+        let sent: Vec<Result<Receipt>> = std::thread::scope(|scope| {
+            let running: Vec<_> = some
+                .iter()
+                .map(|launch| {
+                    let told = told.clone();
+                    scope.spawn(move || {
+                        let waiting = |what: &str| {
+                            // Nobody listens any more at the end only.
+                            let _ = told.send(format!("{}: waiting: {what}", launch.agent.name));
+                        };
+                        delivery::post(install, launch, one, &|| interrupt.is_set(), &waiting)
+                    })
+                })
+                .collect();
+            drop(told);
+            heard.iter().for_each(|line| context.ui.status(line));
+            let ended = |r: std::thread::ScopedJoinHandle<'_, Result<Receipt>>| {
+                r.join()
+                    .unwrap_or_else(|_| Err(Error::bug("a send failed")))
+            };
+            running.into_iter().map(ended).collect()
+        });
+        for receipt in sent {
+            match receipt {
+                Ok(receipt) => {
+                    if receipt.as_file.is_some() && !args.as_file {
+                        context.ui.status(format!(
+                            "{}: too long to be typed: it goes as a file",
+                            receipt.agent
+                        ));
+                    }
+                    if !args.json {
+                        print(context, &receipt);
+                    }
+                    receipts.push(receipt);
+                }
+                Err(e) => failed.push(e),
+            }
         }
-        receipts.push(receipt);
     }
     if args.json {
         print_json(context.ui, &receipts);
     }
+    if let Some(e) = Error::all(failed) {
+        return Err(e);
+    }
     Ok(worst(receipts.iter().map(Receipt::exit_code)))
 }
 
-fn print(context: &Context<'_>, receipt: &Receipt) {
+pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
     print_outcome(context.ui, receipt.succeeded(), &receipt.line());
     for row in &receipt.screen {
         context.ui.status(format!("  | {row}"));
@@ -86,9 +246,15 @@ fn print(context: &Context<'_>, receipt: &Receipt) {
     if let Some(hint) = &receipt.hint {
         context.ui.hint(hint);
     }
+    if !receipt.succeeded() && receipt.receipt == Rung::Queued {
+        context.ui.hint(format!(
+            "`mosaic agent inbox cancel {}` takes it back",
+            receipt.id
+        ));
+    }
 }
 
-fn text(args: &Args) -> Result<Vec<u8>> {
+pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
     // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
     const MOST: u64 = 16 * 1024 * 1024;
     let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::context::Selection;
+use crate::cli::there::HostArg;
 use crate::cli::{Context, fleet};
 use crate::error::Result;
 use crate::status;
@@ -12,6 +13,8 @@ use crate::status;
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    there: HostArg,
     /// JSON
     #[arg(long)]
     json: bool,

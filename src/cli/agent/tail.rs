@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::Context;
 use crate::cli::context::complete_agents;
+use crate::cli::there::HostArg;
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
 use crate::names::AgentName;
@@ -17,6 +18,8 @@ pub struct Args {
     /// The agent
     #[arg(add = clap_complete::ArgValueCandidates::new(complete_agents))]
     agent: AgentName,
+    #[command(flatten)]
+    there: HostArg,
     /// How many lines
     #[arg(short = 'n', long, default_value_t = 80)]
     lines: usize,

@@ -37,17 +37,17 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     let rows: Vec<_> = events
         .iter()
-        .map(|e| {
-            let time = e
-                .time
-                .to_zoned(jiff::tz::TimeZone::system())
-                .strftime("%Y-%m-%d %H:%M:%S")
-                .to_string();
-            vec![cell(time), cell(&e.agent), cell(describe(e))]
-        })
+        .map(|e| vec![cell(local(e.time)), cell(&e.agent), cell(describe(e))])
         .collect();
     context.ui.table(&["TIME", "AGENT", "EVENT"], &rows);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A time as a person reads it here.
+pub fn local(time: jiff::Timestamp) -> String {
+    time.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// An event in words.
@@ -68,6 +68,10 @@ pub fn describe(event: &Event) -> String {
         What::Exited { .. } | What::Refused { .. } => event.end().unwrap_or_default(),
         What::Kickstart { receipt, why } if why.is_empty() => format!("kickstart {receipt}"),
         What::Kickstart { receipt, why } => format!("kickstart {receipt}: {why}"),
+        What::RestartMessage { receipt, why } if why.is_empty() => {
+            format!("restart message {receipt}")
+        }
+        What::RestartMessage { receipt, why } => format!("restart message {receipt}: {why}"),
         What::Command { verb, detail } if detail.is_empty() => format!("asked to {verb}"),
         What::Command { verb, detail } => format!("asked to {verb}: {detail}"),
     }

@@ -2,7 +2,7 @@
 
 mod apply;
 mod doctor;
-mod events;
+pub(super) mod events;
 mod init;
 mod install;
 mod jobs;

@@ -40,6 +40,7 @@ snapshots! {
     socket_names: "version: 1\ntmux: {socket_name: default, holder_session: -x}\nagents: []\n";
     bad_socket_name: "version: 1\ntmux: {socket_name: ../x}\nagents: []\n";
     holder_is_an_agent: with_agents("  - name: a\n") + "tmux: {holder_session: a}\n";
+    notices: with_agents("  - name: a\n    on: {wating: x, idle: [a], failed: \"a\\0\"}\n    notify: dektop\n  - name: b\n    on: notify-send\n    notify: true\n");
     transport: "version: 1\ntransport: ssh\nagents: []\n";
     runtimes: "version: 1\nruntimes:\n  new: {args: [x]}\n  clade: {args: [x]}\n  \"B A D\": {command: x}\n  mine: {like: claud}\n  pi: {screen: {input: {top: '(', bottom: x}}, node: {port_env: A-B}, argz: 1}\n  x: {command: x, reset: {clear: \"/a\\n/b\"}}\nagents: []\n";
     runtime_of_a_broken_definition_is_not_unknown: with_agents("  - name: a\n    runtime: mine\n") + "runtimes:\n  mine: 5\n";

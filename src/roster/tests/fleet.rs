@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::fleet::{
-    Kickstart, KickstartOn, Limits, Permissions, Persona, Restart, Resume, Sandbox, StartLimit,
+    Kickstart, KickstartOn, Limits, OnRestart, Permissions, Persona, Restart, Resume, Sandbox,
+    StartLimit,
 };
 use crate::runtime::builtin;
 
@@ -41,6 +42,8 @@ fn the_least_roster() {
             reset_between_tasks: false,
             kickstart: None,
             kickstart_on: KickstartOn::Reset,
+            on_restart_message: None,
+            on_restart: OnRestart::Interrupted,
             env: BTreeMap::new(),
             env_files: vec!["/etc/mosaic/agents/coder0.env".into()],
             limits: Limits::default(),
@@ -53,6 +56,8 @@ fn the_least_roster() {
             },
             ready_timeout_ms: 20_000,
             resume: Resume::Last,
+            on: crate::notices::On::default(),
+            notify: crate::notices::Notify::Off,
         }
     );
 }
@@ -71,6 +76,8 @@ defaults:
   env: {A: 1, B: 2}
   env_file: x.env
   limits: {memory_max: 1G, cpu_quota: 50%}
+  on: {waiting: d, failed: d}
+  notify: desktop
 agents:
   - name: a
     runtime: claude
@@ -83,6 +90,8 @@ agents:
     reset_between_tasks: true
     kickstart: {file: go.md}
     kickstart_on: both
+    on_restart_message: go on, {agent}
+    on_restart: always
     env: {B: 1.10, C: true, D: 0x10, E: ''}
     env_file: [./x.env]
     limits: {memory_max: 2G, tasks_max: 99}
@@ -90,6 +99,10 @@ agents:
     restart: never
     restart_delay: 500ms
     resume: none
+    on:
+      waiting: ''
+      rate-limited: echo $MOSAIC_AGENT
+    notify: off
 ",
     );
     assert_eq!(
@@ -98,6 +111,15 @@ agents:
     );
     let a = &fleet.agents[0];
     assert_eq!(a.class, "security_reviewers");
+    assert_eq!(a.notify, crate::notices::Notify::Off);
+    assert_eq!(
+        a.on.commands().collect::<Vec<_>>(),
+        [
+            ("waiting", ""),
+            ("failed", "d"),
+            ("rate-limited", "echo $MOSAIC_AGENT")
+        ]
+    );
     assert_eq!(a.working_directory, Path::new("/etc/mosaic/sub"));
     assert_eq!(
         a.command,
@@ -116,6 +138,8 @@ agents:
         Some(Kickstart::File("/etc/mosaic/go.md".into()))
     );
     assert_eq!(a.kickstart_on, KickstartOn::Both);
+    assert_eq!(a.on_restart_message.as_deref(), Some("go on, {agent}"));
+    assert_eq!(a.on_restart, OnRestart::Always);
     let env: Vec<(&str, &str)> = a
         .env
         .iter()

@@ -22,7 +22,11 @@ fn capture(runtime: &str, name: &str) -> (String, u16) {
 fn summary(seen: &Seen) -> String {
     match (&seen.input, &seen.dialog) {
         (Some(input), _) => {
-            let work = if seen.working { " working" } else { "" };
+            let work = match (seen.limited, seen.working) {
+                (true, _) => " limited",
+                (false, true) => " working",
+                (false, false) => "",
+            };
             let what = if input.empty {
                 "empty".to_owned()
             } else {
@@ -42,7 +46,22 @@ fn summary(seen: &Seen) -> String {
             };
             format!("{what}{work}")
         }
-        (None, Some(_)) => "dialog".into(),
+        (None, Some(_)) => match &seen.menu {
+            Some(menu) => {
+                let one = |at: Option<usize>| {
+                    at.map_or("-".to_owned(), |at| menu.choices[at].label.clone())
+                };
+                format!(
+                    "dialog {:?} of {}, marked {}, approve {}, deny {}",
+                    menu.question,
+                    menu.choices.len(),
+                    one(menu.choices.iter().position(|c| c.selected)),
+                    one(menu.approve),
+                    one(menu.deny)
+                )
+            }
+            None => "dialog".into(),
+        },
         (None, None) => "nothing".into(),
     }
 }
@@ -96,5 +115,143 @@ fn only_rules_over_the_whole_width_at_the_foot_are_a_box() {
         String::new(),
     ] {
         assert_eq!(seen(other.clone()), None, "{other}");
+    }
+}
+
+/// `claude`'s rules with another box.
+fn with_box(input: &str) -> Rules {
+    let mut data = samples::screen("claude");
+    data.input = serde_saphyr::from_str(input).unwrap();
+    Rules::compile(&data).unwrap()
+}
+
+#[test]
+fn a_box_can_be_marked_by_its_prompt() {
+    let rules =
+        with_box(r"{shape: prompt, glyph: '> ', above: '^ +\d+%$', indent: '', tail_only: true}");
+    let seen = |text: &str| read(text, 40, &rules).input;
+    let text = |screen: &str| seen(screen).map(|i| (i.text, i.part));
+    assert!(seen("  5%\n> old\nanswer\n  7%\n>").unwrap().empty);
+    assert!(
+        seen("  7%\n> \u{1b}[2mtype here\u{1b}[0m\n\n")
+            .unwrap()
+            .empty
+    );
+    assert_eq!(
+        text("  5%\n> old\n  7%\n> one\n\n> two"),
+        Some(("one\n\n> two".into(), Part::Whole))
+    );
+    // Nothing else can be told from a draft whose first row has left the screen; the caller compares.
+    assert_eq!(
+        text("> row 8\nrow 9"),
+        Some(("> row 8\nrow 9".into(), Part::Tail))
+    );
+    // A dialog's choice is no box, not even a part of one.
+    let dialog = read("Allow?\n ❯ 1. Yes\n   2. No", 40, &rules);
+    assert_eq!((dialog.input, dialog.dialog.is_some()), (None, true));
+
+    let closed = with_box(
+        r"{shape: prompt, glyph: '› ', indent: '  ', bottom: '^  model · ', below_most: 1}",
+    );
+    let text = |screen: &str| read(screen, 40, &closed).input.map(|i| i.text);
+    assert_eq!(
+        text("› old\n\n• answer\n\n› one\n  two\n\n  three\n\n  model · /dir\n  ? for help"),
+        Some("one\ntwo\n\nthree".into())
+    );
+    for none in [
+        "› old\n\n• answer\n\n  model · /dir",
+        "› one\n  two",
+        "› one\n\n  model · /dir\n  more\n  and more",
+    ] {
+        assert_eq!(text(none), None, "{none}");
+    }
+}
+
+#[test]
+fn a_box_can_be_marked_by_its_bar() {
+    let rules = with_box(
+        r"{shape: bar, glyph: '  ┃', indent: '  ┃  ', bottom: '^  ╹▀+$', skip_first: 1, skip_last: 2, most_rows: 3, below_most: 1}",
+    );
+    let screen = |draft: &str| {
+        format!("  ┃\n  ┃  old\n  ┃\n\n  answer\n\n  ┃\n{draft}  ┃\n  ┃  model\n  ╹▀▀▀▀\n  /dir")
+    };
+    let seen = |draft: &str| read(&screen(draft), 40, &rules).input;
+    assert!(seen("  ┃\n").unwrap().empty);
+    let two = seen("  ┃  one\n  ┃  two\n").unwrap();
+    assert_eq!((two.text.as_str(), two.part), ("one\ntwo", Part::Whole));
+    let three = seen("  ┃  b\n  ┃  c\n  ┃  d\n").unwrap();
+    assert_eq!((three.text.as_str(), three.part), ("b\nc\nd", Part::Tail));
+    assert_eq!(seen(""), None);
+    assert_eq!(read("  ┃  old\n\n  answer", 40, &rules).input, None);
+}
+
+#[test]
+fn rules_that_cannot_find_a_box_are_refused() {
+    for input in [
+        "{bottom: x}",
+        "{top: x}",
+        "{shape: prompt}",
+        "{shape: bar, bottom: x}",
+        "{shape: bar, glyph: x}",
+    ] {
+        let mut data = samples::screen("claude");
+        data.input = serde_saphyr::from_str(input).unwrap();
+        let error = Rules::compile(&data).unwrap_err();
+        assert!(error.message.contains("lack `input."), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_menu_counts_only_whole_and_at_the_foot() {
+    let rules = samples::rules("demo");
+    let menu = |text: &str| read(text, 40, &rules).menu.map(|m| m.choices.len());
+    let dialog = "Do you want to proceed?\n❯ 1. Yes\n  2. No\n\nEsc to cancel";
+    assert_eq!(menu(dialog), Some(2));
+    for (what, text) in [
+        ("one option", "Proceed?\n❯ 1. Yes\n\nEsc".to_owned()),
+        ("none is marked", dialog.replace('❯', " ")),
+        ("both are", dialog.replace("  2", "❯ 2")),
+        (
+            "it begins at two",
+            dialog.replace("2.", "3.").replace("1.", "2."),
+        ),
+        ("a number is missing", dialog.replace("2.", "3.")),
+        (
+            "output stands below it",
+            format!("{dialog}\nmore\nand more"),
+        ),
+        (
+            "a box stands below it",
+            format!("{dialog}\n{0}\n❯ \n{0}\nfoot", "─".repeat(40)),
+        ),
+    ] {
+        assert_eq!(menu(&text), None, "{what}");
+    }
+    // The options of an older list right above it are not its own.
+    assert_eq!(menu(&format!("  1. a\n  2. b\n{dialog}")), Some(2));
+}
+
+#[test]
+fn an_approval_is_never_for_ever() {
+    let rules = |yaml: &str| {
+        let spec = crate::roster::parse_runtime("x", yaml).unwrap();
+        Rules::compile(&spec.screen.unwrap()).unwrap()
+    };
+    let any = rules(
+        "command: x\nscreen:\n  input: {top: '^=+$', bottom: '^=+$'}\n  menus:\n    - option: '^(?<selected>>)? *(?<number>\\d+)\\. (?<label>.*)$'\n",
+    );
+    let approves = |first: &str| {
+        let text = format!("May I?\n> 1. {first}\n  2. No");
+        read(&text, 40, &any).menu.unwrap().approve
+    };
+    assert_eq!(approves("Yes"), Some(0));
+    for label in [
+        "Yes, always",
+        "Yes, and don't ask again for `touch`",
+        "Yes, and don’t ask again",
+        "Allow for this session",
+        "Yes, and switch to auto mode",
+    ] {
+        assert_eq!(approves(label), None, "{label}");
     }
 }

@@ -33,6 +33,19 @@ pub fn list(install: &Install) -> Vec<Unit> {
         .collect()
 }
 
+/// Some agents as units, without memory, which is costly to count.
+pub fn records(install: &Install, agents: &[&str]) -> Vec<Unit> {
+    let loaded = agents
+        .iter()
+        .filter_map(|agent| Some((*agent, Status::load(&install.paths, agent).ok()??)));
+    loaded
+        .map(|(agent, status)| Unit {
+            name: install.agent_unit(agent),
+            ..unit(&status, status.this_boot(), status.alive())
+        })
+        .collect()
+}
+
 /// One record as a unit without name and memory.
 fn unit(status: &Status, this_boot: bool, alive: bool) -> Unit {
     let last = status.last.as_ref();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 pub use leftovers::end_leftovers;
-pub use list::list;
+pub use list::{list, records};
 use waiting::{Before, Wanted};
 
 use super::pane::{self, Found, find};

@@ -10,5 +10,8 @@ mod lifecycle;
 mod managers;
 mod outputs;
 mod recovery;
+mod restart_message;
 mod units;
 mod verify;
+mod watching;
+mod yolo;

@@ -1,0 +1,137 @@
+//! `agent send -H HOST`: the message goes along on standard input; its id is made here, so that a
+//! connection that was lost can be asked about. Where mosaic is missing there, the embedded sender
+//! goes along too.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::pane;
+use super::send::{Args, text};
+use crate::cli::Context;
+use crate::cli::there::{There, Verb, exit_code, unreached, words};
+use crate::delivery::{self};
+use crate::error::{Error, Result};
+use crate::remote::sender::{self, Socket};
+use crate::remote::{End, Host};
+
+/// Sends. A connection that is lost in the midst is made once more, with the same id: the other side
+/// then tells what became of the message, and sends it only if it never saw it.
+pub fn send_there(
+    context: &Context<'_>,
+    args: &Args,
+    verb: &Verb<'_>,
+    host: &Host,
+) -> Result<ExitCode> {
+    let raw = text(args)?;
+    let message = sender::line_of(&raw);
+    let there = There::new(context, host, args.json);
+    let asked = verb.matches.try_get_one::<String>("id").ok().flatten();
+    let id = asked
+        .cloned()
+        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let mut more = vec!["--file=-".to_owned()];
+    // Who sends is known here, and said whole; the host there would put its own name before it.
+    let own = delivery::sender(
+        args.sender.as_deref(),
+        std::env::var("MOSAIC_AGENT").ok().as_deref(),
+    );
+    more.push(match own.contains(':') {
+        true => format!("--sender={own}"),
+        false => format!("--sender={}:{own}", args.pane.host_label()),
+    });
+    let idempotent = verb.knows("id");
+    if idempotent {
+        more.push(format!("--id={id}"));
+    }
+    let words = words(verb, context.ui, &more)?;
+    let mut lost = None;
+    for _ in 0..2 {
+        match there.mosaic(&words, Some(message.clone()), verb.bound())? {
+            End::Exit(127) => return embedded(context, args, &there, host, &id, &raw),
+            End::Exit(status) => return Ok(exit_code(status)),
+            End::NotStarted(why) if lost.is_none() => return Err(unreached(host, &why)),
+            End::NotStarted(_) => break,
+            End::Lost(why) => lost = Some(why),
+        }
+        // Without ids the other side could not tell, and would send it twice.
+        if !idempotent {
+            break;
+        }
+    }
+    uncertain(context, args, host, &id, &lost.unwrap_or_default());
+    Ok(exit_code(1))
+}
+
+/// By bash and tmux there.
+fn embedded(
+    context: &Context<'_>,
+    args: &Args,
+    there: &There<'_>,
+    host: &Host,
+    id: &str,
+    raw: &[u8],
+) -> Result<ExitCode> {
+    let socket = match &args.pane.socket {
+        Some(name) => Socket::Name(name.clone()),
+        None => Socket::Default,
+    };
+    let pane = pane::described(args, id, socket, context.ui.verbose())?;
+    let (message, dropped) = pane::composed(args, raw, host.label(), &pane.name)?;
+    let words = pane.args()?;
+    let mut lost = None;
+    for _ in 0..2 {
+        let (end, lines) =
+            there.script(&words, sender::script(), message.clone(), pane::bound(args))?;
+        match end {
+            End::Exit(127) => {
+                return Err(Error::unavailable(format!(
+                    "neither mosaic nor bash is installed on `{host}`"
+                ))
+                .hint("install mosaic there, or bash, tmux and base64"));
+            }
+            End::Exit(status) => {
+                return pane::receipt(context, args, &lines, status, Some(host), &dropped);
+            }
+            End::NotStarted(why) if lost.is_none() => return Err(unreached(host, &why)),
+            End::NotStarted(_) => break,
+            End::Lost(why) => lost = Some(why),
+        }
+    }
+    uncertain(context, args, host, id, &lost.unwrap_or_default());
+    Ok(exit_code(1))
+}
+
+/// Nobody knows, and that is said.
+fn uncertain(context: &Context<'_>, args: &Args, host: &Host, id: &str, why: &str) {
+    for agent in names(args) {
+        let receipt = json!({
+            "id": id,
+            "agent": agent,
+            "host": host.to_string(),
+            "receipt": "uncertain",
+            "evidence": [],
+            "reason": format!("the connection to `{host}` was lost: {why}"),
+            "hint": "look there before you send it again: `mosaic agent tail -H`",
+            "retry": false,
+            "screen": [],
+            "dropped": [],
+            "elapsed_ms": 0,
+            "channel": "ssh",
+        });
+        pane::show(context, args.json, &receipt);
+    }
+}
+
+fn names(args: &Args) -> Vec<String> {
+    match (&args.pane.pane, &args.selection.class) {
+        (Some(pane), _) => vec![pane.clone()],
+        (None, Some(class)) => vec![class.clone()],
+        (None, None) => args
+            .selection
+            .agents
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    }
+}

@@ -1,0 +1,100 @@
+//! What becomes of a message whose delivery broke off: its process died, or it stands before the agent
+//! and could not be submitted. Nothing is ever put before the agent a second time; what the agent's
+//! record shows was delivered, what stands whole in its box is submitted, and the rest is uncertain.
+
+use jiff::SignedDuration;
+
+use super::channel::{Channel, Found, Left};
+use super::deliver::{Place, Step, because, found_in, saved, submit};
+use super::mailbox::{Journal, Row, Stage};
+use super::stop::Stop;
+use crate::error::Result;
+
+/// How long an agent's record may lag behind the Enter. The slowest measured one takes 0.8 s on an idle
+/// machine; what is called uncertain too early is called accepted later.
+pub const LATE: SignedDuration = SignedDuration::from_secs(4);
+
+/// How long a process that lives is believed to be still at it, although it has let go of the agent: it
+/// may be writing down what it did.
+const FINISHING: SignedDuration = SignedDuration::from_secs(15);
+
+/// Finds out about a message in [`Stage::Typing`] or [`Stage::Typed`]. The caller holds the agent.
+///
+/// # Errors
+/// The journal cannot be read or written.
+pub fn recover(
+    journal: &dyn Journal,
+    place: &impl Place,
+    channel: &dyn Channel,
+    mut row: Row,
+) -> Result<Step> {
+    let age = place.now().duration_since(row.changed);
+    if let Some(owner) = &row.owner
+        && row.stage == Stage::Typing
+        && owner != place.owner()
+        && place.alive(owner)
+        && age < FINISHING
+    {
+        return Ok(Step::Waits(Stop::busy(format!(
+            "process {} is delivering an earlier message",
+            owner.pid
+        ))));
+    }
+    let copy = row.clone();
+    let (Some(message), Some(mark)) = (copy.outgoing(), &copy.mark) else {
+        // Nothing was ever written without them.
+        row.stage = Stage::Uncertain;
+        because(
+            &mut row,
+            Stop::unknown("what was delivered is not on record"),
+        );
+        return saved(journal, place, row);
+    };
+    let found = channel.find(&message, mark);
+    if found != Found::Nothing {
+        return match found_in(row, found) {
+            Some(row) => saved(journal, place, row),
+            None => Ok(Step::Moved),
+        };
+    }
+    let left = match channel.left(&message) {
+        Left::Whole => {
+            row.owner = Some(place.owner().clone());
+            row.stage = Stage::Typing;
+            row.changed = place.now();
+            if !journal.save(&mut row)? {
+                return Ok(Step::Moved);
+            }
+            row.outcome
+                .evidence
+                .push("the box held it after the attempt had broken off".to_owned());
+            return submit(journal, place, channel, row, &message);
+        }
+        Left::Unseen(stop) => return Ok(Step::Waits(stop)),
+        Left::Other(what) => what,
+    };
+    if age < LATE {
+        return Ok(Step::Waits(Stop::busy(format!(
+            "what became of an earlier message to `{}` is not known yet",
+            place.agent()
+        ))));
+    }
+    row.stage = Stage::Uncertain;
+    let before = row
+        .outcome
+        .reason
+        .take()
+        .unwrap_or_else(|| "its delivery broke off".to_owned());
+    let agent = place.agent();
+    because(
+        &mut row,
+        Stop::unknown(format!(
+            "{before}; the agent's record does not show it, and {left}"
+        ))
+        .hint(format!(
+            "look at it: `mosaic agent attach {agent}`; `mosaic agent inbox retry {} --yes` sends it again",
+            copy.id
+        )),
+    );
+    saved(journal, place, row)
+}

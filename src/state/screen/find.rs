@@ -1,0 +1,189 @@
+//! Finds the input box among the rows of a screen: by its rules, by its prompt mark, or by its bar.
+
+use crate::runtime::{BoxShape, InputBox};
+
+use super::{Part, Row, Rules};
+
+/// How many rows above the upper rule of a box `above` is looked for: one row of marks may part them.
+const ABOVE_RULE: usize = 3;
+
+/// Where the box is. Rows are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The row above it, where that is a part of it: its upper rule, or the row that `above` names.
+    pub top: Option<usize>,
+    /// Its first row with text.
+    pub first: usize,
+    /// The row behind its last one with text.
+    pub end: usize,
+    /// The row below it that closes it.
+    pub bottom: Option<usize>,
+    /// How much of it is shown.
+    pub part: Part,
+    /// It takes shell commands.
+    pub shell: bool,
+}
+
+/// Finds the box of a screen in a pane that is `width` columns wide.
+pub fn find(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<Found> {
+    match rules.data.input.shape {
+        BoxShape::Ruled => ruled(rows, texts, width, rules),
+        BoxShape::Prompt => prompt(rows, texts, rules),
+        BoxShape::Bar => bar(rows, texts, rules),
+    }
+}
+
+fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<Found> {
+    let data = &rules.data.input;
+    let full = |row: usize| texts[row].chars().count() == width;
+    let tall =
+        |row: usize| full(row) && rules.tall.as_ref().is_some_and(|r| r.is_match(&texts[row]));
+    let bottom = (0..rows.len())
+        .rev()
+        .find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
+    let top = (0..bottom)
+        .rev()
+        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
+    if bottom == top + 1 || !fits_below(data, rows.len() - 1 - bottom) {
+        return None;
+    }
+    if let Some(above) = &rules.above
+        && !(top.saturating_sub(ABOVE_RULE)..top)
+            .any(|row| full(row) && above.is_match(&texts[row]))
+    {
+        return None;
+    }
+    let first = &rows[top + 1];
+    let shell = shell(data, first);
+    let found = |part| {
+        Some(Found {
+            top: Some(top),
+            first: top + 1,
+            end: bottom,
+            bottom: Some(bottom),
+            part,
+            shell,
+        })
+    };
+    if tall(top) {
+        found(Part::Tail)
+    } else if shell || first.starts_with(&data.glyph) {
+        // A box that scrolls without a mark of its own may show its end only.
+        let full = data
+            .most_rows
+            .is_some_and(|most| bottom - top > usize::from(most));
+        found(if full { Part::Tail } else { Part::Whole })
+    } else if data.tail_only && rows[top + 1..bottom].iter().all(|r| continues(data, r)) {
+        found(Part::Tail)
+    } else {
+        None
+    }
+}
+
+fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
+    let data = &rules.data.input;
+    // A prompt mark may be that of a marked option, and a draft without a mark may be anything.
+    if rules.menus.iter().any(|m| m.find(texts).is_some()) {
+        return None;
+    }
+    let close = (0..rows.len())
+        .rev()
+        .find(|row| !data.bottom.is_empty() && rules.bottom.is_match(&texts[*row]));
+    if close.is_none() && !data.bottom.is_empty() && !data.tail_only {
+        return None;
+    }
+    let mut end = close.unwrap_or(rows.len());
+    if let Some(close) = close {
+        if !fits_below(data, rows.len() - 1 - close) {
+            return None;
+        }
+        // Blank rows part the text from what closes it.
+        while end > 0 && texts[end - 1].trim().is_empty() {
+            end -= 1;
+        }
+    }
+    let above = |row: usize| match &rules.above {
+        None => true,
+        Some(r) => row > 0 && r.is_match(&texts[row - 1]),
+    };
+    let is_first = |row: usize| {
+        (rows[row].starts_with(&data.glyph) || shell(data, &rows[row]))
+            && above(row)
+            && !rules.dialog.iter().any(|r| r.is_match(&texts[row]))
+    };
+    let first = (0..end).rev().find(|row| is_first(*row));
+    match first {
+        Some(first) if rows[first + 1..end].iter().all(|r| continues(data, r)) => Some(Found {
+            top: rules.above.as_ref().map(|_| first - 1),
+            first,
+            end,
+            bottom: close,
+            part: Part::Whole,
+            shell: shell(data, &rows[first]),
+        }),
+        // Its beginning has left the screen. What is above the draft has gone with it, so a dialog
+        // is the only other thing that could stand here.
+        None if data.tail_only
+            && end > 0
+            && rows[..end].iter().all(|r| continues(data, r))
+            && !texts
+                .iter()
+                .any(|t| rules.dialog.iter().any(|r| r.is_match(t))) =>
+        {
+            Some(Found {
+                top: None,
+                first: 0,
+                end,
+                bottom: close,
+                part: Part::Tail,
+                shell: false,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
+    let data = &rules.data.input;
+    let bottom = (0..rows.len())
+        .rev()
+        .find(|row| rules.bottom.is_match(&texts[*row]))?;
+    if !fits_below(data, rows.len() - 1 - bottom) {
+        return None;
+    }
+    let start = (0..bottom)
+        .rev()
+        .take_while(|row| rows[*row].starts_with(&data.glyph))
+        .last()?;
+    let first = start + usize::from(data.skip_first);
+    let end = bottom.checked_sub(usize::from(data.skip_last))?;
+    if first >= end {
+        return None;
+    }
+    let full = data
+        .most_rows
+        .is_some_and(|most| end - first >= usize::from(most));
+    Some(Found {
+        top: Some(start),
+        first,
+        end,
+        bottom: Some(bottom),
+        part: if full { Part::Tail } else { Part::Whole },
+        shell: shell(data, &rows[first]),
+    })
+}
+
+fn fits_below(data: &InputBox, below: usize) -> bool {
+    (usize::from(data.below_least)..=usize::from(data.below_most)).contains(&below)
+}
+
+fn shell(data: &InputBox, first: &Row) -> bool {
+    data.shell
+        .as_ref()
+        .is_some_and(|mark| first.starts_with(mark))
+}
+
+/// Whether a row can be a further row of a box.
+fn continues(data: &InputBox, row: &Row) -> bool {
+    row.starts_with(&data.indent) || row.text().trim().is_empty()
+}
