@@ -18,6 +18,9 @@ pub const QUESTION: &str = "Do you want to proceed?";
 /// A message that holds this makes the agent ask.
 const ASK: &str = "PLEASE ASK";
 
+/// A message that holds this and a number is worked on for so many seconds.
+const SLEEP: &str = "SLEEP ";
+
 /// Between two pictures of the spinner, as in Claude Code.
 const SPINNER_STEP: Duration = Duration::from_millis(120);
 
@@ -494,9 +497,10 @@ impl Model {
     }
 
     fn work(&mut self, text: String, now: Duration) {
+        let time = slept(&text).unwrap_or(self.setup.think);
         self.phase = Phase::Working {
             since: now,
-            until: now.saturating_add(self.setup.think),
+            until: now.saturating_add(time),
             text,
         };
     }
@@ -560,7 +564,7 @@ impl Model {
 
 const HELP: &str = "enter sends, \\ and enter adds a line, esc interrupts, ctrl-u clears the box
 /clear and /new reset the context, ctrl-c twice quits
-a message with `PLEASE ASK` opens the approval dialog";
+a message with `PLEASE ASK` opens the approval dialog, one with `SLEEP 9` takes 9 s";
 
 /// What a text asks the agent itself to do.
 enum Command<'a> {
@@ -594,6 +598,14 @@ impl<'a> Command<'a> {
             _ => Self::None,
         }
     }
+}
+
+/// How long a message asks to be worked on.
+fn slept(text: &str) -> Option<Duration> {
+    let rest = text.split_once(SLEEP)?.1;
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let seconds = rest[..end.unwrap_or(rest.len())].parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 fn first_line(text: &str) -> String {
