@@ -156,8 +156,11 @@ pub fn occupied(install: &Install, agent: &str, panes: &[Pane]) -> Option<String
         return Some("its state is unknown".to_owned());
     };
     let seen = state::observe(install, &launch, panes, true);
-    match seen.state {
-        state::State::Idle | state::State::Exited | state::State::Failed => None,
-        other => Some(other.to_string()),
+    match (seen.state, seen.draft()) {
+        (state::State::Exited | state::State::Failed, _) => None,
+        // What a person has typed is gone with the process.
+        (state::State::Idle, Some(draft)) => Some(format!("a draft stands in its box: `{draft}`")),
+        (state::State::Idle, None) => None,
+        (other, _) => Some(other.to_string()),
     }
 }

@@ -152,6 +152,7 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
             .insert(wants.join(unit), PathBuf::from("..").join(file));
     };
     want(install.holder_unit(), install.holder_unit());
+    want(install.courier_unit(), install.courier_unit());
     for agent in fleet.agents.iter().filter(|a| a.enabled) {
         want(
             install.agent_unit(agent.name.as_str()),

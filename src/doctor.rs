@@ -215,7 +215,9 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
         )
     });
     let tmux = install.tmux();
-    found.push(match tmux.server_pid() {
+    let server = tmux.server_pid();
+    found.extend(courier(install, server.is_ok()));
+    found.push(match server {
         Ok(pid) => ok(
             "tmux server",
             format!("pid {pid} on {}", install.socket.display()),
@@ -244,6 +246,29 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
             "mosaic fleet stop; mosaic fleet start",
         ),
     });
+}
+
+/// Nothing is missing where the whole fleet is down.
+fn courier(install: &Install, up: bool) -> Option<Finding> {
+    match crate::courier::service::running(install) {
+        Some(record) if record.mosaic == env!("CARGO_PKG_VERSION") => {
+            Some(ok("courier", format!("pid {}", record.pid)))
+        }
+        Some(record) => Some(finding(
+            "courier",
+            Level::Warn,
+            format!("pid {} is mosaic {}", record.pid, record.mosaic),
+            "mosaic fleet start",
+        )),
+        None => up.then(|| {
+            finding(
+                "courier",
+                Level::Warn,
+                "not running: messages that wait are delivered only by the next `agent send`",
+                "mosaic fleet start",
+            )
+        }),
+    }
 }
 
 fn state_dir(paths: &Paths) -> Finding {

@@ -127,6 +127,10 @@ impl Install {
             // A drop-in of a person's for the template has no instance, and is no agent.
             .filter(|name| crate::names::check(name).is_ok())
     }
+    /// Unit of the courier.
+    pub fn courier_unit(&self) -> String {
+        format!("{}-courier.service", self.unit_prefix)
+    }
     /// Target that starts and stops the fleet.
     pub fn target_unit(&self) -> String {
         format!("{}-fleet.target", self.unit_prefix)

@@ -46,6 +46,8 @@ impl Launch {
             "conversation": a.spec.conversation,
             "reports": a.spec.reports,
             "node": a.spec.node,
+            "home": a.spec.home,
+            "server": a.spec.server,
             "resume": a.resume,
             "limits": a.limits,
             "sandbox": a.sandbox,

@@ -1,13 +1,16 @@
 //! mosaic runs a fleet of long-lived coding agents as systemd user services on a dedicated tmux
 //! server, delivers messages into them with proof, and resets them between tasks.
 pub mod apply;
+pub mod approval;
 pub mod cli;
 pub mod converge;
+pub mod courier;
 pub mod delivery;
 pub mod demo;
 pub mod desired;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod fleet;
 #[cfg(test)]
 mod golden;

@@ -120,6 +120,14 @@ impl Paths {
     pub fn mailbox_poke(&self) -> PathBuf {
         self.state.join("mailbox.poke")
     }
+    /// Who the fleet's courier is.
+    pub fn courier(&self) -> PathBuf {
+        self.runtime.join("courier.json")
+    }
+    /// Held by the courier as long as it lives.
+    pub fn courier_lock(&self) -> PathBuf {
+        self.runtime.join("locks/courier")
+    }
     /// The fleet's own tmux.conf.
     pub fn tmux_conf(&self) -> PathBuf {
         self.state.join("tmux.conf")

@@ -228,6 +228,13 @@ pub enum What {
         #[serde(default)]
         why: String,
     },
+    /// A command of `on`, or `notify`, did not do what it should.
+    NoticeFailed {
+        /// Which one: `on.waiting`, `notify: desktop`.
+        notice: String,
+        /// Why.
+        why: String,
+    },
     /// It was told that it was restarted, or could not be.
     RestartMessage {
         /// How far that got, as for the kickstart.

@@ -127,6 +127,52 @@ impl<'a> Services<'a> {
         }
     }
 
+    /// Starts the courier; no error when it runs. One of another version of mosaic is started anew. The
+    /// server is up.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn start_courier(&self) -> Result<()> {
+        let old = crate::courier::service::running(self.install)
+            .is_some_and(|r| r.mosaic != env!("CARGO_PKG_VERSION"));
+        match &self.manager {
+            Some(manager) => {
+                let unit = self.install.courier_unit();
+                let verb = if old { Verb::Restart } else { Verb::Start };
+                manager.reset_failed(std::slice::from_ref(&unit))?;
+                let jobs = manager.jobs(verb, std::slice::from_ref(&unit), JOBS_TIMEOUT)?;
+                match jobs.first() {
+                    Some(job) if job.result == "done" => Ok(()),
+                    job => Err(crate::error::Error::no("the courier did not start")
+                        .because(format!(
+                            "{unit}: {}",
+                            job.map_or("no job", |j| j.result.as_str())
+                        ))
+                        .hint(format!("see `systemctl --user status {unit}`"))),
+                }
+            }
+            None => {
+                if old {
+                    crate::courier::service::stop(self.install)?;
+                }
+                crate::courier::service::start(self.install)
+            }
+        }
+    }
+
+    /// Ends the courier, and waits for that. No error when there is none.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop_courier(&self) -> Result<()> {
+        match &self.manager {
+            Some(manager) => manager
+                .jobs(Verb::Stop, &[self.install.courier_unit()], JOBS_TIMEOUT)
+                .map(drop),
+            None => crate::courier::service::stop(self.install),
+        }
+    }
+
     /// Closes an agent's session, or one of its name that somebody else made; what keeps the agent
     /// ends with it. No error when there is none.
     ///

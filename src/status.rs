@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::approval::Question;
 use crate::error::Result;
 use crate::fleet::Persona;
 use crate::host::manager::Unit;
@@ -30,8 +31,21 @@ pub struct Status {
     pub mode: Mode,
     /// The tmux server.
     pub server: Server,
+    /// The courier; `null` when none runs.
+    pub courier: Option<Courier>,
     /// In name order.
     pub agents: Vec<AgentStatus>,
+}
+
+/// The courier.
+#[derive(Debug, Clone, Serialize)]
+pub struct Courier {
+    /// Its process.
+    pub pid: i32,
+    /// Since when it runs.
+    pub since: jiff::Timestamp,
+    /// mosaic's version that it is of.
+    pub version: String,
 }
 
 /// The tmux server.
@@ -68,6 +82,9 @@ pub struct AgentStatus {
     pub state: State,
     /// How that is known.
     pub evidence: Evidence,
+    /// What it asks, with the options, where its state is `waiting` and its screen shows that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
     /// Since when the unit is in its state.
     pub since: Option<jiff::Timestamp>,
     /// Automatic restarts.
@@ -146,6 +163,11 @@ pub fn collect(install: &Install) -> Result<Status> {
             active: holder.map(|u| u.active.clone()).unwrap_or_default(),
             restarts: holder.map_or(0, |u| u.restarts),
         },
+        courier: crate::courier::service::running(install).map(|r| Courier {
+            pid: r.pid,
+            since: r.started,
+            version: r.mosaic,
+        }),
         agents,
     })
 }
@@ -196,14 +218,19 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
     if a.enabled && unit.active == "failed" {
         problems.push(format!("failed: {}", unit.result));
     }
-    let (state, evidence) = match unit.active.as_str() {
+    let (state, evidence, question) = match unit.active.as_str() {
         "active" | "reloading" => {
-            let seen = state::observe(install, launch, panes, false);
-            (seen.state, seen.evidence)
+            let mut seen = state::observe(install, launch, panes, false);
+            // What it asks stands on its screen only.
+            if seen.state == State::Waiting && seen.screen.is_none() {
+                seen = state::observe(install, launch, panes, true);
+            }
+            let question = seen.screen.as_ref().and_then(Question::on);
+            (seen.state, seen.evidence, question)
         }
-        "activating" => (State::Starting, unit_evidence(&unit)),
-        "failed" => (State::Failed, unit_evidence(&unit)),
-        _ => (State::Exited, unit_evidence(&unit)),
+        "activating" => (State::Starting, unit_evidence(&unit), None),
+        "failed" => (State::Failed, unit_evidence(&unit), None),
+        _ => (State::Exited, unit_evidence(&unit), None),
     };
     AgentStatus {
         name: name.to_owned(),
@@ -223,6 +250,7 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
         },
         state,
         evidence,
+        question: question.filter(|_| state == State::Waiting),
         since: jiff::Timestamp::from_microsecond(unit.since_usec.try_into().unwrap_or(0))
             .ok()
             .filter(|_| unit.since_usec > 0),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::delivery::codex::reporter;
 use crate::delivery::{kickstart, ready, restarted};
 use crate::demo;
 use crate::error::{Error, Result};
@@ -57,6 +58,16 @@ pub enum Verb {
         state: PathBuf,
         agent: AgentName,
     },
+    /// Run codex's app-server beside a codex, and report what it tells
+    CodexServer {
+        #[arg(long)]
+        socket: PathBuf,
+        #[arg(long)]
+        reports: PathBuf,
+        /// Program and arguments of the app-server
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Report what a Claude Code hook says on standard input
     ReportClaude,
     /// A small agent for trials and tests
@@ -79,6 +90,17 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
             stopped::stopped(&state, agent.as_str(), &ending)?;
         }
         Verb::Supervise { state, agent } => return supervise::supervise(&state, agent.as_str()),
+        Verb::CodexServer {
+            socket,
+            reports,
+            command,
+        } => {
+            return reporter::run(&reporter::Beside {
+                socket: &socket,
+                reports: &reports,
+                command: &command,
+            });
+        }
         Verb::ReportClaude => report_claude()?,
         Verb::DemoAgent(args) => return Ok(demo::run(args)),
     }

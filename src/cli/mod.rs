@@ -4,10 +4,12 @@
 mod agent;
 mod completions;
 mod context;
+mod courier;
 mod fleet;
 mod internal;
 #[cfg(test)]
 mod reference;
+mod runtime;
 mod there;
 mod yolo;
 
@@ -67,6 +69,12 @@ enum Command {
     /// Single agents: look, attach, send, reset
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Agent CLIs: what is known of them, and how to get to know another one
+    #[command(subcommand)]
+    Runtime(runtime::Verb),
+    /// The resident that delivers what waits and tells of changes
+    #[command(subcommand)]
+    Courier(courier::Verb),
     /// Become an agent CLI, here, without permission questions
     Yolo(yolo::Args),
     /// Print a completion script for a shell
@@ -129,6 +137,8 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
     match cli.command {
         Command::Fleet(verb) => fleet::run(&context()?, verb),
         Command::Agent(verb) => agent::run(&context, verb),
+        Command::Runtime(verb) => runtime::run(&context()?, verb),
+        Command::Courier(verb) => courier::run(&context, verb),
         Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),

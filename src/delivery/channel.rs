@@ -109,7 +109,8 @@ pub enum Found {
 /// What an attempt that broke off has left before the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
-    /// The whole message, and nothing else: it can be submitted.
+    /// The whole message, and nothing else, or nothing that submitting it again could double: it can be
+    /// submitted.
     Whole,
     /// Something else; what.
     Other(String),
@@ -161,7 +162,7 @@ pub trait Channel {
 
     /// What stands of a message that an attempt has put there before it broke off. May complete it,
     /// where it is certain which part of it is missing; never begins it anew.
-    fn left(&self, _message: &Outgoing<'_>) -> Left {
+    fn left(&self, _message: &Outgoing<'_>, _mark: &Mark) -> Left {
         Left::Other("nothing shows how far it came".to_owned())
     }
 
@@ -170,7 +171,7 @@ pub trait Channel {
 }
 
 /// The ways into an agent, best first. A runtime of which only the screen is known is pasted into.
-fn ways(launch: &Launch) -> Vec<ChannelKind> {
+pub fn ways(launch: &Launch) -> Vec<ChannelKind> {
     let spec = &launch.agent.spec;
     match &spec.channels {
         Some(channels) => channels.clone(),

@@ -16,7 +16,7 @@ use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
-use crate::runtime::Typing;
+use crate::runtime::{Leading, Typing};
 
 /// See the module.
 #[derive(Debug)]
@@ -140,13 +140,14 @@ pub struct Text<'a> {
 /// It can never be delivered as it is: it is empty, or would be a command, or is none.
 pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Result<Composed, Stop> {
     let agent = launch.agent.name.as_str();
-    let typing = launch
-        .agent
-        .spec
-        .screen
-        .as_ref()
-        .map(|s| s.typing.clone())
-        .unwrap_or_default();
+    // What is never typed cannot become a command.
+    let text = Typing {
+        bang: Leading::Text,
+        slash: Leading::Text,
+        ..Typing::default()
+    };
+    let screen = launch.agent.spec.screen.as_ref();
+    let typing = screen.map_or(text, |s| s.typing.clone());
     let envelope = Envelope {
         host: message.host,
         sender: message.sender,
@@ -161,8 +162,8 @@ pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Resul
     }
     let put = |text: &str| {
         let as_it_is = Typing {
-            bang: crate::runtime::Leading::Text,
-            slash: crate::runtime::Leading::Text,
+            bang: Leading::Text,
+            slash: Leading::Text,
             ..typing.clone()
         };
         let (envelope, typing) = match style {

@@ -11,6 +11,7 @@
 mod altered;
 pub mod as_file;
 pub mod channel;
+pub mod codex;
 pub mod compose;
 pub mod deliver;
 pub mod drain;

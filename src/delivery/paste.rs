@@ -101,7 +101,7 @@ impl Channel for Paste<'_> {
         })
     }
 
-    fn left(&self, message: &Outgoing<'_>) -> Left {
+    fn left(&self, message: &Outgoing<'_>, _mark: &Mark) -> Left {
         self.target.left(message.text)
     }
 

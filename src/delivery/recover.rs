@@ -57,7 +57,7 @@ pub fn recover(
             None => Ok(Step::Moved),
         };
     }
-    let left = match channel.left(&message) {
+    let left = match channel.left(&message, mark) {
         Left::Whole => {
             row.owner = Some(place.owner().clone());
             row.stage = Stage::Typing;

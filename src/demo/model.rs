@@ -18,8 +18,12 @@ pub const QUESTION: &str = "Do you want to proceed?";
 /// A message that holds this makes the agent ask.
 const ASK: &str = "PLEASE ASK";
 
-/// A message that holds this and a number is worked on for so many seconds.
-const SLEEP: &str = "SLEEP ";
+/// A message that holds this finds the provider refusing; a number behind it is for how many
+/// milliseconds, else until the turn is broken off.
+const LIMIT: &str = "PLEASE LIMIT";
+
+/// A message that holds this and a number is worked on for so many milliseconds.
+const WORK: &str = "PLEASE WORK";
 
 /// Between two pictures of the spinner, as in Claude Code.
 const SPINNER_STEP: Duration = Duration::from_millis(120);
@@ -128,11 +132,15 @@ pub enum Bottom {
         placeholder: Option<&'static str>,
         /// Time in the turn, and the spinner's step.
         working: Option<(Duration, u32)>,
+        /// The turn waits for the provider.
+        limited: bool,
         status: String,
     },
     Dialog {
         /// The row the menu cursor is on.
         highlighted: usize,
+        /// First line of what is asked about.
+        about: Option<String>,
     },
 }
 
@@ -142,6 +150,7 @@ enum Phase {
         since: Duration,
         until: Duration,
         text: String,
+        limited: bool,
     },
     Waiting {
         highlighted: usize,
@@ -338,8 +347,11 @@ impl Model {
             Some((_, step)) if (step / TITLE_STEPS).is_multiple_of(2) => "⠂ demo",
             Some(_) => "⠐ demo",
         };
-        let bottom = if let Phase::Waiting { highlighted, .. } = self.phase {
-            Bottom::Dialog { highlighted }
+        let bottom = if let Phase::Waiting { highlighted, text } = &self.phase {
+            Bottom::Dialog {
+                highlighted: *highlighted,
+                about: text.as_deref().map(first_line),
+            }
         } else {
             let (text, cursor) = self.draft.shown(now);
             Bottom::Box {
@@ -347,6 +359,7 @@ impl Model {
                 text,
                 cursor,
                 working,
+                limited: matches!(self.phase, Phase::Working { limited: true, .. }),
                 status: match self.quit_hint_until {
                     Some(_) => "press ctrl-c again to quit".into(),
                     None => format!("demo · {} messages · ? for help", self.messages),
@@ -497,11 +510,13 @@ impl Model {
     }
 
     fn work(&mut self, text: String, now: Duration) {
-        let time = slept(&text).unwrap_or(self.setup.think);
+        let limit = asked(&text, LIMIT).map(|time| time.unwrap_or(Duration::MAX));
+        let time = limit.or_else(|| asked(&text, WORK).flatten());
         self.phase = Phase::Working {
             since: now,
-            until: now.saturating_add(time),
+            until: now.saturating_add(time.unwrap_or(self.setup.think)),
             text,
+            limited: limit.is_some(),
         };
     }
 
@@ -551,6 +566,7 @@ impl Model {
     fn finish(&mut self) -> Vec<Effect> {
         let (state, question) = match self.phase {
             Phase::Idle => (State::Idle, None),
+            Phase::Working { limited: true, .. } => (State::Limited, None),
             Phase::Working { .. } => (State::Working, None),
             Phase::Waiting { .. } => (State::Waiting, Some(QUESTION)),
         };
@@ -564,7 +580,8 @@ impl Model {
 
 const HELP: &str = "enter sends, \\ and enter adds a line, esc interrupts, ctrl-u clears the box
 /clear and /new reset the context, ctrl-c twice quits
-a message with `PLEASE ASK` opens the approval dialog, one with `SLEEP 9` takes 9 s";
+a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider,
+one with `PLEASE WORK 9000` takes 9 s";
 
 /// What a text asks the agent itself to do.
 enum Command<'a> {
@@ -600,12 +617,11 @@ impl<'a> Command<'a> {
     }
 }
 
-/// How long a message asks to be worked on.
-fn slept(text: &str) -> Option<Duration> {
-    let rest = text.split_once(SLEEP)?.1;
-    let end = rest.find(|c: char| !c.is_ascii_digit());
-    let seconds = rest[..end.unwrap_or(rest.len())].parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// The milliseconds behind a word, where the text holds it; `None` inside where no number follows.
+fn asked(text: &str, word: &str) -> Option<Option<Duration>> {
+    let (_, rest) = text.split_once(word)?;
+    let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
+    Some(number.map(Duration::from_millis))
 }
 
 fn first_line(text: &str) -> String {

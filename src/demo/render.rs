@@ -223,13 +223,18 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
         rows.push(text::fit(&more, size.columns));
     }
     match &view.bottom {
-        Bottom::Dialog { highlighted } => {
+        Bottom::Dialog { highlighted, about } => {
             let choice = |at: usize, text: &str| {
                 let mark = if at == *highlighted { GLYPH } else { "  " };
                 format!("{mark}{}. {text}", at + 1)
             };
+            rows.push(String::new());
+            rows.extend(
+                about
+                    .iter()
+                    .map(|a| text::fit(&format!("  {a}"), size.columns)),
+            );
             let dialog = [
-                String::new(),
                 QUESTION.into(),
                 choice(0, "Yes"),
                 choice(1, "No"),
@@ -243,12 +248,18 @@ fn live_rows(view: &View, size: Size) -> Vec<String> {
             cursor,
             placeholder,
             working,
+            limited,
             status,
         } => {
             if let Some((elapsed, step)) = working {
                 let picture = SPINNER[*step as usize % SPINNER.len()];
                 let seconds = elapsed.as_secs();
-                let row = format!("{picture} Working… ({seconds}s · esc to interrupt)");
+                let what = if *limited {
+                    "Limit reached · trying again…"
+                } else {
+                    "Working…"
+                };
+                let row = format!("{picture} {what} ({seconds}s · esc to interrupt)");
                 rows.push(text::fit(&row, size.columns));
             }
             let rule = "─".repeat(size.columns);

@@ -89,6 +89,8 @@ pub enum State {
     Working,
     /// In the approval dialog.
     Waiting,
+    /// In a turn that waits for the provider.
+    Limited,
 }
 
 /// The conversation found in the file.

@@ -110,6 +110,59 @@ pub fn run(
     })
 }
 
+/// Runs a command of a person's as a process group of its own, without input, until its first process
+/// ends; what that one put into the background goes on. All of the group is killed when `timeout`
+/// passes. Of what it prints only the end of standard error is kept.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_group(mut command: Command, timeout: Duration) -> Result<Output, RunError> {
+    use std::io::{Seek as _, SeekFrom};
+    use std::os::unix::process::CommandExt as _;
+    const KEPT: i64 = 4096;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let start = |error| RunError::Start {
+        program: program.clone(),
+        error,
+    };
+    // Not a pipe: a process in the background may hold it open for ever, and nobody would read it.
+    let mut said = tempfile::tempfile().map_err(start)?;
+    let stderr = said.try_clone().map_err(start)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .process_group(0);
+    let mut child = command.spawn().map_err(start)?;
+    let pipe = |error| RunError::Pipe {
+        program: program.clone(),
+        error,
+    };
+    let Some(status) = wait_until(&mut child, Instant::now() + timeout).map_err(pipe)? else {
+        let group = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = child.wait();
+        return Err(RunError::Timeout {
+            program,
+            seconds: timeout.as_secs_f64(),
+        });
+    };
+    let mut stderr = Vec::new();
+    let read = said
+        .seek(SeekFrom::End(0))
+        .and_then(|end| {
+            let from = i64::try_from(end).unwrap_or(0).saturating_sub(KEPT).max(0);
+            said.seek(SeekFrom::Start(from.unsigned_abs()))
+        })
+        .and_then(|_| said.read_to_end(&mut stderr));
+    read.map_err(pipe)?;
+    Ok(Output {
+        status,
+        stdout: String::new(),
+        stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
+    })
+}
+
 /// Feeds and drains the child's pipes in one poll loop, so that neither side can block the other.
 /// `None` when the deadline passed.
 fn converse(
@@ -290,6 +343,34 @@ mod tests {
         let e = run(sh("exec sleep 60"), None, Duration::from_millis(150)).unwrap_err();
         assert!(matches!(e, RunError::Timeout { .. }), "{e}");
         assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_group_ends_with_its_deadline_and_a_background_process_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut slow = sh("sleep 60 & echo $! >pid; wait");
+        slow.current_dir(dir.path());
+        let e = run_group(slow, Duration::from_millis(500)).unwrap_err();
+        assert!(matches!(e, RunError::Timeout { .. }), "{e}");
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+        let pid = pid.trim().parse().unwrap();
+        let gone = || crate::host::procfs::stat(pid).is_none_or(|s| s.state == 'Z');
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !gone() {
+            assert!(Instant::now() < deadline, "the group lives on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let begun = Instant::now();
+        let out = run_group(
+            sh("sleep 5 & echo one >&2; echo two >&2; exit 4"),
+            Duration::from_secs(20),
+        )
+        .unwrap();
+        assert_eq!(
+            (out.status.code(), out.stderr.as_str()),
+            (Some(4), "one\ntwo")
+        );
+        assert!(begun.elapsed() < Duration::from_secs(4));
     }
 
     #[test]

@@ -160,6 +160,15 @@ pub(super) fn parse_pane(line: &str) -> Option<Pane> {
     })
 }
 
+/// A terminal that shows the server's sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The terminal's path; empty for a control client.
+    pub tty: String,
+    /// What it calls itself, e.g. `xterm-256color`.
+    pub term: String,
+}
+
 /// What a new session is made of.
 #[derive(Debug)]
 pub struct NewSession<'a> {
@@ -277,6 +286,53 @@ impl Tmux {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// The terminals that are attached.
+    ///
+    /// # Errors
+    /// `NoServer` when nobody listens.
+    pub fn clients(&self) -> Result<Vec<Client>, TmuxError> {
+        let format =
+            format!("#{{client_control_mode}}{SEP}#{{client_tty}}{SEP}#{{client_termname}}");
+        let out = self.call(&["list-clients", "-F", &format], None)?;
+        let one = |line: &str| {
+            let mut fields = line.split(SEP);
+            let control = fields.next()? == "1";
+            let client = Client {
+                tty: fields.next()?.to_owned(),
+                term: fields.next()?.to_owned(),
+            };
+            (!control).then_some(client)
+        };
+        Ok(out.stdout.lines().filter_map(one).collect())
+    }
+
+    /// Makes a window of a session, behind the others, and leaves the session's present one in front.
+    ///
+    /// # Errors
+    /// The session or the server is gone.
+    pub fn new_window(
+        &self,
+        session: &str,
+        name: &str,
+        command: &[String],
+    ) -> Result<(), TmuxError> {
+        let target = word(&format!("={session}:"));
+        let words: Vec<String> = command.iter().map(|w| word(w)).collect();
+        let mut args = vec![
+            "new-window",
+            "-d",
+            "-t",
+            &target,
+            "-n",
+            name,
+            "-c",
+            "/",
+            "--",
+        ];
+        args.extend(words.iter().map(String::as_str));
+        self.call(&args, None).map(drop)
     }
 
     /// The server's process id, which also says that it answers.

@@ -53,6 +53,25 @@ pub fn is_raw(path: &Path) -> Option<bool> {
     Some(!modes.intersects(LocalModes::ICANON | LocalModes::ECHO))
 }
 
+/// Writes to a terminal that belongs to another program, in one piece, without waiting for one that
+/// takes nothing.
+///
+/// # Errors
+/// The system's; `WouldBlock` when the terminal is full.
+pub fn tell(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let mut terminal = File::options()
+        .write(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(path)?;
+    if !rustix::termios::isatty(&terminal) {
+        return Err(std::io::Error::other("not a terminal"));
+    }
+    terminal.write_all(text)
+}
+
 /// Opens a terminal without making it the controlling one.
 ///
 /// # Errors

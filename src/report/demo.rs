@@ -22,6 +22,10 @@ pub fn from_demo_line(line: &str) -> Option<Report> {
         "state" => match text("state")?.as_str() {
             "idle" => What::Idle,
             "working" => What::Working,
+            "limited" => What::Limited {
+                what: "limit reached".to_owned(),
+                until: None,
+            },
             "waiting" => What::Waiting {
                 question: text("question").unwrap_or_default(),
             },

@@ -58,6 +58,7 @@ impl Checker<'_> {
             );
         }
         let conversation = spec.conversation.as_ref();
+        let server = spec.server.as_ref();
         for (key, words) in [
             ("args", spec.args.as_ref()),
             ("permission_args", spec.permission_args.as_ref()),
@@ -65,6 +66,8 @@ impl Checker<'_> {
             ("prompt_args", spec.prompt_args.as_ref()),
             ("skills", spec.skills.as_ref().map(|s| &s.only)),
             ("skills", spec.skills.as_ref().map(|s| &s.add)),
+            ("server", server.map(|s| &s.args)),
+            ("server", server.map(|s| &s.attach)),
             ("conversation", conversation.map(|c| &c.first)),
             ("conversation", conversation.map(|c| &c.resume)),
         ] {

@@ -10,6 +10,7 @@ mod agent_paths;
 mod check;
 mod check_runtime;
 pub mod de;
+pub mod definitions;
 pub mod document;
 pub mod envfile;
 pub mod load;

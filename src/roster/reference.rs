@@ -20,6 +20,8 @@ const SECTIONS: &[(&str, &str)] = &[
     ("runtimes: screen", "ScreenRules"),
     ("runtimes: screen.input", "InputBox"),
     ("runtimes: transcript", "Transcript"),
+    ("runtimes: home", "OwnHome"),
+    ("runtimes: server", "Beside"),
     ("runtimes: node", "NodeSpec"),
 ];
 

@@ -112,7 +112,14 @@ mod tests {
                 Some(Reports::ClaudeHooks),
                 Some(512 * MIB),
             ),
-            ("codex", Some(1), false, false, None, Some(512 * MIB)),
+            (
+                "codex",
+                Some(1),
+                true,
+                true,
+                Some(Reports::CodexServer),
+                Some(512 * MIB),
+            ),
             (
                 "demo",
                 Some(0),

@@ -6,6 +6,8 @@
 //! agent CLI by name.
 
 pub mod builtin;
+pub mod survey;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -70,6 +72,12 @@ pub struct RuntimeSpec {
     /// A channel by which the agent itself reports its state to mosaic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reports: Option<Reports>,
+    /// A directory of the agent's own in place of the one in the user's home.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<OwnHome>,
+    /// A server of the agent CLI that runs beside its terminal interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Beside>,
     /// Set when the agent is a server that speaks HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSpec>,
@@ -297,7 +305,7 @@ pub struct Menu {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Choose {
-    /// The key with its number; Enter too where that only marks it.
+    /// The key with its number takes it at once.
     Number,
     /// Up and Down until it is marked, then Enter.
     #[default]
@@ -390,6 +398,38 @@ pub enum Reports {
     OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
+    /// codex's app-server, which mosaic runs beside codex and listens to (`server`).
+    CodexServer,
+}
+
+/// A directory in which an agent CLI keeps settings, credentials and conversations, one for each agent:
+/// what the user made is linked into it, what the agent makes stays its own. So no agent takes up
+/// another's conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnHome {
+    /// Environment variable that names the directory. An agent whose environment sets it keeps that.
+    pub variable: String,
+    /// The user's own directory: `~` for home.
+    pub of: String,
+    /// Names in it that are linked, where they exist.
+    pub link: Vec<String>,
+    /// Names in it that are linked even before they exist, so that what the agent CLI writes there (a
+    /// login) is the user's.
+    #[serde(default)]
+    pub share: Vec<String>,
+}
+
+/// A server that an agent CLI offers beside its terminal interface. In the argument lists, `{socket}` is a
+/// Unix socket that mosaic chooses, `{directory}` the working directory, escaped as between quotes
+/// in TOML or JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Arguments that start the server.
+    pub args: Vec<String>,
+    /// Arguments that attach the terminal interface to it.
+    pub attach: Vec<String>,
 }
 
 /// An agent that offers HTTP on loopback: a plain server, or one with a screen as well.
@@ -446,6 +486,8 @@ impl RuntimeSpec {
             screen: self.screen.or_else(|| base.screen.clone()),
             transcript: self.transcript.or_else(|| base.transcript.clone()),
             reports: self.reports.or(base.reports),
+            home: self.home.or_else(|| base.home.clone()),
+            server: self.server.or_else(|| base.server.clone()),
             node: self.node.or_else(|| base.node.clone()),
             min_memory: self.min_memory.or(base.min_memory),
             install: self.install.or_else(|| base.install.clone()),

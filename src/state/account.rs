@@ -38,7 +38,10 @@ impl Account {
     /// Finds it; `None` for a runtime that gives none, or whose source has no place yet.
     pub fn of(install: &Install, launch: &Launch) -> Option<Self> {
         Some(match launch.agent.spec.reports? {
-            Reports::ClaudeHooks | Reports::PiExtension | Reports::OpencodePlugin => Self::Lines {
+            Reports::ClaudeHooks
+            | Reports::PiExtension
+            | Reports::OpencodePlugin
+            | Reports::CodexServer => Self::Lines {
                 path: report::path(&install.paths, launch.agent.name.as_str()),
                 format: Format::Reports,
             },

@@ -14,7 +14,7 @@ pub mod screen;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-pub use observe::{Observation, observe, observe_by, observe_with};
+pub use observe::{Observation, excerpt, observe, observe_by, observe_with};
 
 use crate::report::{Report, What};
 use screen::{Rules, Seen};
@@ -26,6 +26,14 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(2);
 /// How long an agent that shows nothing yet counts as starting. The slowest measured one takes nine
 /// seconds to its prompt on an idle machine.
 const STARTING: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long a turn goes on by the agent's report before the screen is asked whether it is held up by
+/// its provider. A turn with tools reports more often than this, so that few screens are looked at.
+const HELD_UP: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long a limit without an end counts. Providers count requests by the minute and by some hours;
+/// after this time a try tells more than the old refusal does.
+const LIMIT_LASTS: SignedDuration = SignedDuration::from_mins(15);
 
 /// What an agent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -221,9 +229,12 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
             let base = reported(State::Working, what);
             match signs.screen {
                 Some(seen) => correct(base, signs, seen, title, settled),
-                // A broken-off turn is reported by nobody in some agent CLIs.
+                // A broken-off turn is reported by nobody in some agent CLIs, nor is a provider that
+                // refuses as long as they try again.
                 None => Verdict {
-                    look: settled && title == Some(false),
+                    look: settled && title == Some(false)
+                        || signs.rules.is_some_and(|r| !r.data.limited.is_empty())
+                            && signs.now.duration_since(report.time) > HELD_UP,
                     ..base
                 },
             }
@@ -268,10 +279,57 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
         What::Session { .. } => by_looks(signs, title),
         // Said in the midst of a turn.
         What::Answer { .. } => reported(State::Working, "it said something; its turn goes on"),
-        What::Limited { what, .. } => reported(State::RateLimited, what),
+        What::Limited { what, until } => limited(signs, report, what, *until),
         What::Ended { reason } => {
             reported(State::Unknown, &format!("it said that it ends: {reason}"))
         }
+    }
+}
+
+/// The agent reported that its provider refuses. Nothing reports the end of that but the next turn.
+fn limited(signs: &Signs<'_>, report: &Report, what: &str, until: Option<Timestamp>) -> Verdict {
+    let what = if what.is_empty() {
+        "its provider refuses requests"
+    } else {
+        what
+    };
+    let said = match until {
+        Some(until) => format!("{what}, until {until:.0}"),
+        None => what.to_owned(),
+    };
+    let base = verdict(
+        State::RateLimited,
+        signs.reported_by,
+        said,
+        Some(report.time),
+    );
+    match signs.screen {
+        Some(seen) if seen.dialog.is_some() => return waiting_on_screen(seen),
+        Some(seen) if seen.limited => return base,
+        Some(seen) if seen.working => {
+            return verdict(State::Working, Source::Screen, working_row(seen), None);
+        }
+        _ => {}
+    }
+    let over = until.map_or(
+        signs.now.duration_since(report.time) > LIMIT_LASTS,
+        |until| until <= signs.now,
+    );
+    if !over {
+        return base;
+    }
+    let reported = verdict(
+        State::Idle,
+        signs.reported_by,
+        format!("its turn ended at a limit that should be over: {what}"),
+        Some(until.unwrap_or(report.time)),
+    );
+    match signs.screen {
+        Some(_) => idle(signs, None, reported),
+        None => Verdict {
+            look: true,
+            ..reported
+        },
     }
 }
 
@@ -282,6 +340,7 @@ fn idle(signs: &Signs<'_>, title: Option<bool>, reported: Verdict) -> Verdict {
     }
     match signs.screen {
         Some(seen) if seen.dialog.is_some() => waiting_on_screen(seen),
+        Some(seen) if seen.limited => limited_on_screen(seen),
         Some(seen) if seen.working => {
             verdict(State::Working, Source::Screen, working_row(seen), None)
         }
@@ -316,6 +375,9 @@ fn correct(
     let Some(_) = &seen.input else {
         return base;
     };
+    if seen.limited {
+        return limited_on_screen(seen);
+    }
     if seen.working || title == Some(true) {
         return match base.state {
             State::Working => base,
@@ -352,13 +414,15 @@ fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
     let young = signs
         .started
         .is_some_and(|t| signs.now.duration_since(t) < STARTING);
-    if title == Some(true) {
+    if title == Some(true) && !signs.screen.is_some_and(|s| s.limited) {
         return title_working(signs);
     }
     match (signs.screen, signs.rules) {
         (Some(seen), Some(rules)) => {
             if seen.dialog.is_some() {
                 waiting_on_screen(seen)
+            } else if seen.limited {
+                limited_on_screen(seen)
             } else if seen.working {
                 verdict(State::Working, Source::Screen, working_row(seen), None)
             } else if seen.input.is_some()
@@ -429,6 +493,9 @@ fn waiting_on_screen(seen: &Seen) -> Verdict {
 /// What an open dialog asks: the row that ends in a question mark, else the question within a row,
 /// else its marked choice.
 pub fn question(seen: &Seen) -> String {
+    if let Some(menu) = &seen.menu {
+        return menu.question.clone();
+    }
     let rows = seen.dialog.as_deref().unwrap_or_default();
     let ends = || rows.iter().rev().find(|r| r.trim_end().ends_with('?'));
     let holds = || {
@@ -447,10 +514,23 @@ pub fn question(seen: &Seen) -> String {
         .unwrap_or_default()
 }
 
+fn limited_on_screen(seen: &Seen) -> Verdict {
+    verdict(
+        State::RateLimited,
+        Source::Screen,
+        row_of(seen, "limited"),
+        None,
+    )
+}
+
 fn working_row(seen: &Seen) -> String {
+    row_of(seen, "working")
+}
+
+fn row_of(seen: &Seen, rule: &str) -> String {
     seen.matched
         .iter()
-        .find(|m| m.rule == "working")
+        .find(|m| m.rule == rule)
         .map(|m| m.text.trim().to_owned())
         .unwrap_or_default()
 }

@@ -145,6 +145,24 @@ pub fn observe_by(
     }
 }
 
+impl Observation {
+    /// What a person typed into its box and did not send, where the screen was looked at.
+    pub fn draft(&self) -> Option<String> {
+        let input = self.screen.as_ref()?.input.as_ref()?;
+        (!input.empty).then(|| excerpt(&input.text))
+    }
+}
+
+/// The beginning of a text in one line, for a message to a person.
+pub fn excerpt(text: &str) -> String {
+    const MOST: usize = 60;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
 fn on_pane(agent: &str, run: Option<&Run>, panes: &[Pane]) -> bool {
     run.is_some_and(|r| holder::on_a_pane_of(agent, r.pid, panes))
 }
@@ -227,6 +245,12 @@ pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn excerpts_are_one_short_line() {
+        assert_eq!(excerpt("a\n  b"), "a b");
+        assert_eq!(excerpt(&"é".repeat(80)).chars().count(), 61);
+    }
 
     #[test]
     fn transcripts_tell_what_was_said_to_the_agent() {

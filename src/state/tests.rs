@@ -91,6 +91,15 @@ fn signs_are_weighed() {
             None,
             State::Working,
             Source::Report,
+            // It may be held up by its provider.
+            true,
+        ),
+        (
+            vec![just(What::Working)],
+            BUSY,
+            None,
+            State::Working,
+            Source::Report,
             false,
         ),
         (
@@ -115,7 +124,7 @@ fn signs_are_weighed() {
             None,
             State::Working,
             Source::Report,
-            false,
+            true,
         ),
         // A broken-off turn: nobody reports it. The screen must be looked at to know.
         (
@@ -363,4 +372,112 @@ fn a_dialog_is_told_by_its_question() {
         serde_json::to_string(&State::Waiting).unwrap(),
         "\"waiting\""
     );
+}
+
+/// A captured screen of claude.
+fn captured(name: &str) -> screen::Seen {
+    let path = format!(
+        "{}/tests/fixtures/screens/claude/{name}.ansi",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    let width = if name == "dialog" { 200 } else { 120 };
+    screen::read(&text, width, &samples::rules("claude"))
+}
+
+#[test]
+fn a_limit_parks_an_agent_until_it_is_over() {
+    let limited = |until| What::Limited {
+        what: "429".into(),
+        until,
+    };
+    let table = [
+        // What it says of itself holds as long as nothing else is to be seen.
+        (limited(None), 20, None, State::RateLimited, false),
+        (
+            limited(None),
+            20,
+            Some("limited-over"),
+            State::RateLimited,
+            false,
+        ),
+        (limited(None), 20, Some("working"), State::Working, false),
+        (limited(None), 20, Some("dialog"), State::Waiting, false),
+        // An end that was said, and one that was not.
+        (limited(Some(at(1000))), 20, None, State::RateLimited, false),
+        (limited(Some(at(90))), 20, None, State::Idle, true),
+        (
+            limited(Some(at(90))),
+            20,
+            Some("limited-over"),
+            State::Idle,
+            false,
+        ),
+        (
+            limited(Some(at(90))),
+            20,
+            Some("limited-429"),
+            State::RateLimited,
+            false,
+        ),
+        (
+            limited(None),
+            1000,
+            Some("limited-over"),
+            State::Idle,
+            false,
+        ),
+        (
+            limited(None),
+            1000,
+            Some("dialog-help"),
+            State::Unknown,
+            false,
+        ),
+        // A turn whose requests are refused reports nothing.
+        (What::Working, 5, None, State::Working, false),
+        (What::Working, 20, None, State::Working, true),
+        (
+            What::Working,
+            20,
+            Some("limited-hours"),
+            State::RateLimited,
+            false,
+        ),
+        (What::Working, 20, Some("retrying"), State::Working, false),
+        (
+            What::Idle,
+            20,
+            Some("limited-429"),
+            State::RateLimited,
+            false,
+        ),
+        // Old output that holds the words.
+        (
+            What::Working,
+            1,
+            Some("negative-dialog"),
+            State::Working,
+            false,
+        ),
+        (What::Idle, 20, Some("negative-dialog"), State::Idle, false),
+    ];
+    let rules = samples::rules("claude");
+    for (row, (what, age, name, state, look)) in table.into_iter().enumerate() {
+        let seen = name.map(captured);
+        let got = decide(&Signs {
+            life: &Life::Up,
+            started: None,
+            now: at(100),
+            reports: &[Report {
+                time: at(100 - age),
+                what,
+            }],
+            reported_by: Source::Report,
+            title: "",
+            rules: Some(&rules),
+            screen: seen.as_ref(),
+        });
+        assert_eq!((got.state, got.look), (state, look), "row {row}: {got:?}");
+    }
 }

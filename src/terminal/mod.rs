@@ -10,10 +10,12 @@
 //! Without a service manager the pane's program is a [`supervise`]r, which starts the same
 //! `agent run` as its child.
 
+pub mod beside;
 pub mod conversation;
 pub mod environment;
 pub mod holder;
 pub mod node;
+pub mod own_home;
 pub mod pane;
 pub mod placeholder;
 pub mod run;

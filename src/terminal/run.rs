@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use super::conversation::{self, Situation};
-use super::{environment, node, pane, supervise};
+use super::{beside, environment, node, own_home, pane, supervise};
 use crate::delivery::pi;
 use crate::error::{Error, Result};
 use crate::host::{files, process, procfs, tty};
@@ -45,6 +45,8 @@ struct Prepared {
     env: BTreeMap<OsString, OsString>,
     directory: PathBuf,
     conversation: Option<conversation::Choice>,
+    /// Arguments of the server that runs beside it.
+    server: Option<Vec<String>>,
 }
 
 /// Becomes the agent; returns only on failure.
@@ -82,6 +84,15 @@ pub fn run(state: &Path, agent: &str, terminal: Terminal) -> Result<Infallible> 
     };
     let file = tty::open(&free.tty).map_err(|e| Error::io(doing("open"), e))?;
     node::wait_for_port(&install, &launch, &file).map_err(refuse)?;
+    if let Some(server) = &prepared.server {
+        let own = beside::Server {
+            program: &prepared.program,
+            args: server,
+            env: &prepared.env,
+            directory: &prepared.directory,
+        };
+        beside::start(&install, agent, &own).map_err(refuse)?;
+    }
     tty::take_over(&file).map_err(|e| Error::io(doing("take over"), e))?;
     announce(&install, &launch, &prepared, &free);
     let error = exec(prepared);
@@ -169,7 +180,10 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
     let a = &launch.agent;
     let paths = &install.paths;
     let name = a.name.as_str();
-    let env = build_environment(install, launch)?;
+    let mut env = build_environment(install, launch)?;
+    if let Some(home) = &a.spec.home {
+        own_home::prepare(home, &paths.agent_dir(name), &mut env)?;
+    }
     let path = env
         .get(&OsString::from("PATH"))
         .map(|p| p.to_string_lossy().into_owned())
@@ -207,6 +221,12 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
     files::make_private_dir(&paths.agent_dir(name))?;
     args.extend(reporter_args(install, launch, &args)?);
     args.extend(port_args(install, launch)?);
+    let mut server = None;
+    if let Some(spec) = &a.spec.server {
+        let fill = |args: &[String]| beside::fill(args, paths, name, &directory);
+        args.extend(fill(&spec.attach));
+        server = Some(fill(&spec.args));
+    }
     let conversation = match &a.spec.conversation {
         Some(rule) => {
             let own = paths.agent_dir(name);
@@ -246,6 +266,7 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
         env,
         directory,
         conversation,
+        server,
     })
 }
 
@@ -401,7 +422,7 @@ fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<
             files::write_if_changed(&config, text.as_bytes(), files::PRIVATE)?;
             return Ok(Vec::new());
         }
-        Some(Reports::DemoTranscript) | None => return Ok(Vec::new()),
+        Some(Reports::DemoTranscript | Reports::CodexServer) | None => return Ok(Vec::new()),
     };
     // pi takes the flag any number of times, claude once.
     if launch.agent.spec.reports == Some(Reports::ClaudeHooks) && given(flag) {

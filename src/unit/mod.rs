@@ -16,6 +16,7 @@ pub use escape::{exec_argument, exec_program, path_value};
 
 const HOLDER: &str = include_str!("../../units/mosaic-tmux-holder.service");
 const AGENT: &str = include_str!("../../units/mosaic-agent@.service");
+const COURIER: &str = include_str!("../../units/mosaic-courier.service");
 const TARGET: &str = include_str!("../../units/mosaic-fleet.target");
 
 /// A unit file to be written below the user's unit directory.
@@ -32,6 +33,7 @@ pub fn templates(install: &Install) -> Vec<UnitFile> {
     [
         (install.holder_unit(), HOLDER),
         (install.agent_template(), AGENT),
+        (install.courier_unit(), COURIER),
         (install.target_unit(), TARGET),
     ]
     .into_iter()

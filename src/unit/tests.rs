@@ -26,6 +26,11 @@ fn holder() {
 }
 
 #[test]
+fn courier() {
+    insta::assert_snapshot!(rendered(|_| {}, "mosaic-courier.service"));
+}
+
+#[test]
 fn agent_template() {
     insta::assert_snapshot!(rendered(|_| {}, "mosaic-agent@.service"));
 }

@@ -151,7 +151,8 @@ impl Real {
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    /// The agent's own record of its conversation, as mosaic knows it from its reports.
+    /// The agent's own record of its conversation, as mosaic knows it from its reports; these themselves
+    /// where the record is no file of text.
     fn transcript(&self, agent: &str) -> Option<String> {
         let reports = self.s.state("agents").join(agent).join("reports.jsonl");
         let reports = std::fs::read_to_string(reports).ok()?;
@@ -159,8 +160,11 @@ impl Real {
             .lines()
             .rev()
             .filter_map(|l| serde_json::from_str::<Value>(l).ok())
-            .find_map(|r| Some(r["file"].as_str()?.to_owned()))?;
-        std::fs::read_to_string(file).ok()
+            .find_map(|r| Some(r["file"].as_str()?.to_owned()));
+        match file {
+            Some(file) => std::fs::read_to_string(file).ok(),
+            None => Some(reports),
+        }
     }
 
     /// Processes of the CLIs.

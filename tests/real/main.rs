@@ -20,6 +20,7 @@ mod cli;
 mod kickstart;
 mod model;
 mod nodes;
+mod opencode;
 mod runtimes;
 mod stand_in;
 #[allow(

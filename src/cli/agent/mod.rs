@@ -1,7 +1,9 @@
 //! Verbs about single agents.
 
+mod approve;
 mod attach;
 mod events;
+mod explain;
 mod inbox;
 mod pane;
 mod reset;
@@ -43,6 +45,12 @@ pub enum Verb {
     Events(events::Args),
     /// Empty an agent's context
     Reset(reset::Args),
+    /// Allow what an agent asks for, this once
+    Approve(approve::Args),
+    /// Refuse what an agent asks for
+    Deny(approve::Args),
+    /// Say what an agent does, and how that is known
+    Explain(explain::Args),
     /// Become an agent; what the units run
     #[command(hide = true)]
     Run(run::Args),
@@ -89,6 +97,9 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Wait(args) => wait::run(&context()?, &args),
         Verb::Events(args) => events::run(&context()?, &args),
         Verb::Reset(args) => reset::run(&context()?, &args),
+        Verb::Approve(args) => approve::approve(&context()?, &args),
+        Verb::Deny(args) => approve::deny(&context()?, &args),
+        Verb::Explain(args) => explain::run(&context()?, &args),
         Verb::Run(args) => run::run(&args),
     }
 }

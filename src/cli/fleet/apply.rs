@@ -12,6 +12,7 @@ use crate::host::files;
 use crate::host::interrupt::Interrupt;
 use crate::install::{Install, Mode};
 use crate::plan::{self, Plan, Scope, What};
+use crate::services::Services;
 use crate::ui::{Tone, cell, toned};
 
 /// Arguments.
@@ -65,6 +66,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         print(context, &report);
     }
     finish(context, &report)?;
+    courier(context, convergence.services());
     if deferred > 0 {
         context
             .ui
@@ -123,7 +125,31 @@ pub fn converge(
     let report = convergence.apply(&plan, &|| interrupt.is_set());
     print(context, &report);
     finish(context, &report)?;
+    if scope == Scope::All {
+        courier(context, convergence.services());
+    }
     Ok(report)
+}
+
+/// Sees to it that the courier runs. A fleet without one is a fleet, so that a failure only warns.
+pub fn courier(context: &Context<'_>, services: &Services<'_>) {
+    let install = services.install();
+    let here = match install.mode {
+        // An installation of before there was one.
+        Mode::Systemd => install.paths.units.join(install.courier_unit()).exists(),
+        Mode::Supervisor => install.tmux().server_pid().is_ok(),
+    };
+    if !here {
+        return;
+    }
+    if let Err(e) = services.start_courier() {
+        context.ui.warn(format!(
+            "{e}: messages that wait are not delivered by themselves"
+        ));
+        for hint in &e.hints {
+            context.ui.hint(hint);
+        }
+    }
 }
 
 /// Warns of what was left out.

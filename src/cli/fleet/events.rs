@@ -68,6 +68,7 @@ pub fn describe(event: &Event) -> String {
         What::Exited { .. } | What::Refused { .. } => event.end().unwrap_or_default(),
         What::Kickstart { receipt, why } if why.is_empty() => format!("kickstart {receipt}"),
         What::Kickstart { receipt, why } => format!("kickstart {receipt}: {why}"),
+        What::NoticeFailed { notice, why } => format!("{notice} failed: {why}"),
         What::RestartMessage { receipt, why } if why.is_empty() => {
             format!("restart message {receipt}")
         }

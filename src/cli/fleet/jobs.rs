@@ -55,7 +55,9 @@ pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
     let services = Services::connect(&install)?;
     refuse_foreign(&install, &services, &agents, args.replace)?;
     services.start_server()?;
-    drive(context, &services, Verb::Start, &agents)
+    let code = drive(context, &services, Verb::Start, &agents)?;
+    super::apply::courier(context, &services);
+    Ok(code)
 }
 
 /// Stops agents; the whole fleet with its tmux server when none is named.
@@ -79,6 +81,7 @@ pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
                 .hint("end these sessions, then `mosaic fleet stop` once more");
             return Ok(code);
         }
+        services.stop_courier()?;
         services.stop_server()?;
         context.ui.status("the fleet's tmux server is stopped");
         return Ok(code);
@@ -122,6 +125,7 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
         });
     }
     let code = drive(context, &services, Verb::Restart, &agents)?;
+    super::apply::courier(context, &services);
     Ok(if spared { answer(false) } else { code })
 }
 

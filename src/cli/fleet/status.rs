@@ -80,15 +80,37 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
             status.server.restarts,
             status.agents.len()
         ));
+        if let Some(courier) = &status.courier {
+            let now = jiff::Timestamp::now();
+            context.ui.status(format!(
+                "courier: pid {}, for {}",
+                courier.pid,
+                ui::span(now.as_second() - courier.since.as_second())
+            ));
+        } else if status.server.up {
+            context
+                .ui
+                .warn("no courier: messages that wait are delivered only by the next `agent send`");
+        }
     }
     for agent in agents {
         for problem in &agent.problems {
             context.ui.warn(format!("{}: {problem}", agent.name));
         }
         if agent.state == State::Waiting {
+            let name = &agent.name;
+            if let Some(question) = &agent.question {
+                context
+                    .ui
+                    .status(format!("{name} asks: {}", question.question));
+                for choice in &question.options {
+                    context
+                        .ui
+                        .status(format!("  {}. {}", choice.number, choice.label));
+                }
+            }
             context.ui.hint(format!(
-                "{} asks for something; answer it: `mosaic agent attach {}`",
-                agent.name, agent.name
+                "{name} asks for something; answer it: `mosaic agent approve {name}`, `mosaic agent deny {name}`, or `mosaic agent attach {name}`"
             ));
         }
     }

@@ -81,6 +81,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         convergence.services(),
         &|| false,
     );
+    convergence.services().stop_courier()?;
     convergence.services().stop_server()?;
     if let Some(manager) = convergence.services().manager() {
         // What is active or failed stays listed without its file.
@@ -88,6 +89,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         let agents = crate::launch::installed(&install.paths);
         let units: Vec<_> = agents.iter().map(|a| install.agent_unit(a)).collect();
         manager.reset_failed(&units)?;
+        manager.reset_failed(&[install.courier_unit()])?;
     }
     report.outcomes.extend(
         apply::apply(

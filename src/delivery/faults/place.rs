@@ -266,7 +266,7 @@ impl Channel for Wire {
         Err(Stop::typed("the box still holds it"))
     }
 
-    fn left(&self, message: &Outgoing<'_>) -> Left {
+    fn left(&self, message: &Outgoing<'_>, _mark: &Mark) -> Left {
         if self.kind() == ChannelKind::PiSocket {
             return Left::Other("nothing shows".to_owned());
         }

@@ -6,6 +6,7 @@
 //! cannot be proved stays where it is: a text is never taken back by keys on a guess. What the agent
 //! itself says is read by [`evidence`].
 
+mod answering;
 mod drafts;
 mod evidence;
 mod filling;
@@ -22,6 +23,7 @@ use crate::host::tmux::{Pane, Tmux, TmuxError};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::state::account::Account;
+use crate::state::excerpt;
 use crate::state::look::look;
 use crate::state::screen::{Rules, Seen};
 
@@ -123,26 +125,5 @@ impl<'a> Target<'a> {
 
     fn seen(&self, pane: &Pane) -> Result<Seen, TmuxError> {
         look(&self.tmux, pane, &self.rules)
-    }
-}
-
-/// The beginning of a text in one line, for a message to a person.
-fn excerpt(text: &str) -> String {
-    const MOST: usize = 60;
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn excerpts_are_one_short_line() {
-        assert_eq!(excerpt("a\n  b"), "a b");
-        assert_eq!(excerpt(&"é".repeat(80)).chars().count(), 61);
     }
 }

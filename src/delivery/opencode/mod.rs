@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use asks::{Ask, Reply, pending, reply};
 pub use reset::{Fresh, new_session};
 
-use super::channel::{Channel, ChannelKind, Found, Mark, Outgoing, Submitted, find_in};
+use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, find_in};
 use super::stop::{Reached, Stop};
 use crate::host::files;
 use crate::install::Install;
@@ -266,13 +266,33 @@ impl Channel for OpencodeHttp {
             .hint(attach())),
             Err(Failure::NoAnswer(why)) => match self.holds_it(&session, &native, client::ASK) {
                 Some(true) => Ok(taken()),
-                // It may yet be read from the connection.
-                _ => Err(Stop::unknown(format!(
-                    "the message was handed to `{}`, which did not answer: {why}",
-                    self.agent
-                ))
+                // It may yet be read from the connection; see `left` for what is done about that.
+                _ => Err(Stop {
+                    reached: match place.session {
+                        Some(_) => Reached::Typed,
+                        None => Reached::Unknown,
+                    },
+                    ..Stop::refused(format!(
+                        "the message was handed to `{}`, which did not answer: {why}",
+                        self.agent
+                    ))
+                }
                 .hint(attach())),
             },
+        }
+    }
+
+    /// A message whose fate is not known can be handed over again under the same ids: opencode then has
+    /// it once, whether the first one arrived or not. That holds within one session only.
+    fn left(&self, message: &Outgoing<'_>, mark: &Mark) -> Left {
+        match Place::of(mark) {
+            Some(Place {
+                session: Some(_), ..
+            }) if !message.command => match self.rests() {
+                Ok(()) => Left::Whole,
+                Err(stop) => Left::Unseen(stop),
+            },
+            _ => Left::Other("it may be in a session that was made for it".to_owned()),
         }
     }
 

@@ -321,6 +321,7 @@ fn how_far_a_message_came_is_told_truly() {
     assert!(done.unwrap().accepted && found);
     let (done, found) = reached(Take::Refused);
     assert_eq!((done.unwrap_err(), found), (Reached::Nothing, false));
+    // A session was made for it, and another try would make another one.
     let (done, found) = reached(Take::Lost);
     assert_eq!((done.unwrap_err(), found), (Reached::Unknown, false));
 
@@ -344,6 +345,40 @@ fn how_far_a_message_came_is_told_truly() {
             .submit(&command, &channel.mark())
             .unwrap_err()
             .touched()
+    );
+}
+
+#[test]
+fn a_message_of_unknown_fate_is_handed_over_again_within_its_session() {
+    let lab = lab();
+    let nowhere = lab.channel.mark();
+    assert!(matches!(
+        lab.channel.left(&MESSAGE, &nowhere),
+        Left::Other(_)
+    ));
+    session(&lab.reports, Some("ses_1"));
+    let mut scripted = lab.scripted.lock().unwrap();
+    scripted.sessions.push(("ses_1".to_owned(), vec![]));
+    scripted.take = Take::Lost;
+    drop(scripted);
+    let mark = lab.channel.mark();
+    let stop = lab.channel.submit(&MESSAGE, &mark).unwrap_err();
+    assert_eq!(stop.reached, Reached::Typed);
+    lab.scripted.lock().unwrap().take = Take::Answered;
+    // Whatever a person does in the meantime, it belongs to that session.
+    session(&lab.reports, None);
+    lab.scripted.lock().unwrap().status = json!({"ses_1": {"type": "busy"}});
+    assert!(matches!(lab.channel.left(&MESSAGE, &mark), Left::Unseen(_)));
+    lab.scripted.lock().unwrap().status = json!({});
+    assert_eq!(lab.channel.left(&MESSAGE, &mark), Left::Whole);
+    for _ in 0..2 {
+        assert!(lab.channel.submit(&MESSAGE, &mark).unwrap().accepted);
+    }
+    let scripted = lab.scripted.lock().unwrap();
+    assert_eq!(scripted.sessions.len(), 1);
+    assert_eq!(
+        scripted.sessions[0].1[0]["parts"].as_array().unwrap().len(),
+        1
     );
 }
 

@@ -10,6 +10,20 @@ use crate::error::{Error, Kind, Result};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
+use crate::state::observe;
+
+/// Checks that nothing of a person's stands in the box, which would be gone with the process.
+fn no_draft(install: &Install, launch: &Launch) -> Result<(), Stop> {
+    let agent = launch.agent.name.as_str();
+    let panes = install.tmux().panes()?;
+    match observe(install, launch, &panes, true).draft() {
+        None => Ok(()),
+        Some(draft) => Err(Stop::busy(format!(
+            "a draft stands in the box of `{agent}`: `{draft}`"
+        ))
+        .hint("send or clear it there; `--force` restarts the agent all the same, and the draft is lost")),
+    }
+}
 
 pub(super) fn by_restart(
     install: &Install,
@@ -34,6 +48,7 @@ pub(super) fn by_restart(
     let hold = if !options.force && old.is_some() {
         let hold = Hold::take(install, agent, options.wait)?;
         wait_idle(install, launch, options.wait)?;
+        no_draft(install, launch)?;
         Some(hold)
     } else {
         None

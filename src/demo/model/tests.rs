@@ -286,6 +286,14 @@ fn a_draft_outlives_the_dialog_of_a_queued_message() {
 }
 
 #[test]
+fn a_message_says_how_long_it_is_worked_on() {
+    let mut script = Script::new("");
+    script.submit("PLEASE WORK 5000 on it").seen();
+    assert_eq!(script.wait(4_999).seen(), [""; 0]);
+    assert_eq!(script.wait(1).seen().last().map(String::as_str), Some(IDLE));
+}
+
+#[test]
 fn yolo_never_asks() {
     let mut script = Script::with("", |setup| setup.yolo = true);
     script.submit("PLEASE ASK");
@@ -595,4 +603,26 @@ fn far_times_do_not_overflow() {
     script.model.tick(script.clock());
     script.model.view(script.clock());
     assert!(script.model.deadline(script.clock()).is_some());
+}
+
+#[test]
+fn a_limit_lasts_as_long_as_it_is_told_to() {
+    const LIMITED: &str = r#"{"type":"state","state":"limited"}"#;
+    let limited = |s: &Script| {
+        matches!(
+            s.model.view(s.clock()).bottom,
+            Bottom::Box { limited: true, .. }
+        )
+    };
+    let mut s = Script::new("");
+    s.submit("PLEASE LIMIT 5000").wait(4_000);
+    assert!(limited(&s));
+    assert!(s.seen().contains(&LIMITED.to_owned()));
+    s.wait(2_000);
+    assert!(!limited(&s));
+    assert_eq!(s.seen().last().map(String::as_str), Some(IDLE));
+    s.submit("PLEASE LIMIT").wait(3_600_000);
+    assert!(limited(&s));
+    s.press(Input::Escape);
+    assert!(!limited(&s));
 }

@@ -148,6 +148,7 @@ fn idle(text: &str) -> View {
             cursor: text.chars().count(),
             placeholder: Some("Try \"hello\""),
             working: None,
+            limited: false,
             status: "demo · 2 messages · ? for help".into(),
         },
         queued: vec![],
@@ -167,7 +168,10 @@ fn working(queued: &[&str]) -> View {
 
 fn dialog() -> View {
     View {
-        bottom: Bottom::Dialog { highlighted: 0 },
+        bottom: Bottom::Dialog {
+            highlighted: 0,
+            about: None,
+        },
         queued: vec![],
         title: Some("✳ demo"),
     }

@@ -44,12 +44,12 @@ snapshots! {
     transport: "version: 1\ntransport: ssh\nagents: []\n";
     runtimes: "version: 1\nruntimes:\n  new: {args: [x]}\n  clade: {args: [x]}\n  \"B A D\": {command: x}\n  mine: {like: claud}\n  pi: {screen: {input: {top: '(', bottom: x}}, node: {port_env: A-B}, argz: 1}\n  x: {command: x, reset: {clear: \"/a\\n/b\"}}\nagents: []\n";
     runtime_of_a_broken_definition_is_not_unknown: with_agents("  - name: a\n    runtime: mine\n") + "runtimes:\n  mine: 5\n";
-    permissions_without_arguments: with_agents("  - name: a\n    runtime: opencode\n    permissions: skip\n");
+    permissions_without_arguments: with_agents("  - name: a\n    runtime: goosed\n    permissions: skip\n");
     agents_is_a_mapping: "version: 1\nagents: {a: {runtime: claude}}\n";
     alias_of_nothing: with_agents("  - name: *a\n");
     alias_in_itself: "version: 1\nagents: &a [*a]\n";
     a_nul_byte: "version: 1\nagents: [\0]\n";
-    defaults_are_blamed_once: "version: 1\ndefaults:\n  runtime: claud\n  working_directory: ~/nowhere\n  env_file: x\n  permissions: skip\n  kickstart: {file: y}\nagents:\n  - name: a\n  - name: b\n  - {name: c, runtime: opencode}\n  - {name: d, runtime: opencode}\n";
+    defaults_are_blamed_once: "version: 1\ndefaults:\n  runtime: claud\n  working_directory: ~/nowhere\n  env_file: x\n  permissions: skip\n  kickstart: {file: y}\nagents:\n  - name: a\n  - name: b\n  - {name: c, runtime: goosed}\n  - {name: d, runtime: goosed}\n";
     all_at_once: "version: 1\nfoo: 1\ndefaults:\n  runtime: claud\nagents:\n  - name: A\n    working_directory: ~/nowhere\n  - name: b\n    enabled: 3\n    workdir: x\n";
 }
 
@@ -73,9 +73,10 @@ fn overrides_of_the_own_file() {
 #[test]
 fn warnings() {
     let machine = Machine::with(&[("/etc/mosaic/agents/a.env", "SECRET=\u{1b}x\nno line\n")]);
-    let text = with_agents(
-        "  - name: a\n    limits: {memory_max: 100M}\n    env: {MOSAIC_AGENT_RUNTIME: pi}\n  - name: b\n    runtime: goose\n    model_hint: opus\n  - name: c\n    runtime: codex\n  - name: d\n    runtime: codex\n  - name: e\n    runtime: codex\n    resume: none\n  - name: f\n    runtime: shell\n  - name: g\n    runtime: shell\n",
+    let mut text = with_agents(
+        "  - name: a\n    limits: {memory_max: 100M}\n    env: {MOSAIC_AGENT_RUNTIME: pi}\n  - name: b\n    runtime: goose\n    model_hint: opus\n  - name: c\n    runtime: other\n  - name: d\n    runtime: other\n  - name: e\n    runtime: other\n    resume: none\n  - name: f\n    runtime: shell\n  - name: g\n    runtime: shell\n",
     );
+    text.push_str("runtimes: {other: {command: other, reset: {clear: /clear}}}\n");
     let (_, warnings) = machine.resolve(&text).unwrap();
     insta::assert_snapshot!("warnings", shown_warnings(&warnings));
     let (_, warnings) = machine.resolve("version: 1\nagents: []\n").unwrap();

@@ -10,6 +10,7 @@ mod lifecycle;
 mod managers;
 mod outputs;
 mod recovery;
+mod remote;
 mod restart_message;
 mod units;
 mod verify;

@@ -4,6 +4,7 @@
 mod account;
 mod command;
 mod facts;
+mod far;
 mod manager;
 pub mod proc;
 mod roster;

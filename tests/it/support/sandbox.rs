@@ -351,6 +351,7 @@ impl Sandbox {
                 wrong.push(format!("the manager left processes: {left:?}"));
             }
         }
+        self.hang_up();
         for socket in self.sockets() {
             let mut kill = self.command("tmux");
             kill.args(["-N", "-S"]).arg(&socket).arg("kill-server");
