@@ -181,7 +181,7 @@ fn every_kind_is_itself_and_no_other() {
         let text = kind.text(&mark);
         assert_eq!(text.matches(&mark.first).count(), 1, "{kind:?}");
         assert_eq!(text.matches(&mark.last).count(), 1, "{kind:?}");
-        for word in ["TOOL", "SLEEP", "LIMIT", "PLEASE ASK"] {
+        for word in ["TOOL", "SLEEP", "LIMIT", "PLEASE"] {
             assert!(!text.contains(word), "{kind:?} would steer the model");
         }
         let begin = if kind.preamble() { "[h:user -> h:a] " } else { "" };

@@ -29,6 +29,8 @@ struct Sent {
     early: Vec<Arrival>,
     harm: Option<String>,
     screen: String,
+    /// What the mailbox says of it when all is over.
+    kept: Option<Value>,
 }
 
 /// Plays one situation with messages of some kinds, one after the other.
@@ -54,7 +56,7 @@ pub fn play(
         sent.extend(scene.send(*kind));
     }
     scene.end();
-    scene.drain(&sent);
+    scene.drain(&mut sent);
     scene.fence();
     let cells = kinds.iter().map(|kind| {
         let own = sent.iter().filter(|s| s.kind == *kind);
@@ -166,6 +168,7 @@ impl Scene<'_> {
                 mark,
                 harm: harm.clone(),
                 screen: screen.clone(),
+                kept: None,
             })
             .collect()
     }
@@ -219,13 +222,24 @@ impl Scene<'_> {
     }
 
     /// Has what was kept delivered, and waits for what was said to be under way.
-    fn drain(&self, sent: &[Sent]) {
+    fn drain(&self, sent: &mut [Sent]) {
         let s = self.ground.sandbox();
-        let kept = sent.iter().filter(|x| x.said.rung() == "queued").count();
-        if kept > 0 && self.sender == Sender::Mosaic {
-            let wait = (DRAIN.as_secs() * (kept as u64)).min(50).to_string();
+        let kept = |x: &&mut Sent| x.said.rung() == "queued";
+        let waiting = sent.iter_mut().filter(kept).count();
+        if waiting > 0 {
+            let wait = (DRAIN.as_secs() * (waiting as u64)).min(50).to_string();
             // What it says is judged by what arrives.
             s.mosaic(&["agent", "inbox", "flush", self.agent, "--timeout", &wait]);
+        }
+        for x in sent.iter_mut().filter(kept) {
+            let out = s.mosaic(&["agent", "inbox", "show", x.said.id(), "--json"]);
+            let row: Value = serde_json::from_str(&out.stdout).unwrap_or_default();
+            // What was found out at the delivery is said there.
+            for key in ["altered", "as_file"] {
+                x.said.receipt[key] = row["outcome"][key].clone();
+            }
+            x.said.receipt["channel"] = row["channel"].clone();
+            x.kept = Some(row);
         }
         let begun = Instant::now();
         for x in sent {
@@ -270,20 +284,6 @@ impl Scene<'_> {
         });
     }
 
-    /// What the mailbox says of a message.
-    fn kept(&self, x: &Sent) -> Option<String> {
-        if x.said.rung() != "queued" {
-            return None;
-        }
-        let s = self.ground.sandbox();
-        let out = s.mosaic(&["agent", "inbox", "show", x.said.id(), "--json"]);
-        let shown: Value = serde_json::from_str(&out.stdout).unwrap_or_default();
-        let stage = ["state", "stage", "receipt"]
-            .iter()
-            .find_map(|k| shown[*k].as_str());
-        stage.map(str::to_owned)
-    }
-
     fn judge(&self, x: &Sent) -> (Verdict, String) {
         let facts = Facts {
             agent: self.agent.to_owned(),
@@ -292,7 +292,7 @@ impl Scene<'_> {
             last: self.ground.holding(&x.mark.last),
             pointers: self.pointers(x),
             file: x.said.as_file().and_then(|f| std::fs::read_to_string(f).ok()),
-            kept: self.kept(x),
+            kept: x.kept.as_ref().map(|row| row["stage"].as_str().unwrap_or("none").to_owned()),
             harm: x.harm.clone().or_else(|| {
                 let approved = self.ground.approved(self.agent);
                 approved.then(|| "something was approved or run later".to_owned())
@@ -311,7 +311,7 @@ impl Scene<'_> {
             facts.first.iter().map(short).collect::<Vec<_>>(),
             facts.last.iter().map(short).collect::<Vec<_>>(),
             facts.pointers.iter().map(short).collect::<Vec<_>>(),
-            facts.kept,
+            x.kept,
             x.screen.trim_end(),
         );
         (verdict, evidence)

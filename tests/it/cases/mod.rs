@@ -8,6 +8,7 @@ mod guards;
 mod isolation;
 mod lifecycle;
 mod managers;
+mod matrix;
 mod outputs;
 mod recovery;
 mod remote;
