@@ -61,6 +61,8 @@ pub struct Explanation {
     pub missing: Vec<String>,
     /// The ways of its runtime, best first.
     pub channels: Vec<Way>,
+    /// Why a message would not go in at once.
+    pub held_back: Option<String>,
     /// Its pane.
     pub pane: Option<ShownPane>,
     /// Its process.
@@ -193,6 +195,13 @@ pub fn explain(install: &Install, launch: &Launch) -> Result<Explanation> {
         otherwise: otherwise::of(launch, &seen, &reports),
         missing,
         channels: ways::of(install, launch),
+        held_back: match (seen.state, seen.draft()) {
+            (State::Idle, Some(draft)) => Some(format!(
+                "the terminal takes none: a draft stands in its box: `{draft}`"
+            )),
+            (State::Idle, None) => None,
+            (other, _) => Some(format!("a message waits until it is idle; it is {other}")),
+        },
         pane: seen.pane.as_ref().map(|p| shown(p, seen.run.as_ref())),
         process: seen.run.as_ref().map(|run| Process {
             pid: run.pid,

@@ -35,6 +35,7 @@ pub struct Rules {
     bottom: Regex,
     tall: Option<Regex>,
     above: Option<Regex>,
+    placeholder: Option<Regex>,
     working: Vec<Regex>,
     limited: Vec<Regex>,
     dialog: Vec<Regex>,
@@ -44,6 +45,7 @@ pub struct Rules {
     pub split: Vec<Regex>,
     title_idle: Vec<Regex>,
     title_working: Vec<Regex>,
+    title_waiting: Vec<Regex>,
 }
 
 impl Rules {
@@ -70,6 +72,7 @@ impl Rules {
             bottom: one(&data.input.bottom)?,
             tall: data.input.tall.as_ref().map(one).transpose()?,
             above: data.input.above.as_ref().map(one).transpose()?,
+            placeholder: data.input.placeholder.as_ref().map(one).transpose()?,
             working: all(&data.working)?,
             limited: all(&data.limited)?,
             dialog: all(&data.dialog)?,
@@ -82,6 +85,7 @@ impl Rules {
             split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
             title_working: all(&data.title.working)?,
+            title_waiting: all(&data.title.waiting)?,
             data: data.clone(),
         })
     }
@@ -104,11 +108,16 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Whether a title says that the agent asks something.
+    pub fn title_waits(&self, title: &str) -> bool {
+        self.title_waiting.iter().any(|r| r.is_match(title))
+    }
+
     /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
     pub fn title(&self, title: &str) -> Option<bool> {
         if self.title_working.iter().any(|r| r.is_match(title)) {
             Some(true)
-        } else if self.title_idle.iter().any(|r| r.is_match(title)) {
+        } else if self.title_idle.iter().any(|r| r.is_match(title)) || self.title_waits(title) {
             Some(false)
         } else {
             None
@@ -302,6 +311,11 @@ fn rows(screen: &str) -> Vec<Row> {
     rows
 }
 
+/// The rows of a capture without styles, up to the last one that is not blank.
+pub fn texts(screen: &str) -> Vec<String> {
+    rows(screen).iter().map(Row::text).collect()
+}
+
 /// Applies one SGR sequence. The arguments of colours are skipped: `38;5;2` dims nothing.
 fn style(body: &str, dim: &mut bool, reverse: &mut bool) {
     let mut params = body.split(';');
@@ -389,17 +403,21 @@ fn contents(rows: &[Row], found: &find::Found, rules: &Rules) -> Input {
     let data = &rules.data.input;
     let mut lines = Vec::new();
     for (at, row) in rows.iter().enumerate() {
-        let prefix = match (&data.shell, at, found.part) {
-            (Some(mark), 0, _) if found.shell => mark,
-            (_, 0, Part::Whole) if data.shape != BoxShape::Bar => &data.glyph,
-            _ => &data.indent,
-        };
+        let prefix = if at == 0 { &found.mark } else { &data.indent };
         let from = if row.starts_with(prefix) {
             prefix.chars().count()
         } else {
             0
         };
         lines.push(row.bright(from));
+    }
+    if lines.len() == 1
+        && rules
+            .placeholder
+            .as_ref()
+            .is_some_and(|r| r.is_match(&lines[0]))
+    {
+        lines[0].clear();
     }
     let text = lines.join("\n");
     let collapsed = rules

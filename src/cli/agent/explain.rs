@@ -9,6 +9,9 @@ use crate::explain::{self, Explanation};
 use crate::names::AgentName;
 use crate::ui::{self, one_line, span};
 
+/// Most of a row that is shown; rules span whole panes.
+const ROW: usize = 80;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,20 +54,18 @@ fn print(context: &Context<'_>, e: &Explanation) {
     say("because", &e.evidence.to_string());
     say("authority", &e.authority.name);
     for said in &e.authority.last {
-        say("", &format!("{:>6} ms ago  {}", said.age_ms, said.what));
+        say(
+            "",
+            &format!("{:>6} ms ago  {}", said.age_ms, said.what),
+        );
     }
     if !e.title.text.is_empty() {
-        say(
-            "title",
-            &format!("`{}` tells {}", e.title.text, e.title.tells),
-        );
+        say("title", &format!("`{}` tells {}", e.title.text, e.title.tells));
     }
     for (at, m) in e.matched.iter().enumerate() {
         let label = if at == 0 { "rules" } else { "" };
-        say(
-            label,
-            &format!("{:<8} row {:>3}  {}", m.rule, m.row, m.text),
-        );
+        let text: String = m.text.chars().take(ROW).collect();
+        say(label, &format!("{:<8} row {:>3}  {text}", m.rule, m.row));
     }
     match &e.input {
         Some(input) if input.text.is_empty() => say("box", input.holds),
@@ -73,11 +74,7 @@ fn print(context: &Context<'_>, e: &Explanation) {
             &format!(
                 "{}{}: `{}`",
                 input.holds,
-                if input.tail {
-                    ", only its end is shown"
-                } else {
-                    ""
-                },
+                if input.tail { ", only its end is shown" } else { "" },
                 input.text
             ),
         ),
@@ -85,10 +82,7 @@ fn print(context: &Context<'_>, e: &Explanation) {
         None => {}
     }
     if let Some(question) = &e.question {
-        say(
-            "asks",
-            &format!("{} (question {})", question.question, question.id),
-        );
+        say("asks", &format!("{} (question {})", question.question, question.id));
         for choice in &question.options {
             let means = match Some(choice.number) {
                 n if n == question.approve => "  (approve)",
@@ -96,10 +90,7 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 _ => "",
             };
             let mark = if choice.selected { ">" } else { " " };
-            say(
-                "",
-                &format!("{mark} {}. {}{means}", choice.number, choice.label),
-            );
+            say("", &format!("{mark} {}. {}{means}", choice.number, choice.label));
         }
     }
     for (at, way) in e.channels.iter().enumerate() {
@@ -114,6 +105,9 @@ fn print(context: &Context<'_>, e: &Explanation) {
     if e.channels.is_empty() {
         say("channels", "none: nothing is ever sent to it");
     }
+    if let Some(held) = &e.held_back {
+        say("", held);
+    }
     if let Some(pane) = &e.pane {
         let mode = if pane.in_mode { ", in copy mode" } else { "" };
         say(
@@ -123,15 +117,8 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 pane.id, pane.session, pane.size.0, pane.size.1, pane.viewers
             ),
         );
-        let who = pane
-            .foreground
-            .as_deref()
-            .unwrap_or("nothing that is known");
-        let own = if pane.agent_in_foreground {
-            "the agent: "
-        } else {
-            "not the agent: "
-        };
+        let who = pane.foreground.as_deref().unwrap_or("nothing that is known");
+        let own = if pane.agent_in_foreground { "the agent: " } else { "not the agent: " };
         say("foreground", &format!("{own}{who}"));
     } else {
         say("pane", "none");

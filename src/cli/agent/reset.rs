@@ -31,7 +31,11 @@ pub struct Args {
     /// Start its process anew with a new conversation
     #[arg(long, group = "mode")]
     restart: bool,
-    /// Reset an agent with a persistent persona; with --restart also one that works
+    /// Break off the turn it is in; without it, its end is waited for
+    #[arg(long)]
+    interrupt: bool,
+    /// Reset an agent with a persistent persona; with --restart also one that works; and one with a
+    /// draft in its box, which is given up by starting it anew
     #[arg(long)]
     force: bool,
     /// Confirm the reset of a semi-persistent persona
@@ -117,6 +121,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
     let options = ResetOptions {
         wait: Duration::from_secs(args.wait),
         force: args.force,
+        interrupt: args.interrupt,
         ..ResetOptions::new(delivery::host_name())
     };
     let restart = || -> Result<()> {

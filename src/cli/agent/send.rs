@@ -1,10 +1,10 @@
 //! `mosaic agent send`: a message, with proof of how far it got.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::message::message_text;
 use super::pane::{self, PaneArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
@@ -21,7 +21,7 @@ use crate::launch::Launch;
 const TIMEOUT: u64 = 30;
 
 /// The same for an answer.
-const ANSWER_TIMEOUT: u64 = 600;
+pub(super) const ANSWER_TIMEOUT: u64 = 600;
 
 /// So many agents are waited for at a time; each is looked at by calls of tmux.
 const AT_A_TIME: usize = 8;
@@ -114,10 +114,25 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 impl Args {
     /// How long the receipt is waited for, in seconds.
     pub(super) fn seconds(&self) -> u64 {
-        self.timeout.unwrap_or(match self.until() {
+        self.seconds_for(self.until())
+    }
+
+    fn seconds_for(&self, until: Rung) -> u64 {
+        self.timeout.unwrap_or(match until {
             Rung::Answered => ANSWER_TIMEOUT,
             _ => TIMEOUT,
         })
+    }
+
+    /// What it is asked for besides a message, that a question cannot have.
+    pub(super) fn no_question(&self) -> Option<&'static str> {
+        match self {
+            _ if self.until.is_some() => Some("--until"),
+            _ if self.queue => Some("--queue"),
+            _ if self.command => Some("--command"),
+            _ if self.pane.pane.is_some() => Some("--pane"),
+            _ => None,
+        }
     }
 
     fn until(&self) -> Rung {
@@ -133,7 +148,7 @@ impl Args {
         }
     }
 
-    fn post(&self, text: Vec<u8>) -> Post {
+    fn post(&self, text: Vec<u8>, until: Rung) -> Post {
         let style = match (self.command, self.raw, self.no_preamble) {
             (true, _, _) => Style::Command,
             (_, true, _) => Style::Raw,
@@ -154,8 +169,8 @@ impl Args {
                 as_file: self.as_file,
                 ..Options::default()
             },
-            until: self.until(),
-            timeout: Duration::from_secs(self.seconds()),
+            until,
+            timeout: Duration::from_secs(self.seconds_for(until)),
             no_queue: self.no_queue,
             expires: self.expires,
         }
@@ -167,6 +182,16 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if args.pane.pane.is_some() {
         return pane::send(context, args);
     }
+    send(context, args, args.until(), &|receipt| print(context, receipt))
+}
+
+/// Sends until each has the receipt, which is shown by `show` unless JSON is asked for.
+pub(super) fn send(
+    context: &Context<'_>,
+    args: &Args,
+    until: Rung,
+    show: &dyn Fn(&Receipt),
+) -> Result<ExitCode> {
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -181,7 +206,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         .iter()
         .map(|agent| Launch::load(&install.paths.launch(agent)))
         .collect::<Result<Vec<_>>>()?;
-    let one = args.post(text(args)?);
+    let one = args.post(text(args)?, until);
     // Whoever breaks off is told how the message stands.
     let interrupt = Interrupt::listen()?;
     let mut receipts = Vec::new();
@@ -221,7 +246,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
                         ));
                     }
                     if !args.json {
-                        print(context, &receipt);
+                        show(&receipt);
                     }
                     receipts.push(receipt);
                 }
@@ -255,37 +280,5 @@ pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
 }
 
 pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
-    // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
-    const MOST: u64 = 16 * 1024 * 1024;
-    let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        reader
-            .take(MOST)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::io(format!("cannot read the message from {what}"), e))?;
-        Ok(bytes)
-    };
-    let bytes = match (&args.message, &args.file) {
-        (Some(text), _) if text != "-" => text.clone().into_bytes(),
-        (_, Some(path)) if path.as_os_str() != "-" => {
-            let mut file = std::fs::File::open(path).map_err(|e| {
-                Error::config(format!("cannot read the message from `{}`", path.display()))
-                    .because(e)
-            })?;
-            read(&format!("`{}`", path.display()), &mut file)?
-        }
-        _ => {
-            use std::io::IsTerminal as _;
-            if std::io::stdin().is_terminal() && args.message.is_none() && args.file.is_none() {
-                return Err(Error::usage("no message")
-                    .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-            }
-            read("standard input", &mut std::io::stdin())?
-        }
-    };
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Error::usage("the message is empty")
-            .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-    }
-    Ok(bytes)
+    message_text(args.message.as_deref(), args.file.as_deref())
 }

@@ -8,7 +8,7 @@ use super::{Part, Row, Rules};
 const ABOVE_RULE: usize = 3;
 
 /// Where the box is. Rows are counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The row above it, where that is a part of it: its upper rule, or the row that `above` names.
     pub top: Option<usize>,
@@ -22,6 +22,8 @@ pub struct Found {
     pub part: Part,
     /// It takes shell commands.
     pub shell: bool,
+    /// What its first row starts with before the text.
+    pub mark: String,
 }
 
 /// Finds the box of a screen in a pane that is `width` columns wide.
@@ -54,7 +56,8 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
         return None;
     }
     let first = &rows[top + 1];
-    let shell = shell(data, first);
+    let marked = mark(data, first);
+    let shell = marked.is_some() && marked == data.shell.as_deref();
     let found = |part| {
         Some(Found {
             top: Some(top),
@@ -63,11 +66,12 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
             bottom: Some(bottom),
             part,
             shell,
+            mark: marked.unwrap_or(&data.indent).to_owned(),
         })
     };
     if tall(top) {
         found(Part::Tail)
-    } else if shell || first.starts_with(&data.glyph) {
+    } else if marked.is_some() {
         // A box that scrolls without a mark of its own may show its end only.
         let full = data
             .most_rows
@@ -107,7 +111,7 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
         Some(r) => row > 0 && r.is_match(&texts[row - 1]),
     };
     let is_first = |row: usize| {
-        (rows[row].starts_with(&data.glyph) || shell(data, &rows[row]))
+        mark(data, &rows[row]).is_some()
             && above(row)
             && !rules.dialog.iter().any(|r| r.is_match(&texts[row]))
     };
@@ -119,7 +123,8 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
             end,
             bottom: close,
             part: Part::Whole,
-            shell: shell(data, &rows[first]),
+            shell: mark(data, &rows[first]) == data.shell.as_deref(),
+            mark: mark(data, &rows[first]).unwrap_or_default().to_owned(),
         }),
         // Its beginning has left the screen. What is above the draft has gone with it, so a dialog
         // is the only other thing that could stand here.
@@ -137,6 +142,7 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
                 bottom: close,
                 part: Part::Tail,
                 shell: false,
+                mark: data.indent.clone(),
             })
         }
         _ => None,
@@ -169,7 +175,11 @@ fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
         end,
         bottom: Some(bottom),
         part: if full { Part::Tail } else { Part::Whole },
-        shell: shell(data, &rows[first]),
+        shell: data
+            .shell
+            .as_ref()
+            .is_some_and(|shell| rows[first].starts_with(shell)),
+        mark: data.indent.clone(),
     })
 }
 
@@ -177,10 +187,14 @@ fn fits_below(data: &InputBox, below: usize) -> bool {
     (usize::from(data.below_least)..=usize::from(data.below_most)).contains(&below)
 }
 
-fn shell(data: &InputBox, first: &Row) -> bool {
-    data.shell
-        .as_ref()
-        .is_some_and(|mark| first.starts_with(mark))
+/// The mark that the first row of a box starts with.
+fn mark<'a>(data: &'a InputBox, first: &Row) -> Option<&'a str> {
+    let shell = data.shell.iter();
+    shell
+        .chain([&data.glyph])
+        .chain(&data.other_glyphs)
+        .map(String::as_str)
+        .find(|mark| first.starts_with(mark))
 }
 
 /// Whether a row can be a further row of a box.

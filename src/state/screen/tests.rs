@@ -69,7 +69,7 @@ fn summary(seen: &Seen) -> String {
 #[test]
 fn captured_screens_are_read_as_a_person_would() {
     let mut got = Vec::new();
-    for runtime in ["claude", "codex", "demo", "pi"] {
+    for runtime in ["claude", "codex", "demo", "gemini", "goose", "pi"] {
         let dir = format!(
             "{}/tests/fixtures/screens/{runtime}",
             env!("CARGO_MANIFEST_DIR")

@@ -1,18 +1,23 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
+mod courier;
 mod delivery;
 mod envfile;
 mod guards;
 mod isolation;
 mod lifecycle;
+mod mailbox;
 mod managers;
 mod matrix;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;
