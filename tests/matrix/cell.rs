@@ -22,7 +22,10 @@ impl Cell {
     pub fn line(&self) -> String {
         let (situation, kind) = (self.situation.name(), self.kind.name());
         let (word, note) = (self.verdict.word(), self.verdict.note());
-        let line = format!("{situation:<14} {kind:<15} {word:<9} {} {note}", self.channel);
+        let line = format!(
+            "{situation:<14} {kind:<15} {word:<9} {} {note}",
+            self.channel
+        );
         match self.verdict {
             Verdict::Lie(_) => format!("{line}\n{}", self.evidence),
             _ => line,
@@ -38,5 +41,10 @@ pub fn no_lies(cells: &[Cell]) {
         .filter(|c| matches!(c.verdict, Verdict::Lie(_)))
         .map(Cell::line)
         .collect();
-    assert!(lies.is_empty(), "{} lies\n{}", lies.len(), lies.join("\n\n"));
+    assert!(
+        lies.is_empty(),
+        "{} lies\n{}",
+        lies.len(),
+        lies.join("\n\n")
+    );
 }

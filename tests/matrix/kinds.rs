@@ -101,7 +101,9 @@ impl Kind {
         match self {
             Kind::Plain => format!("{a} a plain line {z}"),
             Kind::Quotes => {
-                format!("{a} it's \"quoted\" `touch approved-marker` $(touch approved-marker) $HOME \\ %1 #{{x}} {z};")
+                format!(
+                    "{a} it's \"quoted\" `touch approved-marker` $(touch approved-marker) $HOME \\ %1 #{{x}} {z};"
+                )
             }
             Kind::Unicode => format!("{a} é ñ Ω 漢字 かな 😀 👩\u{200d}👧 👍🏽 {z}"),
             Kind::Lines => format!("{a}\nsecond\n\n    indented\n- a list\nlast {z}"),
@@ -167,7 +169,10 @@ fn filled(a: &str, z: &str, bytes: usize) -> String {
     let mut n = 0;
     while text.len() < bytes {
         n += 1;
-        let _ = writeln!(text, "line {n}: the quick brown fox jumps over the lazy dog, and goes on to the next");
+        let _ = writeln!(
+            text,
+            "line {n}: the quick brown fox jumps over the lazy dog, and goes on to the next"
+        );
     }
     text.truncate(bytes - z.len() - 1);
     text.push(' ');
@@ -184,7 +189,11 @@ fn every_kind_is_itself_and_no_other() {
         for word in ["TOOL", "SLEEP", "LIMIT", "PLEASE"] {
             assert!(!text.contains(word), "{kind:?} would steer the model");
         }
-        let begin = if kind.preamble() { "[h:user -> h:a] " } else { "" };
+        let begin = if kind.preamble() {
+            "[h:user -> h:a] "
+        } else {
+            ""
+        };
         let arrived = format!("{begin}{}", kind.clean(&mark));
         assert!(kind.is(&mark, &arrived), "{kind:?}");
         assert!(!kind.is(&mark, &format!("{arrived}x")), "{kind:?}");
@@ -195,5 +204,8 @@ fn every_kind_is_itself_and_no_other() {
     let mark = Mark::new();
     assert!(Kind::Slash.is(&mark, &format!(" {}", Kind::Slash.text(&mark))));
     assert!(!Kind::Hash.is(&mark, &format!(" {}", Kind::Hash.text(&mark))));
-    assert!(!Kind::Plain.is(&mark, &Kind::Plain.text(&mark)), "no preamble");
+    assert!(
+        !Kind::Plain.is(&mark, &Kind::Plain.text(&mark)),
+        "no preamble"
+    );
 }

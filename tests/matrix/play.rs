@@ -9,7 +9,6 @@ use super::cell::Cell;
 use super::sender::{Said, Sender};
 use super::verdict::{Facts, Verdict};
 use super::{Arrival, Ground, Kind, Mark, Situation};
-use crate::support::eventually;
 
 /// What somebody has typed and not sent.
 const DRAFT: &str = "half a thought";
@@ -20,6 +19,19 @@ const ARRIVAL: Duration = Duration::from_secs(15);
 
 /// How long kept messages may take once the agent is free, each.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long an agent may take to be in a situation. The slowest takes 9 s to start on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until a condition holds.
+#[track_caller]
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// A message on its way through a cell.
 struct Sent {
@@ -100,9 +112,19 @@ impl Scene<'_> {
 
     #[track_caller]
     fn idle(&self) {
-        eventually(&format!("`{}` is idle", self.agent), || {
-            self.state() == "idle"
-        });
+        let begun = Instant::now();
+        while self.state() != "idle" {
+            let late = begun.elapsed() > PATIENCE;
+            assert!(
+                !late,
+                "`{}` is not idle but {} around `{}`\n{}",
+                self.agent,
+                self.ground.sandbox().status(self.agent),
+                self.situation.name(),
+                self.screen()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn screen(&self) -> String {
@@ -210,7 +232,8 @@ impl Scene<'_> {
     /// Takes the draft back as the person would, key by key.
     fn erase(&self) {
         let (s, agent) = (self.ground.sandbox(), self.agent);
-        if !self.screen().contains(DRAFT) {
+        // What the control did to it is past taking back.
+        if self.sender == Sender::Recipe {
             return;
         }
         let pane = s.pane(agent).expect("a pane");
@@ -226,10 +249,19 @@ impl Scene<'_> {
         let s = self.ground.sandbox();
         let kept = |x: &&mut Sent| x.said.rung() == "queued";
         let waiting = sent.iter_mut().filter(kept).count();
-        if waiting > 0 {
-            let wait = (DRAIN.as_secs() * (waiting as u64)).min(50).to_string();
-            // What it says is judged by what arrives.
-            s.mosaic(&["agent", "inbox", "flush", self.agent, "--timeout", &wait]);
+        let begun = Instant::now();
+        let most = DRAIN * u32::try_from(waiting).expect("a few");
+        let pending = || {
+            let listed = s.mosaic(&["agent", "inbox", "list", self.agent, "--json"]);
+            let messages = listed.json()["messages"].clone();
+            let messages = messages.as_array().into_iter().flatten();
+            let waits = ["queued", "typing", "submitted"];
+            let waits = |m: &&Value| waits.iter().any(|w| m["stage"] == *w);
+            messages.filter(waits).count()
+        };
+        while waiting > 0 && pending() > 0 && begun.elapsed() < most {
+            // The courier may be at it; what this says is judged by what arrives.
+            s.mosaic(&["agent", "inbox", "flush", self.agent, "--timeout", "5"]);
         }
         for x in sent.iter_mut().filter(kept) {
             let out = s.mosaic(&["agent", "inbox", "show", x.said.id(), "--json"]);
@@ -291,8 +323,14 @@ impl Scene<'_> {
             first: self.ground.holding(&x.mark.first),
             last: self.ground.holding(&x.mark.last),
             pointers: self.pointers(x),
-            file: x.said.as_file().and_then(|f| std::fs::read_to_string(f).ok()),
-            kept: x.kept.as_ref().map(|row| row["stage"].as_str().unwrap_or("none").to_owned()),
+            file: x
+                .said
+                .as_file()
+                .and_then(|f| std::fs::read_to_string(f).ok()),
+            kept: x
+                .kept
+                .as_ref()
+                .map(|row| row["stage"].as_str().unwrap_or("none").to_owned()),
             harm: x.harm.clone().or_else(|| {
                 let approved = self.ground.approved(self.agent);
                 approved.then(|| "something was approved or run later".to_owned())

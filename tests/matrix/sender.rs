@@ -55,7 +55,9 @@ impl Said {
     /// What the agent made another of.
     pub fn altered(&self) -> Vec<String> {
         let altered = self.receipt["altered"].as_array().into_iter().flatten();
-        altered.filter_map(|a| Some(a.as_str()?.to_owned())).collect()
+        altered
+            .filter_map(|a| Some(a.as_str()?.to_owned()))
+            .collect()
     }
 }
 

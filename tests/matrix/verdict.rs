@@ -121,13 +121,22 @@ fn judge(f: &Facts) -> Result<Verdict, String> {
     if let Some(stray) = all.clone().find(|a| a.agent != f.agent) {
         return Err(format!("it reached `{}`", stray.agent));
     }
-    for (what, arrivals) in [("it", &f.first), ("its end", &f.last), ("its file", &f.pointers)] {
+    for (what, arrivals) in [
+        ("it", &f.first),
+        ("its end", &f.last),
+        ("its file", &f.pointers),
+    ] {
         if arrivals.len() > 1 {
             return Err(format!("{what} arrived {} times", arrivals.len()));
         }
     }
     let arrived = !(f.first.is_empty() && f.last.is_empty() && f.pointers.is_empty());
-    let reason = || f.said.receipt["reason"].as_str().unwrap_or("no reason").to_owned();
+    let reason = || {
+        f.said.receipt["reason"]
+            .as_str()
+            .unwrap_or("no reason")
+            .to_owned()
+    };
     let rung = f.said.rung();
     match (f.said.code, rung) {
         (Some(0), "submitted" | "accepted" | "answered") => whole(f, rung),
@@ -143,12 +152,17 @@ fn judge(f: &Facts) -> Result<Verdict, String> {
             Some("queued") => Ok(Verdict::Queued),
             Some("refused" | "expired" | "cancelled") => Ok(Verdict::Refused(reason())),
             Some("uncertain") => Ok(Verdict::Uncertain("given up later".to_owned())),
-            kept => Err(format!("it was queued, never arrived, and the mailbox says {kept:?}")),
+            kept => Err(format!(
+                "it was queued, never arrived, and the mailbox says {kept:?}"
+            )),
         },
         (Some(1 | 75), "refused") if arrived => Err("it arrived after a refusal".to_owned()),
         (Some(1 | 75), "refused") => Ok(Verdict::Refused(reason())),
         (Some(1 | 75), "typed" | "uncertain") => Ok(Verdict::Uncertain(reason())),
-        (code, other) => Err(format!("exit {code:?} with the receipt `{other}`: {}", f.said.stderr)),
+        (code, other) => Err(format!(
+            "exit {code:?} with the receipt `{other}`: {}",
+            f.said.stderr
+        )),
     }
 }
 
@@ -310,9 +324,15 @@ mod tests {
         assert_eq!(word(&told), "altered");
         let wrapped = "<pasted>\n-mk00001a --flag -x mk00001z\n</pasted>";
         let f = |what| facts(Kind::Dash, 0, altered(what), &[wrapped]);
-        assert_eq!((word(&f("wrapped")), word(&f("blanks"))), ("altered", "lie"));
+        assert_eq!(
+            (word(&f("wrapped")), word(&f("blanks"))),
+            ("altered", "lie")
+        );
         let other = "<pasted>\n-mk00001a --flag -x mk00001z\n</pasted> mk00002a";
-        assert_eq!(word(&facts(Kind::Dash, 0, altered("wrapped"), &[other])), "lie");
+        assert_eq!(
+            word(&facts(Kind::Dash, 0, altered("wrapped"), &[other])),
+            "lie"
+        );
         let cut = "-mk00001a --flag mk00001z";
         assert_eq!(word(&facts(Kind::Dash, 0, altered("text"), &[cut])), "lie");
     }
@@ -320,7 +340,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_kept_or_a_lie() {
         let mut f = facts(Kind::Dash, 75, json!({"receipt": "queued"}), &[]);
-        for (kept, want) in [("queued", "queued"), ("expired", "refused"), ("accepted", "lie")] {
+        for (kept, want) in [
+            ("queued", "queued"),
+            ("expired", "refused"),
+            ("accepted", "lie"),
+        ] {
             f.kept = Some(kept.to_owned());
             assert_eq!(word(&f), want);
         }

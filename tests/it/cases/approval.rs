@@ -41,12 +41,18 @@ fn a_dialog_is_approved_and_another_denied() {
     let question = asked(&s, "one");
     assert_eq!(question["question"], "Do you want to proceed?");
     assert_eq!(question["options"][1]["label"], "No");
-    assert_eq!((&question["approve"], &question["deny"]), (&1.into(), &2.into()));
-    let out = answer(&s, "approve", &["--question-id", question["id"].as_str().unwrap()]).ok();
+    assert_eq!(
+        (&question["approve"], &question["deny"]),
+        (&1.into(), &2.into())
+    );
+    let out = answer(
+        &s,
+        "approve",
+        &["--question-id", question["id"].as_str().unwrap()],
+    )
+    .ok();
     assert_eq!(out.json()["chosen"], "Yes");
-    eventually("the approved turn ran", || {
-        records(&s, "assistant") == 1
-    });
+    eventually("the approved turn ran", || records(&s, "assistant") == 1);
     asked(&s, "two");
     let out = answer(&s, "deny", &[]).ok();
     assert_eq!(out.json()["chosen"], "No");
@@ -56,7 +62,10 @@ fn a_dialog_is_approved_and_another_denied() {
     answer(&s, "approve", &["--option", "2"]).ok();
     assert_eq!((records(&s, "approved"), records(&s, "denied")), (1, 2));
     let events = s.mosaic(&["fleet", "events", "--json"]).ok().stdout;
-    assert!(events.contains("answered `Do you want to proceed?` with `Yes`"), "{events}");
+    assert!(
+        events.contains("answered `Do you want to proceed?` with `Yes`"),
+        "{events}"
+    );
 }
 
 #[test]
@@ -65,7 +74,10 @@ fn only_the_question_that_was_shown_is_answered() {
         return;
     };
     let out = answer(&s, "approve", &[]).code(1);
-    assert_eq!(out.json()["reason"], "no dialog is open: nothing was answered");
+    assert_eq!(
+        out.json()["reason"],
+        "no dialog is open: nothing was answered"
+    );
     let first = asked(&s, "one");
     answer(&s, "deny", &[]).ok();
     // The first one is closed by now, and another one asks in the very same words.
@@ -73,7 +85,10 @@ fn only_the_question_that_was_shown_is_answered() {
     let id = first["id"].as_str().unwrap();
     let out = answer(&s, "approve", &["--question-id", id]).code(1);
     let reason = out.json()["reason"].as_str().unwrap().to_owned();
-    assert!(reason.starts_with("another question is asked by now"), "{reason}");
+    assert!(
+        reason.starts_with("another question is asked by now"),
+        "{reason}"
+    );
     assert_eq!(out.json()["touched"], false);
     let out = answer(&s, "approve", &["--option", "7"]).code(1);
     assert_eq!(out.json()["reason"], "the dialog has no option 7");
@@ -106,12 +121,20 @@ fn what_an_agent_does_is_explained() {
     let a = explain("a");
     assert_eq!(a["state"], "idle");
     assert_eq!(a["authority"]["name"], "demo-transcript");
-    assert_eq!(a["authority"]["last"].as_array().unwrap().last().unwrap()["what"], "idle");
+    assert_eq!(
+        a["authority"]["last"].as_array().unwrap().last().unwrap()["what"],
+        "idle"
+    );
     assert_eq!(a["input"]["holds"], "draft");
     assert_eq!(a["input"]["text"], "half a thought");
     assert_eq!(a["pane"]["agent_in_foreground"], true);
     assert_eq!(a["channels"][0]["taken"], true);
-    let rules: Vec<&str> = a["matched"].as_array().unwrap().iter().filter_map(|m| m["rule"].as_str()).collect();
+    let rules: Vec<&str> = a["matched"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|m| m["rule"].as_str())
+        .collect();
     assert_eq!(rules, ["top", "prompt", "bottom"]);
     let sh = explain("sh");
     assert_eq!(sh["state"], "unknown");
@@ -130,8 +153,15 @@ fn a_limit_parks_an_agent_and_ends() {
     let Some(s) = Roster::demo(&["a"]).boot() else {
         return;
     };
-    s.mosaic(&["agent", "send", "a", "--no-preamble", "-m", "PLEASE LIMIT 4000"])
-        .ok();
+    s.mosaic(&[
+        "agent",
+        "send",
+        "a",
+        "--no-preamble",
+        "-m",
+        "PLEASE LIMIT 4000",
+    ])
+    .ok();
     eventually("it is parked", || s.status("a")["state"] == "rate-limited");
     assert_eq!(s.status("a")["evidence"]["source"], "transcript");
     eventually("it goes on", || s.status("a")["state"] == "idle");
@@ -145,13 +175,21 @@ fn a_draft_is_not_lost_by_a_restart_that_nobody_forced() {
     eventually("it is idle", || s.status("a")["state"] == "idle");
     let before = s.agent("a").pid;
     let out = s.mosaic(&["agent", "reset", "a", "--restart", "--wait", "1"]);
-    assert!(out.stdout.contains("a draft stands in the box of `a`: `mine`"), "{out:?}");
+    assert!(
+        out.stdout
+            .contains("a draft stands in the box of `a`: `mine`"),
+        "{out:?}"
+    );
     assert_eq!(s.agent("a").pid, before);
     // Settings that need a restart wait as well.
     Roster::new([Agent::demo("a").persona("draft=mine").env("MORE", "1")]).write(&s);
     let out = s.mosaic(&["fleet", "apply"]);
-    assert!(format!("{}{}", out.stdout, out.stderr).contains("a draft stands in its box"), "{out:?}");
+    assert!(
+        format!("{}{}", out.stdout, out.stderr).contains("a draft stands in its box"),
+        "{out:?}"
+    );
     assert_eq!(s.agent("a").pid, before);
-    s.mosaic(&["agent", "reset", "a", "--restart", "--force"]).ok();
+    s.mosaic(&["agent", "reset", "a", "--restart", "--force"])
+        .ok();
     assert_ne!(s.agent("a").pid, before);
 }

@@ -23,8 +23,16 @@ fn idle(s: &Sandbox, agent: &str) {
 
 #[track_caller]
 fn queue(s: &Sandbox, agent: &str, text: &str) {
-    s.mosaic(&["agent", "send", agent, "--no-preamble", "--queue", "-m", text])
-        .ok();
+    s.mosaic(&[
+        "agent",
+        "send",
+        agent,
+        "--no-preamble",
+        "--queue",
+        "-m",
+        text,
+    ])
+    .ok();
 }
 
 /// The courier's process, as `fleet status` has it.
@@ -96,7 +104,8 @@ fn a_message_waits_for_the_end_of_the_turn_and_for_an_answer() {
         .ok();
     assert_eq!(s.messages("a"), ["one", "PLEASE ASK me"]);
     // It stays so: a dialog is no place for a message.
-    s.mosaic(&["agent", "wait", "a", "--timeout", "1.5"]).code(75);
+    s.mosaic(&["agent", "wait", "a", "--timeout", "1.5"])
+        .code(75);
     assert_eq!(s.messages("a").len(), 2);
     let answered = |s: &Sandbox| s.records("a").iter().any(|r| r["type"] == "approved");
     assert!(!answered(&s));
@@ -154,7 +163,9 @@ fn a_courier_killed_at_any_instant_loses_nothing_and_doubles_nothing() {
             .collect()
     };
     eventually("nothing waits", || {
-        !dead().iter().any(|d| d.starts_with("queued") || d.starts_with("typ"))
+        !dead()
+            .iter()
+            .any(|d| d.starts_with("queued") || d.starts_with("typ"))
     });
     let got = s.messages("a");
     let uncertain = dead();
@@ -162,7 +173,10 @@ fn a_courier_killed_at_any_instant_loses_nothing_and_doubles_nothing() {
     for text in &want {
         let times = got.iter().filter(|g| *g == text).count();
         let said = uncertain.iter().any(|d| d.contains(&format!(" {text}:")));
-        assert!(times == 1 || (times == 0 && said), "`{text}` {times} times; {uncertain:?}");
+        assert!(
+            times == 1 || (times == 0 && said),
+            "`{text}` {times} times; {uncertain:?}"
+        );
     }
     assert!(kills >= 10, "{kills}");
     assert!(uncertain.len() <= 2, "{uncertain:?}");
@@ -234,8 +248,8 @@ fn notices_are_given_once_for_each_change() {
             }),
         );
     let b = Agent::demo("b").key("start_limit", json!({"burst": 2, "interval": "60s"}));
-    let roster = Roster::new([agent, b])
-        .default("on", json!({"failed": "echo $MOSAIC_AGENT >>failed"}));
+    let roster =
+        Roster::new([agent, b]).default("on", json!({"failed": "echo $MOSAIC_AGENT >>failed"}));
     let Some(s) = Sandbox::booted() else { return };
     s.write_program(
         &s.path("bin/notify-send"),
@@ -272,7 +286,9 @@ fn notices_are_given_once_for_each_change() {
             .iter()
             .any(|e| e["event"] == "notice-failed" && e["notice"] == "on.idle")
     });
-    eventually("and shown", || stream.printed().contains("on.idle failed: exit status: 3"));
+    eventually("and shown", || {
+        stream.printed().contains("on.idle failed: exit status: 3")
+    });
     assert_eq!((lines("waiting").len(), lines("desktop").len()), (1, 1));
     // `defaults` hold where the agent says nothing.
     let first = s.up("b");

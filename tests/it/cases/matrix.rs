@@ -1,11 +1,16 @@
 //! The delivery matrix with demo agents: every kind of message in every situation, in one fleet.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::matrix::table::{Sheet, made};
 use crate::matrix::{Arrival, Cell, Ground, Kind, Sender, Situation, Verdict, cell, play};
 use crate::support::{Agent, Roster, Sandbox, eventually};
+
+/// Some two hundred messages, each by a process of its own: half a minute on two idle cores.
+const DEADLINE: Duration = Duration::from_secs(400);
 
 /// Demo agents; what they take up is what a model would get.
 struct Demo {
@@ -15,7 +20,8 @@ struct Demo {
 
 impl Demo {
     fn boot(agents: Vec<Agent>, names: &[&str]) -> Option<Self> {
-        let s = Roster::new(agents).boot()?;
+        let s = Sandbox::lasting(DEADLINE)?;
+        Roster::new(agents).up(&s);
         // For a completion to offer.
         s.write(&s.path("work/notes.md"), "notes\n");
         Some(Self {
@@ -152,6 +158,34 @@ fn every_kind_in_every_situation() {
     }
 }
 
+/// What is published is what a run found, about the releases that the scripts install.
+#[test]
+fn the_published_table_is_what_was_measured() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sheet = Sheet::load(&root.join("docs/delivery.json"));
+    let document = std::fs::read_to_string(root.join("docs/delivery.md")).unwrap();
+    let part = made(&document).expect("docs/delivery.md has its marks");
+    assert_eq!(
+        part,
+        sheet.render(),
+        "scripts/delivery-matrix --all renews it"
+    );
+    assert_eq!(sheet.version, 1);
+    let pins = std::fs::read_to_string(root.join("scripts/agent-clis")).unwrap();
+    for (runtime, run) in &sheet.runtimes {
+        let pin = pins.lines().find_map(|line| {
+            let mut words = line.trim().trim_matches('"').split(' ');
+            (words.next() == Some(runtime)).then(|| words.nth(1).unwrap_or_default())
+        });
+        assert_eq!(pin, Some(run.version.as_str()), "{runtime}");
+        for cell in &run.cells {
+            assert_ne!(cell.verdict, "lie", "{runtime}: {cell:?}");
+            assert!(Situation::ALL.iter().any(|s| s.name() == cell.situation));
+            assert!(Kind::ALL.iter().any(|k| k.name() == cell.kind));
+        }
+    }
+}
+
 /// The control: what most scripts do, judged the same way, is caught in each trap.
 #[test]
 fn the_common_recipe_is_found_out() {
@@ -179,7 +213,13 @@ fn the_common_recipe_is_found_out() {
         let (verdict, line) = found(situation);
         assert!(matches!(verdict, Verdict::Lie(_)), "{line}");
     }
-    let bang = play(&demo, "i", Idle, &[Kind::Bang, Kind::Escape], Sender::Recipe);
+    let bang = play(
+        &demo,
+        "i",
+        Idle,
+        &[Kind::Bang, Kind::Escape],
+        Sender::Recipe,
+    );
     for cell in bang {
         assert!(matches!(cell.verdict, Verdict::Lie(_)), "{}", cell.line());
     }

@@ -223,5 +223,6 @@ fn ask_prints_the_answer_of_its_own_turn() {
     s.mosaic(&["agent", "ask", "a", "-m", "PLEASE ASK me", "--timeout", "2"])
         .code(75)
         .warns("accepted");
-    s.mosaic(&["agent", "ask", "a", "-m", "x", "--queue"]).code(2);
+    s.mosaic(&["agent", "ask", "a", "-m", "x", "--queue"])
+        .code(2);
 }
