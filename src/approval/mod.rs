@@ -171,6 +171,14 @@ impl Answered {
     }
 }
 
+/// What a waiting agent asks, as well as that can be told: by its interface, else by its screen where
+/// that was looked at.
+pub fn asked(install: &Install, launch: &Launch, seen: Option<&Seen>) -> Option<Question> {
+    native::of(launch)
+        .and_then(|native| native.pending(install, launch).ok().flatten())
+        .or_else(|| seen.and_then(Question::on))
+}
+
 /// What an agent asks now; `None` where it asks nothing that can be seen.
 ///
 /// # Errors

@@ -195,7 +195,11 @@ impl<'m> Verb<'m> {
         let mut sum: u64 = ["wait", "timeout"].into_iter().filter_map(seconds).sum();
         let answered = || {
             let until = self.matches.try_contains_id("until").unwrap_or(false);
-            until && self.matches.get_raw("until").is_some_and(|mut v| v.any(|w| w == "answered"))
+            until
+                && self
+                    .matches
+                    .get_raw("until")
+                    .is_some_and(|mut v| v.any(|w| w == "answered"))
         };
         if sum == 0 && (self.words.last().is_some_and(|w| w == "ask") || answered()) {
             sum = super::agent::ANSWER_TIMEOUT;

@@ -8,7 +8,7 @@ mod ways;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::approval::Question;
+use crate::approval::{self, Question};
 use crate::error::Result;
 use crate::host::procfs;
 use crate::host::tmux::{Pane, TmuxError};
@@ -190,7 +190,10 @@ pub fn explain(install: &Install, launch: &Launch) -> Result<Explanation> {
             },
         },
         input: screen.and_then(input),
-        question: screen.and_then(Question::on),
+        question: match seen.state {
+            State::Waiting => approval::asked(install, launch, screen),
+            _ => screen.and_then(Question::on),
+        },
         screen: screen.map_or_else(Vec::new, |s| s.foot.clone()),
         otherwise: otherwise::of(launch, &seen, &reports),
         missing,

@@ -39,6 +39,8 @@ pub(super) fn input_box(idle: &Shot, draft: &Shot, token: &str) -> Result<InputB
         tall: None,
         tail_only: false,
         glyph: glyph.clone(),
+        placeholder: None,
+        other_glyphs: Vec::new(),
         shell: None,
         indent,
         below_least: 0,
@@ -214,7 +216,11 @@ pub(super) fn working(
     let mark = match kind.marks.len() {
         0 => String::new(),
         // Not every picture of it was caught.
-        _ if kind.marks.iter().all(|c| ('\u{2800}'..='\u{28ff}').contains(c)) => {
+        _ if kind
+            .marks
+            .iter()
+            .all(|c| ('\u{2800}'..='\u{28ff}').contains(c)) =>
+        {
             r"[\x{2800}-\x{28FF}] ?".to_owned()
         }
         1 => format!("{marks} ?"),

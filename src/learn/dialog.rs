@@ -46,7 +46,10 @@ mod tests {
     fn a_numbered_list_with_a_mark_is_a_menu() {
         for (text, mark) in [
             ("Proceed?\n❯ 1. Yes\n  2. No", "❯"),
-            ("May I?\n › 1. Yes, proceed (y)\n   2. No (esc)\n\n Press enter", "›"),
+            (
+                "May I?\n › 1. Yes, proceed (y)\n   2. No (esc)\n\n Press enter",
+                "›",
+            ),
             ("Allow?\n ● 1. Allow once\n   2. Deny", "●"),
         ] {
             let menu = menu(&shot(text));

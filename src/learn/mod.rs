@@ -97,10 +97,12 @@ pub fn learn(
     let idle = stage.still(STILL, PATIENT)?;
     guide.progress("typing a draft");
     stage.paste(DRAFT)?;
-    let draft = stage.until(ECHO, |shot| shot.holds(DRAFT))?.ok_or_else(|| {
-        Error::no("what was typed does not show: its box could not be found")
-            .hint("bring it to its prompt first: without `--auto` you are given the time")
-    })?;
+    let draft = stage
+        .until(ECHO, |shot| shot.holds(DRAFT))?
+        .ok_or_else(|| {
+            Error::no("what was typed does not show: its box could not be found")
+                .hint("bring it to its prompt first: without `--auto` you are given the time")
+        })?;
     let input = derive::input_box(&idle, &draft, DRAFT).map_err(|why| {
         Error::no(format!("its input box could not be described: {why}"))
             .hint("describe it yourself: see docs/runtimes.md, and `mosaic runtime show claude`")
@@ -113,6 +115,7 @@ pub fn learn(
             working: Vec::new(),
             limited: Vec::new(),
             working_within: 8,
+            ends_turn: false,
             dialog: Vec::new(),
             menus: Vec::new(),
             collapsed: Vec::new(),
@@ -264,7 +267,8 @@ impl Learner<'_> {
 
     /// Says something, and watches the turn.
     fn turn(&mut self, say: &str) -> Result<()> {
-        self.guide.progress("saying something, and watching it work");
+        self.guide
+            .progress("saying something, and watching it work");
         let frames = self.submit(say)?;
         let after = self.stage.still(STILL, PATIENT)?;
         let quiet: Vec<Shot> = [self.captured("idle"), Some(&after)]
@@ -309,7 +313,9 @@ impl Learner<'_> {
         for wait in [50u64, 200, 500, 1000] {
             std::thread::sleep(Duration::from_millis(wait));
             self.stage.keys("Enter", 1)?;
-            let frames = self.stage.film(STILL, PATIENT, Duration::from_millis(600), &holds)?;
+            let frames = self
+                .stage
+                .film(STILL, PATIENT, Duration::from_millis(600), &holds)?;
             if let Some(frames) = frames {
                 self.screen.enter_delay_ms = self.screen.enter_delay_ms.max(wait);
                 return Ok(frames);
@@ -366,12 +372,10 @@ impl Learner<'_> {
         }
         self.guide.progress("testing what was learnt");
         let proofs = prove::prove(&self.captures, &self.rules()?);
-        self.unknown.push(
-            "what becomes of a leading `!` or `/`: such messages are refused".to_owned(),
-        );
-        self.unknown.push(
-            "whether it records what it is told: receipts go up to `submitted`".to_owned(),
-        );
+        self.unknown
+            .push("what becomes of a leading `!` or `/`: such messages are refused".to_owned());
+        self.unknown
+            .push("whether it records what it is told: receipts go up to `submitted`".to_owned());
         let (command, args) = options.command.split_first().ok_or_else(|| {
             Error::usage("no command").hint("name the program: `mosaic runtime learn PROGRAM`")
         })?;

@@ -10,6 +10,7 @@ use crate::ui::plain;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 #[command(
     mut_arg("until", |a| a.hide(true)),
     mut_arg("queue", |a| a.hide(true)),

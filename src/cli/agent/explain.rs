@@ -54,13 +54,13 @@ fn print(context: &Context<'_>, e: &Explanation) {
     say("because", &e.evidence.to_string());
     say("authority", &e.authority.name);
     for said in &e.authority.last {
-        say(
-            "",
-            &format!("{:>6} ms ago  {}", said.age_ms, said.what),
-        );
+        say("", &format!("{:>6} ms ago  {}", said.age_ms, said.what));
     }
     if !e.title.text.is_empty() {
-        say("title", &format!("`{}` tells {}", e.title.text, e.title.tells));
+        say(
+            "title",
+            &format!("`{}` tells {}", e.title.text, e.title.tells),
+        );
     }
     for (at, m) in e.matched.iter().enumerate() {
         let label = if at == 0 { "rules" } else { "" };
@@ -74,7 +74,11 @@ fn print(context: &Context<'_>, e: &Explanation) {
             &format!(
                 "{}{}: `{}`",
                 input.holds,
-                if input.tail { ", only its end is shown" } else { "" },
+                if input.tail {
+                    ", only its end is shown"
+                } else {
+                    ""
+                },
                 input.text
             ),
         ),
@@ -82,7 +86,10 @@ fn print(context: &Context<'_>, e: &Explanation) {
         None => {}
     }
     if let Some(question) = &e.question {
-        say("asks", &format!("{} (question {})", question.question, question.id));
+        say(
+            "asks",
+            &format!("{} (question {})", question.question, question.id),
+        );
         for choice in &question.options {
             let means = match Some(choice.number) {
                 n if n == question.approve => "  (approve)",
@@ -90,7 +97,10 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 _ => "",
             };
             let mark = if choice.selected { ">" } else { " " };
-            say("", &format!("{mark} {}. {}{means}", choice.number, choice.label));
+            say(
+                "",
+                &format!("{mark} {}. {}{means}", choice.number, choice.label),
+            );
         }
     }
     for (at, way) in e.channels.iter().enumerate() {
@@ -117,8 +127,15 @@ fn print(context: &Context<'_>, e: &Explanation) {
                 pane.id, pane.session, pane.size.0, pane.size.1, pane.viewers
             ),
         );
-        let who = pane.foreground.as_deref().unwrap_or("nothing that is known");
-        let own = if pane.agent_in_foreground { "the agent: " } else { "not the agent: " };
+        let who = pane
+            .foreground
+            .as_deref()
+            .unwrap_or("nothing that is known");
+        let own = if pane.agent_in_foreground {
+            "the agent: "
+        } else {
+            "not the agent: "
+        };
         say("foreground", &format!("{own}{who}"));
     } else {
         say("pane", "none");

@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::message::message_text;
 use super::pane::{self, PaneArgs};
+use super::reset::reset_by;
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
 use crate::cli::there::HostArg;
 use crate::delivery::mailbox::{Draft, Options, Style};
-use crate::delivery::{self, Post, Receipt, Rung};
+use crate::delivery::{self, Mode, Post, Receipt, ResetOptions, ResetReport, Rung, task};
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
+use crate::install::Install;
 use crate::launch::Launch;
 
 /// How long the receipt is waited for, unless told otherwise: a turn under way is seldom over sooner, and
@@ -72,6 +76,10 @@ pub struct Args {
     /// Only put it into the mailbox: the same as `--until queued`
     #[arg(long, conflicts_with_all = ["until", "no_queue", "timeout"])]
     queue: bool,
+    /// It begins a task: an agent with `reset_between_tasks` that was told anything since its last reset
+    /// is reset first
+    #[arg(long, conflicts_with = "queue")]
+    pub(super) task: bool,
     /// Take the message back if it cannot be delivered in time
     #[arg(long)]
     no_queue: bool,
@@ -182,7 +190,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if args.pane.pane.is_some() {
         return pane::send(context, args);
     }
-    send(context, args, args.until(), &|receipt| print(context, receipt))
+    send(context, args, args.until(), &|receipt| {
+        print(context, receipt)
+    })
 }
 
 /// Sends until each has the receipt, which is shown by `show` unless JSON is asked for.
@@ -209,12 +219,12 @@ pub(super) fn send(
     let one = args.post(text(args)?, until);
     // Whoever breaks off is told how the message stands.
     let interrupt = Interrupt::listen()?;
-    let mut receipts = Vec::new();
+    let mut all = Vec::new();
     let mut failed = Vec::new();
     for some in launches.chunks(AT_A_TIME) {
         let (install, one, interrupt) = (&install, &one, &interrupt);
         let (told, heard) = std::sync::mpsc::channel();
-        let sent: Vec<Result<Receipt>> = std::thread::scope(|scope| {
+        let sent: Vec<Result<Sent>> = std::thread::scope(|scope| {
             let running: Vec<_> = some
                 .iter()
                 .map(|launch| {
@@ -224,13 +234,19 @@ pub(super) fn send(
                             // Nobody listens any more at the end only.
                             let _ = told.send(format!("{}: waiting: {what}", launch.agent.name));
                         };
-                        delivery::post(install, launch, one, &|| interrupt.is_set(), &waiting)
+                        let stop = || interrupt.is_set();
+                        match args.task {
+                            true => for_task(install, launch, one, &stop, &waiting),
+                            false => {
+                                Sent::plain(delivery::post(install, launch, one, &stop, &waiting))
+                            }
+                        }
                     })
                 })
                 .collect();
             drop(told);
             heard.iter().for_each(|line| context.ui.status(line));
-            let ended = |r: std::thread::ScopedJoinHandle<'_, Result<Receipt>>| {
+            let ended = |r: std::thread::ScopedJoinHandle<'_, Result<Sent>>| {
                 r.join()
                     .unwrap_or_else(|_| Err(Error::bug("a send failed")))
             };
@@ -238,7 +254,10 @@ pub(super) fn send(
         });
         for receipt in sent {
             match receipt {
-                Ok(receipt) => {
+                Ok(Sent { reset, receipt }) => {
+                    if let Some(report) = reset.as_ref().filter(|_| !args.json) {
+                        print_outcome(context.ui, report.done(), &report.line());
+                    }
                     if receipt.as_file.is_some() && !args.as_file {
                         context.ui.status(format!(
                             "{}: too long to be typed: it goes as a file",
@@ -248,19 +267,85 @@ pub(super) fn send(
                     if !args.json {
                         show(&receipt);
                     }
-                    receipts.push(receipt);
+                    all.push(Sent { reset, receipt });
                 }
                 Err(e) => failed.push(e),
             }
         }
     }
     if args.json {
-        print_json(context.ui, &receipts);
+        if all.iter().all(|sent| sent.reset.is_none()) {
+            let receipts: Vec<&Receipt> = all.iter().map(|sent| &sent.receipt).collect();
+            print_json(context.ui, &receipts);
+        } else {
+            let documents: Vec<Value> = all.iter().map(document).collect();
+            print_json(context.ui, &documents);
+        }
     }
     if let Some(e) = Error::all(failed) {
         return Err(e);
     }
-    Ok(worst(receipts.iter().map(Receipt::exit_code)))
+    Ok(worst(all.iter().map(|s| s.receipt.exit_code())))
+}
+
+/// A message, and the reset before it.
+struct Sent {
+    reset: Option<ResetReport>,
+    receipt: Receipt,
+}
+
+impl Sent {
+    fn plain(receipt: Result<Receipt>) -> Result<Self> {
+        receipt.map(|receipt| Self {
+            reset: None,
+            receipt,
+        })
+    }
+}
+
+/// Resets where a new task needs that, and sends only if that worked.
+fn for_task(
+    install: &Install,
+    launch: &Launch,
+    one: &Post,
+    stop: &dyn Fn() -> bool,
+    waiting: &dyn Fn(&str),
+) -> Result<Sent> {
+    let agent = launch.agent.name.as_str();
+    let _task = task::hold(install, agent, one.timeout)?;
+    let mut reset = None;
+    if task::reset_is_due(install, launch, one.id.as_deref())? {
+        let options = ResetOptions {
+            wait: one.timeout,
+            ..ResetOptions::new(delivery::host_name())
+        };
+        let report = reset_by(install, launch, Mode::Clear, &options);
+        if !report.reset {
+            let why = report.reason.clone().unwrap_or_default();
+            let receipt = Receipt {
+                hint: report.hint.clone(),
+                retry: report.retry,
+                asked: one.until,
+                ..Receipt::refused(agent, format!("the reset before it failed: {why}"))
+            };
+            return Ok(Sent {
+                reset: Some(report),
+                receipt,
+            });
+        }
+        reset = Some(report);
+    }
+    let receipt = delivery::post(install, launch, one, stop, waiting)?;
+    Ok(Sent { reset, receipt })
+}
+
+/// The receipt as it is printed; the reset stands in it.
+fn document(sent: &Sent) -> Value {
+    let mut document = serde_json::to_value(&sent.receipt).unwrap_or_default();
+    if let Some(reset) = &sent.reset {
+        document["reset"] = serde_json::to_value(reset).unwrap_or_default();
+    }
+    document
 }
 
 pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {

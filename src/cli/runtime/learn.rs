@@ -70,8 +70,8 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         return Err(Error::usage("nobody is there to be asked")
             .hint("run it on a terminal, or with `--auto`"));
     }
-    let tmux = which::which("tmux")
-        .map_err(|e| Error::unavailable("tmux is not installed").because(e))?;
+    let tmux =
+        which::which("tmux").map_err(|e| Error::unavailable("tmux is not installed").because(e))?;
     let directory =
         std::env::current_dir().map_err(|e| Error::io("cannot find this directory", e))?;
     let options = Options {

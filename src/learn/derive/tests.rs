@@ -17,6 +17,7 @@ fn rules(input: InputBox, collapsed: Vec<String>) -> Rules {
         working: Vec::new(),
         limited: Vec::new(),
         working_within: 8,
+        ends_turn: false,
         dialog: Vec::new(),
         menus: Vec::new(),
         collapsed,
@@ -42,9 +43,16 @@ fn boxes_are_described_by_what_stands_around_a_draft() {
     let text = |shot: &Shot| read(&shot.text, 30, &rules).input.map(|i| i.text);
     assert_eq!(text(&idle).as_deref(), Some(""));
     assert_eq!(text(&draft).as_deref(), Some("token"));
-    let input = input_box(&shot("hi\n\n> \nstatus here"), &shot("hi\n\n> token\nstatus here"), "token");
+    let input = input_box(
+        &shot("hi\n\n> \nstatus here"),
+        &shot("hi\n\n> token\nstatus here"),
+        "token",
+    );
     let input = input.unwrap();
-    assert_eq!((input.shape, input.bottom.as_str()), (BoxShape::Prompt, "^status here"));
+    assert_eq!(
+        (input.shape, input.bottom.as_str()),
+        (BoxShape::Prompt, "^status here")
+    );
     assert!(input_box(&shot("hi\n\n"), &shot("hi\n\ntoken"), "token").is_err());
     assert!(input_box(&idle, &idle, "token").is_err());
 }
@@ -55,7 +63,11 @@ fn a_collapsed_paste_must_name_its_size() {
         let pattern = collapsed(mark, 40, 600)?;
         let idle = ruled("", "❯ ");
         let input = input_box(&idle, &ruled("", "❯ token"), "token").unwrap();
-        let seen = read(&ruled("", &format!("❯ {mark}")).text, 30, &rules(input, vec![pattern]));
+        let seen = read(
+            &ruled("", &format!("❯ {mark}")).text,
+            30,
+            &rules(input, vec![pattern]),
+        );
         Some(seen.input?.collapsed[0])
     };
     assert_eq!(size("[Pasted #1 +39 lines]"), Some(Size::More(39)));
@@ -67,14 +79,20 @@ fn a_collapsed_paste_must_name_its_size() {
 
 #[test]
 fn work_is_what_comes_and_goes_above_the_box() {
-    let quiet = [ruled("> hi\n\nhello there", "❯ "), ruled("answer\n\n> hi", "❯ ")];
+    let quiet = [
+        ruled("> hi\n\nhello there", "❯ "),
+        ruled("answer\n\n> hi", "❯ "),
+    ];
     let input = input_box(&quiet[0], &ruled("", "❯ token"), "token").unwrap();
     let rules = rules(input, Vec::new());
     let frames: Vec<Shot> = ["✶ Thinking… (0s)", "✻ Thinking… (0s)", "✽ Thinking… (1s)"]
         .map(|row| ruled(&format!("> hi\n\n{row}"), "❯ "))
         .to_vec();
     let found = working(&frames, &quiet, &rules, "hi").unwrap();
-    assert_eq!((found.pattern.as_str(), found.within), (r"^[^\w\s] ?Thinking…", 1));
+    assert_eq!(
+        (found.pattern.as_str(), found.within),
+        (r"^[^\w\s] ?Thinking…", 1)
+    );
     // What stays is no sign of work, nor is what was said.
     let stays = ruled("✻ Thinking… (9s)", "❯ ");
     assert_eq!(working(&frames, &[stays], &rules, "hi"), None);

@@ -126,6 +126,39 @@ fn what_waits_for_an_agent_that_is_down_is_delivered_when_it_is_up() {
 }
 
 #[test]
+fn a_message_that_is_too_old_is_a_dead_letter() {
+    let Some(s) = alone("50") else { return };
+    courier(&s);
+    s.mosaic(&["fleet", "stop", "a"]).ok();
+    s.mosaic(&[
+        "agent",
+        "send",
+        "a",
+        "--queue",
+        "--expires",
+        "1s",
+        "--id",
+        "old",
+        "-m",
+        "too late",
+    ])
+    .ok();
+    let told = |s: &Sandbox| {
+        s.events("a").iter().any(|e| {
+            e["verb"] == "send"
+                && e["detail"]
+                    .as_str()
+                    .is_some_and(|d| d.starts_with("expired"))
+        })
+    };
+    eventually("its end is an event", || told(&s));
+    s.mosaic(&["fleet", "start", "a"]).ok();
+    idle(&s, "a");
+    queue(&s, "a", "in time");
+    eventually("the next is delivered", || s.messages("a") == ["in time"]);
+}
+
+#[test]
 fn a_courier_killed_at_any_instant_loses_nothing_and_doubles_nothing() {
     let Some(s) = alone("30") else { return };
     courier(&s);

@@ -166,3 +166,93 @@ fn an_agent_nobody_knows_is_refused_at_once() {
         out.took
     );
 }
+
+#[test]
+fn a_task_begins_with_an_empty_context_where_the_roster_wants_that() {
+    let Some(s) = Roster::new([
+        Agent::demo("a")
+            .key("reset_between_tasks", json!(true))
+            .key("kickstart", json!({"text": "begin"})),
+        Agent::demo("b"),
+    ])
+    .boot() else {
+        return;
+    };
+    let task = |agent: &str, text: &str, more: &[&str]| {
+        let mut args = vec![
+            "agent",
+            "send",
+            agent,
+            "--task",
+            "-m",
+            text,
+            "--json",
+            "--no-preamble",
+        ];
+        args.extend(more);
+        s.mosaic(&args)
+    };
+    let conversations = || {
+        let mut all: Vec<Value> = s
+            .records("a")
+            .iter()
+            .filter(|r| r["type"] == "session")
+            .map(|r| r["id"].clone())
+            .collect();
+        all.dedup();
+        all.len()
+    };
+    // Nothing was said yet: there is nothing to empty.
+    let first = task("a", "one", &["--until", "answered"]).ok().json();
+    assert_eq!(first.get("reset"), None, "{first}");
+    assert_eq!(conversations(), 1);
+    let second = task("a", "two", &["--until", "answered", "--id", "t2"])
+        .ok()
+        .json();
+    assert_eq!(second["reset"]["reset"], true, "{second}");
+    assert_eq!(
+        second["reset"]["kickstart"]["receipt"], "accepted",
+        "{second}"
+    );
+    assert_eq!(second["receipt"], "answered");
+    assert_eq!(conversations(), 2);
+    assert_eq!(s.messages("a"), ["one", "begin", "two"]);
+    // The same message again is no new task.
+    let again = task("a", "two", &["--id", "t2"]).ok().json();
+    assert_eq!(again.get("reset"), None, "{again}");
+    assert_eq!(conversations(), 2);
+    // A plain message empties nothing, and counts.
+    s.mosaic(&["agent", "reset", "a"]).ok();
+    s.mosaic(&["agent", "send", "a", "-m", "plain", "--no-preamble"])
+        .ok();
+    assert_eq!(conversations(), 3);
+    task("a", "three", &[]).ok();
+    assert_eq!(conversations(), 4);
+    for text in ["one", "two"] {
+        let sent = task("b", text, &["--until", "answered"]).ok().json();
+        assert_eq!(sent.get("reset"), None);
+    }
+}
+
+#[test]
+fn a_task_is_not_sent_where_the_reset_before_it_fails() {
+    let Some(s) = Roster::new([working().key("reset_between_tasks", json!(true))]).boot() else {
+        return;
+    };
+    set_to_work(&s);
+    let out = s.mosaic(&[
+        "agent",
+        "send",
+        "a",
+        "--task",
+        "-m",
+        "next",
+        "--json",
+        "--timeout",
+        "1",
+    ]);
+    let json = out.code(75).json();
+    assert_eq!(json["receipt"], "refused", "{json}");
+    assert_eq!(json["reset"]["reset"], false);
+    assert_eq!(s.messages("a"), ["work for a minute"]);
+}
