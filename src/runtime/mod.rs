@@ -48,6 +48,9 @@ pub struct RuntimeSpec {
     /// The text typed to reset the context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<ResetCommands>,
+    /// The key that breaks its turn off; without one nothing is ever interrupted by a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<InterruptKey>,
     /// The ways into the agent, best first; without any, nothing is ever sent to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<ChannelKind>>,
@@ -90,7 +93,7 @@ pub struct RuntimeSpec {
 }
 
 /// How conversations are identified on the command line. In the argument lists, `{id}` is a UUID
-/// that mosaic makes and records, `{file}` a file in mosaic's state directory, `{dir}` a directory
+/// that mosaic makes and records, `{id8}` its first eight characters, `{file}` a file in mosaic's state directory, `{dir}` a directory
 /// of the agent's own there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +102,9 @@ pub struct Conversation {
     pub first: Vec<String>,
     /// Arguments that take the recorded conversation up again.
     pub resume: Vec<String>,
+    /// Where the agent keeps conversations.
+    #[serde(default)]
+    pub store: Store,
     /// Glob (one `*` a path segment, `~` for home, `${VAR:-default}` from the agent's environment) of
     /// the file whose existence says that the conversation can be resumed. Absent: `resume` is
     /// right from the second start on.
@@ -112,6 +118,19 @@ pub struct Conversation {
     /// is resumed only if it was reported, and `{id}` stands in `resume` alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
+}
+
+/// Where an agent keeps its conversations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// Each in a file of its own.
+    #[default]
+    File,
+    /// Goose's database of sessions; `exists` is its path, a `#`, and the session's name.
+    GooseSessions,
+    /// opencode's database of sessions; `exists` is its path, a `#`, and the session's id.
+    OpencodeSessions,
 }
 
 /// How to ask an agent CLI for its version.
@@ -150,6 +169,39 @@ pub struct ResetCommands {
     /// Begins a new conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
+    /// What proves that the context is empty.
+    pub proof: ResetProof,
+    /// A row of the screen of an empty context, as a regular expression; looked for with
+    /// `proof: next-message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty: Option<String>,
+}
+
+/// What proves a reset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetProof {
+    /// The agent reports a new conversation at once.
+    #[default]
+    Reported,
+    /// The agent names the new conversation with its next message only: until then, what its screen
+    /// shows.
+    NextMessage,
+}
+
+/// The key that breaks a turn off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InterruptKey {
+    /// tmux's name of it.
+    pub key: String,
+    /// How often it is pressed at most; again only while the agent is seen to work on.
+    #[serde(default = "once")]
+    pub presses: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// How to read a screen and how to type into it. Patterns are regular expressions matched against
@@ -186,6 +238,11 @@ pub struct ScreenRules {
     /// What the terminal's title tells.
     #[serde(default)]
     pub title: TitleRules,
+    /// The agent's record does not tell the end of a turn: an answer is on record before the tool is
+    /// called that goes with it. The turn has ended when the box is there after an answer, and neither
+    /// title nor screen shows work.
+    #[serde(default)]
+    pub ends_turn: bool,
     /// How a message is put into the box.
     #[serde(default)]
     pub typing: Typing,
@@ -210,7 +267,9 @@ pub enum BoxShape {
     /// or are blank, down to the row that fits `bottom`, or to the foot of the screen.
     Prompt,
     /// A bar at its left: the rows that start with `glyph` right above the lowest row that fits
-    /// `bottom`, without the first `skip_first` and the last `skip_last` of them.
+    /// `bottom`, without the first `skip_first` and the last `skip_last` of them. Where that row begins
+    /// and how wide it is, so does and is the box; `glyph` and `indent` count from there. Work shows
+    /// below it.
     Bar,
 }
 
@@ -254,6 +313,12 @@ pub struct InputBox {
     /// no-break space); empty for none.
     #[serde(default)]
     pub glyph: String,
+    /// The text of an empty box behind its mark, where the agent draws one that is not dim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placeholder: Option<String>,
+    /// What the first row starts with instead in other modes of the agent that take text as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_glyphs: Vec<String>,
     /// What the first row starts with instead while the box takes shell commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<String>,
@@ -320,6 +385,8 @@ pub struct TitleRules {
     pub idle: Vec<String>,
     /// Titles of a working agent.
     pub working: Vec<String>,
+    /// Titles of an agent that asks something.
+    pub waiting: Vec<String>,
 }
 
 /// How a message is put into the box so that it arrives as it was sent.
@@ -382,6 +449,8 @@ pub enum TranscriptFormat {
     Claude,
     /// JSON lines of pi: `type: message` with `message.role` user.
     Pi,
+    /// JSON lines of Gemini CLI: `type: user` with `content`.
+    Gemini,
     /// JSON lines of mosaic's demo agent.
     Demo,
 }
@@ -398,6 +467,10 @@ pub enum Reports {
     OpencodePlugin,
     /// State lines in the demo agent's transcript.
     DemoTranscript,
+    /// Gemini CLI's record of its conversations.
+    GeminiChats,
+    /// Goose's database of sessions.
+    GooseSessions,
     /// codex's app-server, which mosaic runs beside codex and listens to (`server`).
     CodexServer,
 }
@@ -478,6 +551,7 @@ impl RuntimeSpec {
             env,
             conversation: self.conversation.or_else(|| base.conversation.clone()),
             reset: self.reset.or_else(|| base.reset.clone()),
+            interrupt: self.interrupt.or_else(|| base.interrupt.clone()),
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::observe::transcript;
+use super::gemini::Gemini;
+use super::goose::Goose;
+use super::observe::{expand, record, transcript};
+use super::rest::Rest;
 use crate::error::Result;
 use crate::install::Install;
 use crate::launch::Launch;
+use crate::record::{ConversationRecord, Run};
 use crate::report::{self, Report};
 use crate::runtime::Reports;
 
@@ -23,6 +27,10 @@ pub enum Account {
         /// How a line is read.
         format: Format,
     },
+    /// Gemini CLI's conversations. Positions are milliseconds.
+    Gemini(Gemini, Option<Rest>),
+    /// A session of goose. Positions are ids of messages.
+    Goose(Goose, Option<Rest>),
 }
 
 /// How the lines of an account are read.
@@ -49,6 +57,30 @@ impl Account {
                 path: transcript(install, launch)?,
                 format: Format::Demo,
             },
+            Reports::GeminiChats => {
+                let run = Run::load(&install.paths, launch.agent.name.as_str()).ok()??;
+                let record = record(install, launch)?;
+                // The log of what was typed knows the process by the id it was started with.
+                let id = run
+                    .conversation
+                    .clone()
+                    .unwrap_or_else(|| record.id.clone());
+                let first = ConversationRecord { id, ..record };
+                let rule = launch.agent.spec.transcript.as_ref()?;
+                let gemini = Gemini {
+                    pattern: expand(install, launch, &rule.file, &first),
+                    id: first.id,
+                    started: Some(run.started),
+                    notes: report::path(&install.paths, launch.agent.name.as_str()),
+                };
+                Self::Gemini(gemini, Rest::of(install, launch))
+            }
+            Reports::GooseSessions => {
+                let place = launch.agent.spec.conversation.as_ref()?.exists.as_ref()?;
+                let record = record(install, launch)?;
+                let place = expand(install, launch, place, &record);
+                Self::Goose(Goose::at(&place)?, Rest::of(install, launch))
+            }
         })
     }
 
@@ -56,6 +88,8 @@ impl Account {
     pub fn mark(&self) -> u64 {
         match self {
             Self::Lines { path, .. } => report::length(path),
+            Self::Gemini(..) => Gemini::mark(),
+            Self::Goose(goose, _) => goose.mark(),
         }
     }
 
@@ -64,9 +98,17 @@ impl Account {
     /// # Errors
     /// The source exists and cannot be read.
     pub fn since(&self, mark: u64) -> Result<Vec<Report>> {
-        match self {
-            Self::Lines { path, format } => Ok(format.parse(&report::lines_since(path, mark)?)),
+        let (mut reports, rest) = match self {
+            Self::Lines { path, format } => {
+                (format.parse(&report::lines_since(path, mark)?), &None)
+            }
+            Self::Gemini(gemini, rest) => (gemini.since(mark)?, rest),
+            Self::Goose(goose, rest) => (goose.since(mark)?, rest),
+        };
+        if let Some(rest) = rest {
+            rest.end_turn(&mut reports);
         }
+        Ok(reports)
     }
 
     /// The last reports since the agent's start, oldest first: at least what tells its present state.
@@ -89,6 +131,8 @@ impl Account {
                 }
                 Ok(Vec::new())
             }
+            Self::Gemini(gemini, _) => gemini.last(started),
+            Self::Goose(goose, _) => goose.last(started),
         }
     }
 
@@ -96,6 +140,8 @@ impl Account {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Lines { path, .. } => vec![path.clone()],
+            Self::Gemini(gemini, _) => gemini.files(),
+            Self::Goose(goose, _) => goose.files(),
         }
     }
 }

@@ -5,8 +5,12 @@
 //! interrupted turn, a denied dialog. What nothing tells is `unknown`, and unknown is never idle.
 
 pub mod account;
+pub mod gemini;
+pub mod goose;
 pub mod look;
 pub mod observe;
+pub mod opencode;
+pub mod rest;
 #[cfg(test)]
 pub mod samples;
 pub mod screen;
@@ -209,6 +213,23 @@ pub fn decide(signs: &Signs<'_>) -> Verdict {
         Life::Up => {}
     }
     let title = signs.rules.and_then(|r| r.title(signs.title));
+    // Its screen has the question.
+    if signs.rules.is_some_and(|r| r.title_waits(signs.title))
+        && signs.screen.is_none_or(|s| s.dialog.is_some())
+    {
+        return match signs.screen {
+            Some(seen) => waiting_on_screen(seen),
+            None => Verdict {
+                look: true,
+                ..verdict(
+                    State::Waiting,
+                    Source::Title,
+                    format!("title `{}`", signs.title),
+                    None,
+                )
+            },
+        };
+    }
     match signs.reports.last() {
         Some(report) => by_report(signs, report, title),
         None => by_looks(signs, title),
@@ -219,6 +240,7 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
     let since = Some(report.time);
     let reported = |state, what: &str| verdict(state, signs.reported_by, what, since);
     let settled = signs.now.duration_since(report.time) > SETTLE;
+    let ends_turn = signs.rules.is_some_and(|r| r.data.ends_turn);
     match &report.what {
         What::Working | What::Prompt { .. } => {
             let what = if report.what == What::Working {
@@ -232,7 +254,7 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
                 // A broken-off turn is reported by nobody in some agent CLIs, nor is a provider that
                 // refuses as long as they try again.
                 None => Verdict {
-                    look: settled && title == Some(false)
+                    look: settled && (title == Some(false) || (ends_turn && title.is_none()))
                         || signs.rules.is_some_and(|r| !r.data.limited.is_empty())
                             && signs.now.duration_since(report.time) > HELD_UP,
                     ..base
@@ -278,7 +300,17 @@ fn by_report(signs: &Signs<'_>, report: &Report, title: Option<bool>) -> Verdict
         }
         What::Session { .. } => by_looks(signs, title),
         // Said in the midst of a turn.
-        What::Answer { .. } => reported(State::Working, "it said something; its turn goes on"),
+        What::Answer { .. } => {
+            let base = reported(State::Working, "it said something; its turn goes on");
+            match signs.screen {
+                _ if !ends_turn || title == Some(true) => base,
+                None => Verdict { look: true, ..base },
+                Some(seen) if rest::at_rest(seen) && rest::settled(report.time, signs.now) => {
+                    reported(State::Idle, "it answered, and its input box is back")
+                }
+                Some(seen) => correct(base, signs, seen, title, false),
+            }
+        }
         What::Limited { what, until } => limited(signs, report, what, *until),
         What::Ended { reason } => {
             reported(State::Unknown, &format!("it said that it ends: {reason}"))

@@ -117,7 +117,9 @@ pub fn observe_by(
             now: Timestamp::now(),
             reports: &reports,
             reported_by: match launch.agent.spec.reports {
-                Some(Reports::DemoTranscript) => Source::Transcript,
+                Some(Reports::DemoTranscript | Reports::GeminiChats | Reports::GooseSessions) => {
+                    Source::Transcript
+                }
                 _ => Source::Report,
             },
             title: pane.as_ref().map_or("", |p| p.title.as_str()),
@@ -192,13 +194,18 @@ fn life_of(run: Option<&Run>) -> Life {
     }
 }
 
-/// The transcript of an agent's present conversation, by its runtime's rule. A pattern that fits no
-/// file yet is `None`.
-pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
-    let agent = launch.agent.name.as_str();
-    let rule = launch.agent.spec.transcript.as_ref()?;
-    let record =
-        files::read_json::<ConversationRecord>(&install.paths.conversation(agent)).ok()??;
+/// The record of the conversation an agent was started with.
+pub fn record(install: &Install, launch: &Launch) -> Option<ConversationRecord> {
+    files::read_json(&install.paths.conversation(launch.agent.name.as_str())).ok()?
+}
+
+/// Fills a template of the runtime's with the agent's own values.
+pub fn expand(
+    install: &Install,
+    launch: &Launch,
+    template: &str,
+    record: &ConversationRecord,
+) -> String {
     let mut env: std::collections::BTreeMap<_, _> = launch
         .agent
         .env
@@ -207,7 +214,15 @@ pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
         .collect();
     env.entry("HOME".into())
         .or_insert_with(|| install.paths.home.clone().into());
-    let path = conversation::expand(&rule.file, &record, &install.paths.agent_dir(agent), &env);
+    let own = install.paths.agent_dir(launch.agent.name.as_str());
+    conversation::expand(template, record, &own, &env)
+}
+
+/// The transcript of an agent's present conversation, by its runtime's rule. A pattern that fits no
+/// file yet is `None`.
+pub fn transcript(install: &Install, launch: &Launch) -> Option<PathBuf> {
+    let rule = launch.agent.spec.transcript.as_ref()?;
+    let path = expand(install, launch, &rule.file, &record(install, launch)?);
     if path.contains('*') {
         conversation::find(&path)
     } else {
@@ -232,6 +247,7 @@ pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
         TranscriptFormat::Pi if v.pointer("/message/role")? == "user" => {
             v.pointer("/message/content").map(text)
         }
+        TranscriptFormat::Gemini => return crate::state::gemini::typed(&v),
         TranscriptFormat::Demo if v.get("type")? == "user" => v.get("text").map(text),
         _ => None,
     };

@@ -35,6 +35,7 @@ pub struct Rules {
     bottom: Regex,
     tall: Option<Regex>,
     above: Option<Regex>,
+    placeholder: Option<Regex>,
     working: Vec<Regex>,
     limited: Vec<Regex>,
     dialog: Vec<Regex>,
@@ -44,6 +45,7 @@ pub struct Rules {
     pub split: Vec<Regex>,
     title_idle: Vec<Regex>,
     title_working: Vec<Regex>,
+    title_waiting: Vec<Regex>,
 }
 
 impl Rules {
@@ -70,6 +72,7 @@ impl Rules {
             bottom: one(&data.input.bottom)?,
             tall: data.input.tall.as_ref().map(one).transpose()?,
             above: data.input.above.as_ref().map(one).transpose()?,
+            placeholder: data.input.placeholder.as_ref().map(one).transpose()?,
             working: all(&data.working)?,
             limited: all(&data.limited)?,
             dialog: all(&data.dialog)?,
@@ -82,6 +85,7 @@ impl Rules {
             split: all(&data.typing.split)?,
             title_idle: all(&data.title.idle)?,
             title_working: all(&data.title.working)?,
+            title_waiting: all(&data.title.waiting)?,
             data: data.clone(),
         })
     }
@@ -104,11 +108,16 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Whether a title says that the agent asks something.
+    pub fn title_waits(&self, title: &str) -> bool {
+        self.title_waiting.iter().any(|r| r.is_match(title))
+    }
+
     /// What a title tells: `Some(true)` working, `Some(false)` not working, `None` nothing.
     pub fn title(&self, title: &str) -> Option<bool> {
         if self.title_working.iter().any(|r| r.is_match(title)) {
             Some(true)
-        } else if self.title_idle.iter().any(|r| r.is_match(title)) {
+        } else if self.title_idle.iter().any(|r| r.is_match(title)) || self.title_waits(title) {
             Some(false)
         } else {
             None
@@ -250,6 +259,15 @@ impl Row {
         out
     }
 
+    /// What stands in some columns of it.
+    fn cut(&self, columns: &std::ops::Range<usize>) -> Row {
+        let end = columns.end.min(self.cells.len());
+        let cells = self.cells.get(columns.start.min(end)..end);
+        Row {
+            cells: cells.unwrap_or_default().to_vec(),
+        }
+    }
+
     fn starts_with(&self, prefix: &str) -> bool {
         let text: String = self.cells.iter().map(|cell| cell.c).collect();
         // The capture cuts ordinary blanks at the end of a row, those of a bare mark among them.
@@ -302,6 +320,11 @@ fn rows(screen: &str) -> Vec<Row> {
     rows
 }
 
+/// The rows of a capture without styles, up to the last one that is not blank.
+pub fn texts(screen: &str) -> Vec<String> {
+    rows(screen).iter().map(Row::text).collect()
+}
+
 /// Applies one SGR sequence. The arguments of colours are skipped: `38;5;2` dims nothing.
 fn style(body: &str, dim: &mut bool, reverse: &mut bool) {
     let mut params = body.split(';');
@@ -345,8 +368,14 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         seen.matched.push(matched("prompt", found.first));
         seen.matched
             .extend(found.bottom.map(|row| matched("bottom", row)));
-        let last = found.top.unwrap_or(found.first);
-        let first = last.saturating_sub(usize::from(rules.data.working_within));
+        let within = usize::from(rules.data.working_within);
+        let (first, last) = match (rules.data.input.shape, found.bottom) {
+            (BoxShape::Bar, Some(bottom)) => (bottom + 1, rows.len().min(bottom + 1 + within)),
+            _ => {
+                let last = found.top.unwrap_or(found.first);
+                (last.saturating_sub(within), last)
+            }
+        };
         let working = (first..last)
             .rev()
             .find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
@@ -389,17 +418,22 @@ fn contents(rows: &[Row], found: &find::Found, rules: &Rules) -> Input {
     let data = &rules.data.input;
     let mut lines = Vec::new();
     for (at, row) in rows.iter().enumerate() {
-        let prefix = match (&data.shell, at, found.part) {
-            (Some(mark), 0, _) if found.shell => mark,
-            (_, 0, Part::Whole) if data.shape != BoxShape::Bar => &data.glyph,
-            _ => &data.indent,
-        };
+        let row = row.cut(&found.columns);
+        let prefix = if at == 0 { &found.mark } else { &data.indent };
         let from = if row.starts_with(prefix) {
             prefix.chars().count()
         } else {
             0
         };
         lines.push(row.bright(from));
+    }
+    if lines.len() == 1
+        && rules
+            .placeholder
+            .as_ref()
+            .is_some_and(|r| r.is_match(&lines[0]))
+    {
+        lines[0].clear();
     }
     let text = lines.join("\n");
     let collapsed = rules

@@ -107,7 +107,7 @@ pub fn choose(
     }
 }
 
-/// Fills `{id}`, `{file}` and `{dir}` of a template, a leading `~`, and `${VAR}` or
+/// Fills `{id}`, `{id8}`, `{file}` and `{dir}` of a template, a leading `~`, and `${VAR}` or
 /// `${VAR:-default}` from the agent's environment.
 pub fn expand(
     template: &str,
@@ -144,6 +144,7 @@ pub fn expand(
     out.push_str(rest);
     let out = out
         .replace("{id}", &record.id)
+        .replace("{id8}", record.id.get(..8).unwrap_or(&record.id))
         .replace("{file}", &file.to_string_lossy())
         .replace("{dir}", &dir.to_string_lossy());
     match out.strip_prefix("~/") {
@@ -222,6 +223,7 @@ mod tests {
             resume: vec!["--resume".into(), "{id}".into()],
             exists: Some("~/.claude/projects/*/{id}.jsonl".into()),
             holds: None,
+            store: crate::runtime::Store::File,
             reported: false,
         }
     }
@@ -303,9 +305,11 @@ mod tests {
         let rule = Conversation {
             first: vec![],
             resume: vec!["--session".into(), "{id}".into()],
+            store: crate::runtime::Store::OpencodeSessions,
             exists: None,
             holds: None,
             reported: true,
+            store: crate::runtime::Store::default(),
         };
         let start = |old: Option<ConversationRecord>| {
             let situation = Situation {
@@ -344,6 +348,7 @@ mod tests {
         assert_eq!(e("${Y:-~/.d}/{id}"), "/h/.d/i");
         assert_eq!(e("{file}"), "/s/conversation/i.jsonl");
         assert_eq!(e("{dir}"), "/s/conversation");
+        assert_eq!(e("-{id8}-"), "-i-");
         assert_eq!(e("${broken"), "${broken");
     }
 

@@ -22,7 +22,8 @@ use crate::paths::Paths;
 use crate::record::{self, ConversationRecord, Run, What};
 use crate::report;
 use crate::roster::envfile;
-use crate::runtime::Reports;
+use crate::runtime::{Reports, Store};
+use crate::state::{goose, opencode};
 
 /// Where the terminal comes from.
 #[derive(Debug)]
@@ -241,7 +242,11 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
                 },
                 current_conversation(paths, name)?,
                 &|template, record| conversation::expand(template, record, &own, &env),
-                &|pattern| conversation::stored(pattern, rule.holds.as_deref()),
+                &|place| match rule.store {
+                    Store::File => conversation::stored(place, rule.holds.as_deref()),
+                    Store::GooseSessions => goose::stored(place),
+                    Store::OpencodeSessions => opencode::stored(place),
+                },
             );
             let written = files::write_if_changed(
                 &paths.conversation(name),
@@ -422,7 +427,13 @@ fn reporter_args(install: &Install, launch: &Launch, args: &[String]) -> Result<
             files::write_if_changed(&config, text.as_bytes(), files::PRIVATE)?;
             return Ok(Vec::new());
         }
-        Some(Reports::DemoTranscript | Reports::CodexServer) | None => return Ok(Vec::new()),
+        Some(
+            Reports::DemoTranscript
+            | Reports::CodexServer
+            | Reports::GeminiChats
+            | Reports::GooseSessions,
+        )
+        | None => return Ok(Vec::new()),
     };
     // pi takes the flag any number of times, claude once.
     if launch.agent.spec.reports == Some(Reports::ClaudeHooks) && given(flag) {

@@ -225,7 +225,9 @@ impl Target<'_> {
             now: jiff::Timestamp::now(),
             reports: &reports,
             reported_by: match self.launch.agent.spec.reports {
-                Some(Reports::DemoTranscript) => Source::Transcript,
+                Some(Reports::DemoTranscript | Reports::GeminiChats | Reports::GooseSessions) => {
+                    Source::Transcript
+                }
                 _ => Source::Report,
             },
             title: &look.pane.title,

@@ -1,5 +1,7 @@
 //! Finds the input box among the rows of a screen: by its rules, by its prompt mark, or by its bar.
 
+use std::ops::Range;
+
 use crate::runtime::{BoxShape, InputBox};
 
 use super::{Part, Row, Rules};
@@ -7,8 +9,11 @@ use super::{Part, Row, Rules};
 /// How many rows above the upper rule of a box `above` is looked for: one row of marks may part them.
 const ABOVE_RULE: usize = 3;
 
+/// Whole rows.
+const ALL: Range<usize> = 0..usize::MAX;
+
 /// Where the box is. Rows are counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The row above it, where that is a part of it: its upper rule, or the row that `above` names.
     pub top: Option<usize>,
@@ -22,6 +27,10 @@ pub struct Found {
     pub part: Part,
     /// It takes shell commands.
     pub shell: bool,
+    /// What its first row starts with before the text.
+    pub mark: String,
+    /// The columns that it spans; what stands beside them is not part of it.
+    pub columns: Range<usize>,
 }
 
 /// Finds the box of a screen in a pane that is `width` columns wide.
@@ -54,7 +63,8 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
         return None;
     }
     let first = &rows[top + 1];
-    let shell = shell(data, first);
+    let marked = mark(data, first);
+    let shell = marked.is_some() && marked == data.shell.as_deref();
     let found = |part| {
         Some(Found {
             top: Some(top),
@@ -63,11 +73,13 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
             bottom: Some(bottom),
             part,
             shell,
+            mark: marked.unwrap_or(&data.indent).to_owned(),
+            columns: ALL,
         })
     };
     if tall(top) {
         found(Part::Tail)
-    } else if shell || first.starts_with(&data.glyph) {
+    } else if marked.is_some() {
         // A box that scrolls without a mark of its own may show its end only.
         let full = data
             .most_rows
@@ -107,7 +119,7 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
         Some(r) => row > 0 && r.is_match(&texts[row - 1]),
     };
     let is_first = |row: usize| {
-        (rows[row].starts_with(&data.glyph) || shell(data, &rows[row]))
+        mark(data, &rows[row]).is_some()
             && above(row)
             && !rules.dialog.iter().any(|r| r.is_match(&texts[row]))
     };
@@ -119,7 +131,9 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
             end,
             bottom: close,
             part: Part::Whole,
-            shell: shell(data, &rows[first]),
+            shell: mark(data, &rows[first]) == data.shell.as_deref(),
+            mark: mark(data, &rows[first]).unwrap_or_default().to_owned(),
+            columns: ALL,
         }),
         // Its beginning has left the screen. What is above the draft has gone with it, so a dialog
         // is the only other thing that could stand here.
@@ -137,6 +151,8 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
                 bottom: close,
                 part: Part::Tail,
                 shell: false,
+                mark: data.indent.clone(),
+                columns: ALL,
             })
         }
         _ => None,
@@ -148,12 +164,25 @@ fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
     let bottom = (0..rows.len())
         .rev()
         .find(|row| rules.bottom.is_match(&texts[*row]))?;
-    if !fits_below(data, rows.len() - 1 - bottom) {
+    // A dialog has a bar too, and old output above it may hold anything.
+    let another = texts[bottom + 1..]
+        .iter()
+        .any(|text| text.trim_start().starts_with(&data.glyph));
+    if another || !fits_below(data, rows.len() - 1 - bottom) {
         return None;
     }
+    // The bar goes over into the row that closes it, wherever on the screen that is.
+    let close = &texts[bottom];
+    let left = close.chars().take_while(|c| *c == ' ').count();
+    let width = close.chars().skip(left).take_while(|c| *c != ' ').count();
+    let columns = left..left + width;
+    let barred = |row: &Row| {
+        row.cells.iter().take(left).all(|cell| cell.c == ' ')
+            && row.cut(&columns).starts_with(&data.glyph)
+    };
     let start = (0..bottom)
         .rev()
-        .take_while(|row| rows[*row].starts_with(&data.glyph))
+        .take_while(|row| barred(&rows[*row]))
         .last()?;
     let first = start + usize::from(data.skip_first);
     let end = bottom.checked_sub(usize::from(data.skip_last))?;
@@ -169,7 +198,12 @@ fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
         end,
         bottom: Some(bottom),
         part: if full { Part::Tail } else { Part::Whole },
-        shell: shell(data, &rows[first]),
+        shell: data
+            .shell
+            .as_ref()
+            .is_some_and(|shell| rows[first].cut(&columns).starts_with(shell)),
+        mark: data.indent.clone(),
+        columns,
     })
 }
 
@@ -177,10 +211,14 @@ fn fits_below(data: &InputBox, below: usize) -> bool {
     (usize::from(data.below_least)..=usize::from(data.below_most)).contains(&below)
 }
 
-fn shell(data: &InputBox, first: &Row) -> bool {
-    data.shell
-        .as_ref()
-        .is_some_and(|mark| first.starts_with(mark))
+/// The mark that the first row of a box starts with.
+fn mark<'a>(data: &'a InputBox, first: &Row) -> Option<&'a str> {
+    let shell = data.shell.iter();
+    shell
+        .chain([&data.glyph])
+        .chain(&data.other_glyphs)
+        .map(String::as_str)
+        .find(|mark| first.starts_with(mark))
 }
 
 /// Whether a row can be a further row of a box.

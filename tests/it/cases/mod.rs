@@ -1,7 +1,9 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
+mod courier;
 mod delivery;
 mod envfile;
 mod guards;
@@ -12,7 +14,9 @@ mod managers;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;
