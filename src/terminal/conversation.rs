@@ -308,6 +308,7 @@ mod tests {
             exists: None,
             holds: None,
             reported: true,
+            store: crate::runtime::Store::File,
         };
         let start = |old: Option<ConversationRecord>| {
             let situation = Situation {
