@@ -22,6 +22,9 @@ const ASK: &str = "PLEASE ASK";
 /// milliseconds, else until the turn is broken off.
 const LIMIT: &str = "PLEASE LIMIT";
 
+/// A message that holds this and a number is worked on for so many milliseconds.
+const WORK: &str = "PLEASE WORK";
+
 /// Between two pictures of the spinner, as in Claude Code.
 const SPINNER_STEP: Duration = Duration::from_millis(120);
 
@@ -160,6 +163,8 @@ enum Phase {
 pub struct Model {
     setup: Setup,
     draft: Draft,
+    /// A draft that was put aside, until the next message is submitted.
+    aside: Option<Draft>,
     phase: Phase,
     queue: VecDeque<String>,
     session: String,
@@ -200,6 +205,7 @@ impl Model {
         Self {
             first_session: setup.earlier.is_none(),
             draft,
+            aside: None,
             phase,
             queue: VecDeque::new(),
             session,
@@ -394,6 +400,10 @@ impl Model {
             Input::Backspace => self.draft.backspace(),
             Input::Delete => self.draft.delete(),
             Input::CtrlU => self.draft.clear(),
+            Input::CtrlS if self.draft.is_empty() => {
+                self.draft = self.aside.take().unwrap_or_default();
+            }
+            Input::CtrlS => self.aside = Some(std::mem::take(&mut self.draft)),
             Input::Left => self.draft.left(),
             Input::Right => self.draft.right(),
             Input::Home => self.draft.home(),
@@ -449,7 +459,10 @@ impl Model {
 
     /// Takes the draft: at once when idle, else into the queue.
     fn submit(&mut self, now: Duration) {
-        let text = self.draft.text();
+        let mut text = self.draft.text();
+        if self.setup.personas.expand_tabs {
+            text = text.replace('\t', "    ");
+        }
         if text.trim().is_empty() {
             return;
         }
@@ -457,7 +470,7 @@ impl Model {
             self.note(format!("unknown command: {word}"));
             return;
         }
-        self.draft.clear();
+        self.draft = self.aside.take().unwrap_or_default();
         match self.phase {
             Phase::Idle => self.dispatch(text, now),
             Phase::Working { .. } | Phase::Waiting { .. } => {
@@ -507,13 +520,11 @@ impl Model {
     }
 
     fn work(&mut self, text: String, now: Duration) {
-        let limit = text.split_once(LIMIT).map(|(_, rest)| {
-            let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
-            number.map_or(Duration::MAX, Duration::from_millis)
-        });
+        let limit = asked(&text, LIMIT).map(|time| time.unwrap_or(Duration::MAX));
+        let time = limit.or_else(|| asked(&text, WORK).flatten());
         self.phase = Phase::Working {
             since: now,
-            until: now.saturating_add(limit.unwrap_or(self.setup.think)),
+            until: now.saturating_add(time.unwrap_or(self.setup.think)),
             text,
             limited: limit.is_some(),
         };
@@ -579,7 +590,8 @@ impl Model {
 
 const HELP: &str = "enter sends, \\ and enter adds a line, esc interrupts, ctrl-u clears the box
 /clear and /new reset the context, ctrl-c twice quits
-a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider";
+a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider,
+one with `PLEASE WORK 9000` takes 9 s";
 
 /// What a text asks the agent itself to do.
 enum Command<'a> {
@@ -613,6 +625,13 @@ impl<'a> Command<'a> {
             _ => Self::None,
         }
     }
+}
+
+/// The milliseconds behind a word, where the text holds it; `None` inside where no number follows.
+fn asked(text: &str, word: &str) -> Option<Option<Duration>> {
+    let (_, rest) = text.split_once(word)?;
+    let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
+    Some(number.map(Duration::from_millis))
 }
 
 fn first_line(text: &str) -> String {

@@ -305,6 +305,7 @@ mod tests {
         let rule = Conversation {
             first: vec![],
             resume: vec!["--session".into(), "{id}".into()],
+            store: crate::runtime::Store::OpencodeSessions,
             exists: None,
             holds: None,
             reported: true,

@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::cli::Real;
+use crate::cli::{Real, installed};
 use crate::support::{Agent, Output, eventually, proc};
 
 /// Needs more memory and more time than the others; two of them at once take what two cores have.
@@ -19,6 +19,36 @@ fn send(real: &Real, agent: &str, text: &str, wait: &str) -> Output {
         .mosaic(&["agent", "send", agent, "-m", text, "--wait", wait, "--json"])
 }
 
+/// Kills an agent and waits until it is back. A start takes 5 s on an idle machine, and has taken 30 on
+/// a busy one.
+#[track_caller]
+fn kill(real: &Real, agents: &[&str]) {
+    let before: Vec<i32> = agents.iter().map(|name| real.pid(name)).collect();
+    for pid in &before {
+        proc::kill(*pid, Signal::KILL);
+    }
+    for (name, pid) in agents.iter().zip(before) {
+        eventually(&format!("`{name}` is started again"), || {
+            real.s.status(name)["pid"]
+                .as_i64()
+                .is_some_and(|p| p != i64::from(pid))
+        });
+        let wait = ["agent", "wait", name, "--for", "idle", "--timeout", "60"];
+        real.s.mosaic(&wait).ok();
+    }
+}
+
+/// The session that an agent reported last; null where it shows none.
+fn shown(real: &Real, agent: &str) -> Value {
+    let reports = real.s.state("agents").join(agent).join("reports.jsonl");
+    let reports = std::fs::read_to_string(reports).unwrap();
+    let all = reports
+        .lines()
+        .filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    let last = all.filter(|r| r["event"] == "session").last();
+    last.unwrap()["id"].clone()
+}
+
 /// How often a message arrived at the model, as it was sent and not as part of another.
 fn arrived(real: &Real, text: &str) -> usize {
     assert_eq!(real.model.arrivals(text), real.model.arrived_whole(text));
@@ -31,7 +61,8 @@ fn opencode_lives() {
     let s = &real.s;
     let (a, b) = ("oc0", "oc1");
     // The role is of the launch, and opencode's interface knows nothing of it.
-    let planner = real.opencode(b).key("args", json!(["--agent", "plan"]));
+    let planner = json!([installed("opencode").unwrap(), "--agent", "plan"]);
+    let planner = real.opencode(b).key("command", planner);
     up(&real, [real.opencode(a), planner]);
     for name in [a, b] {
         real.state(name, "idle");
@@ -54,16 +85,8 @@ fn opencode_lives() {
         real.model.turns("first words").len() == 1
     });
     real.tell(b, "other words", 0, None);
-    let id = |name: &str| -> Value {
-        let reports = s.state("agents").join(name).join("reports.jsonl");
-        let reports = std::fs::read_to_string(reports).unwrap();
-        let sessions = reports
-            .lines()
-            .filter_map(|l| serde_json::from_str::<Value>(l).ok());
-        sessions.filter(|r| r["event"] == "session").last().unwrap()["id"].clone()
-    };
-    let first = id(a);
-    assert_ne!(first, id(b));
+    let first = shown(&real, a);
+    assert_ne!(first, shown(&real, b));
     assert!(
         real.model.turns("other words")[0]
             .raw
@@ -72,49 +95,48 @@ fn opencode_lives() {
     );
 
     // Killed at the same time: each finds its own conversation.
-    let before = [a, b].map(|name| real.pid(name));
-    for pid in before {
-        proc::kill(pid, Signal::KILL);
-    }
-    for (name, pid) in [a, b].into_iter().zip(before) {
-        real.returns(name, pid);
-    }
+    kill(&real, &[a, b]);
     real.tell(a, "second words", 1, Some("first words"));
     real.tell(b, "more of the other", 1, Some("other words"));
     assert_eq!(real.conversation(a)["id"], first);
+
+    s.mosaic(&["fleet", "stop"]).ok();
+    assert_eq!(real.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn opencode_begins_anew() {
+    let Some(real) = Real::new(true) else { return };
+    let s = &real.s;
+    let a = "oc0";
+    up(&real, [real.opencode(a)]);
+    real.tell(a, "first words", 0, None);
+    let first = shown(&real, a);
 
     // A reset begins a session, which is shown and empty, and is the one that is taken up again.
     let reset = s
         .mosaic(&["agent", "reset", a, "--clear", "--json"])
         .ok()
         .json();
-    assert!(
-        reset["evidence"]
-            .to_string()
-            .contains("it holds no message"),
-        "{reset}"
-    );
+    let told = reset["evidence"].to_string();
+    assert!(told.contains("it holds no message"), "{reset}");
+    assert_eq!(reset["conversation"], shown(&real, a));
     assert_ne!(reset["conversation"], first);
-    real.kill(a);
+    kill(&real, &[a]);
     real.tell(a, "after a reset", 0, None);
-    real.kill(a);
-    real.tell(a, "and more after it", 1, Some("after a reset"));
 
-    // A person begins anew; so does whoever writes next, and the next start.
+    // A person begins anew, and whoever writes next follows.
+    real.state(a, "idle");
     s.type_into(a, "/new");
     eventually("the command is offered", || {
         s.screen(a).contains("New session")
     });
     s.press(a, "Enter");
-    eventually("the first page is back", || id(a) == Value::Null);
+    eventually("the first page is back", || shown(&real, a) == Value::Null);
     real.tell(a, "after a person's reset", 0, None);
+    real.state(a, "idle");
     s.mosaic(&["agent", "reset", a, "--restart"]).ok();
     real.tell(a, "after a restart", 0, None);
-
-    s.mosaic(&["fleet", "stop"]).ok();
-    assert_eq!(real.processes(), Vec::<String>::new());
-    s.mosaic(&["fleet", "start"]).ok();
-    real.tell(a, "after a stop", 1, Some("after a restart"));
 }
 
 #[test]
@@ -134,12 +156,12 @@ fn opencode_gets_messages_whole_and_once() {
     eventually("the draft is there", || {
         s.screen(a).contains("half a thought")
     });
-    let big = "0123456789 abcdef\t".repeat(60 * 1024 / 18);
+    let big = "0123456789 abcdef\t".repeat(60 * 1024 / 18) + "end";
     let texts = [
         "quotes ' \" ` $(touch approved-marker) \\ %s",
         "tabs\tand\t\ttabs",
         "two\nlines\n\nand a third",
-        "unicode é 🦀 \u{200b} \u{202e}x",
+        "unicode é 🦀 漢字",
         "```\nfence\n```",
         "ends in @word",
         "!ls",
@@ -165,7 +187,10 @@ fn opencode_gets_messages_whole_and_once() {
         ];
         let out = s.mosaic(&args).ok().json();
         assert_eq!(out["receipt"], "accepted", "{out}");
-        eventually("it reaches the model", || arrived(&real, text) == 1);
+        let start: String = text.chars().take(20).collect();
+        eventually(&format!("{start:?} reaches the model"), || {
+            arrived(&real, text) == 1
+        });
     }
     assert!(s.screen(a).contains("half a thought"), "{}", s.screen(a));
 
