@@ -75,8 +75,9 @@ pub fn compose(
         Some(envelope) => preamble(envelope) + text,
         None => as_text(text, typing)?,
     };
-    if out.ends_with('\\') {
-        // A backslash before Enter means a new line to agent CLIs.
+    let listed = |pattern: &String| Regex::new(pattern).is_ok_and(|r| r.is_match(&out));
+    // A backslash before Enter means a new line to agent CLIs.
+    if out.ends_with('\\') || typing.blank_after.iter().any(listed) {
         out.push(' ');
     }
     if out.len() > MAX_BYTES {
@@ -198,6 +199,19 @@ mod tests {
             slash,
             ..Typing::default()
         }
+    }
+
+    #[test]
+    fn an_end_that_opens_a_list_gets_a_blank() {
+        let typing = Typing {
+            blank_after: vec![r"(?:^|\s)@\S*$".into()],
+            ..Typing::default()
+        };
+        let composed = |text: &str| compose(text, None, &typing).unwrap();
+        assert_eq!(composed("look at @src"), "look at @src ");
+        assert_eq!(composed("look at @src now"), "look at @src now");
+        assert_eq!(composed("mail to a@b"), "mail to a@b");
+        assert_eq!(composed("ends in \\"), "ends in \\ ");
     }
 
     #[test]

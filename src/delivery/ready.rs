@@ -116,7 +116,8 @@ pub fn wait_ready(install: &Install, launch: &Launch, timeout: Duration) -> Resu
                 seen.as_ref().is_some_and(|s| s.dialog.is_some()),
                 dialog_since,
             );
-            if box_since.is_some_and(|t| t.elapsed() >= STEADY) {
+            let steady = STEADY.max(Duration::from_millis(rules.data.settle_ms));
+            if box_since.is_some_and(|t| t.elapsed() >= steady) {
                 return Ok(done(
                     State::Idle,
                     Source::Screen,

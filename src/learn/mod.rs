@@ -124,6 +124,7 @@ pub fn learn(
                 piece_lines: 1,
                 ..Typing::default()
             },
+            settle_ms: 0,
             enter_delay_ms: 50,
         },
         captures: vec![("idle".to_owned(), idle), ("draft".to_owned(), draft)],

@@ -246,6 +246,10 @@ pub struct ScreenRules {
     /// How a message is put into the box.
     #[serde(default)]
     pub typing: Typing,
+    /// Milliseconds for which the box of a young agent must have stood before it is typed into: what is
+    /// typed sooner is thrown away where the agent draws a box, then takes its conversation up.
+    #[serde(default)]
+    pub settle_ms: u64,
     /// Milliseconds to wait at least between the last paste and Enter.
     #[serde(default)]
     pub enter_delay_ms: u64,
@@ -401,6 +405,10 @@ pub struct Typing {
     /// Text that must not come whole in one paste, as the agent CLI would make something else of it (of
     /// an image's path, the image): the paste is cut before the last character of each match.
     pub split: Vec<String>,
+    /// An end of a message that gets a blank behind it: with the cursor right behind it, a list of
+    /// completions opens and takes the Enter.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blank_after: Vec<String>,
     /// A message of more characters than this is pasted whole after all; 0 for never. Right where the
     /// agent CLI collapses it, names its size, delivers it as it was, and would be slow with the pieces.
     pub whole_above: u32,

@@ -458,7 +458,7 @@ fn by_looks(signs: &Signs<'_>, title: Option<bool>) -> Verdict {
             } else if seen.working {
                 verdict(State::Working, Source::Screen, working_row(seen), None)
             } else if seen.input.is_some()
-                && (!rules.data.working.is_empty() || title == Some(false))
+                && (!rules.data.working.is_empty() || rules.data.input.raw || title == Some(false))
             {
                 verdict(
                     State::Idle,

@@ -67,6 +67,7 @@ impl Rules {
                 "the screen rules lack `input.{key}`, which a box of this shape is found by"
             )));
         }
+        all(&data.typing.blank_after)?;
         Ok(Self {
             top: one(&data.input.top)?,
             bottom: one(&data.input.bottom)?,

@@ -26,6 +26,9 @@ const GONE_WAIT: Duration = Duration::from_secs(3);
 /// screen and draws it again.
 const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
+/// The same for one whose box must have stood for a while: on a busy machine it stands late.
+const SETTLING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
 /// One look at the agent.
 pub(super) struct Look {
     pub(super) pane: Pane,
@@ -42,6 +45,7 @@ impl Target<'_> {
     pub fn ready(&self, wait: Duration, draft: Draft) -> Result<(Pane, Run), Stop> {
         let begun = Instant::now();
         let mut last: Option<Stop> = None;
+        let mut stood = begun;
         loop {
             let (stop, patience) = match self.look() {
                 Err((stop, patience)) => (stop, patience.min(wait)),
@@ -62,13 +66,18 @@ impl Target<'_> {
                         )
                     }
                     Ok(()) => {
-                        let young = jiff::Timestamp::now().duration_since(look.run.started) < YOUNG;
-                        let twice = !young || last.as_ref().is_some_and(|l| l.reason.is_empty());
-                        if twice {
+                        let settle = Duration::from_millis(self.rules.data.settle_ms);
+                        let youth = if settle.is_zero() { YOUNG } else { SETTLING };
+                        let young = jiff::Timestamp::now().duration_since(look.run.started) < youth;
+                        let twice = last.as_ref().is_some_and(|l| l.reason.is_empty());
+                        if !twice {
+                            stood = Instant::now();
+                        }
+                        if !young || twice && stood.elapsed() >= settle {
                             return Ok((look.pane, look.run));
                         }
                         // Not a reason to stop, but to look again.
-                        (Stop::busy(""), wait.max(TWICE * 2))
+                        (Stop::busy(""), wait.max(settle + TWICE * 2))
                     }
                     Err(stop) => {
                         let again = last.as_ref().is_some_and(|l| l.reason == stop.reason);

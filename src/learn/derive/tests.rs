@@ -23,6 +23,7 @@ fn rules(input: InputBox, collapsed: Vec<String>) -> Rules {
         collapsed,
         title: TitleRules::default(),
         typing: Typing::default(),
+        settle_ms: 0,
         enter_delay_ms: 0,
     };
     Rules::compile(&data).unwrap()
