@@ -31,11 +31,25 @@ fn main() {
         "{:<58} {:>10} {:>10} {:>7}  goal",
         "", "mosaic", "floor", "ratio"
     );
-    version();
-    status();
-    start();
-    restart();
-    placeholder();
+    // `cargo bench -- courier` runs those of that name only.
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
+    let all: [(&str, fn()); 7] = [
+        ("version", version),
+        ("status", status),
+        ("start", start),
+        ("restart", restart),
+        ("placeholder", placeholder),
+        ("courier_latency", courier_latency),
+        ("courier_idle", courier_idle),
+    ];
+    for (name, run) in all {
+        if wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str())) {
+            run();
+        }
+    }
 }
 
 /// Runs commands in turn, so that both see the same machine; medians in milliseconds.
@@ -272,6 +286,96 @@ fn placeholder() {
         "{:<58} {:>7} kB {:>20}  below 1536 kB",
         "placeholder per agent, PSS, the median of 20",
         sizes[sizes.len() / 2],
+        ""
+    );
+}
+
+/// From the agent's word that it is idle to the next message on its record, against a whole `agent send`
+/// of the same message to the idle agent: both hold the message's typing and the agent's own time.
+fn courier_latency() {
+    const COUNT: usize = 20;
+    let agent = Agent::demo("a").env("MOSAIC_DEMO_THINK_MS", "150");
+    let Some(sandbox) = Roster::new([agent]).boot() else {
+        return;
+    };
+    let wait = || timed(command(&sandbox, "mosaic", &["agent", "wait", "a"]));
+    wait();
+    let mut floor: Vec<Duration> = (0..COUNT)
+        .map(|n| {
+            let text = format!("sent {n}");
+            let send = ["agent", "send", "a", "--no-preamble", "-m", &text];
+            let took = timed(command(&sandbox, "mosaic", &send));
+            wait();
+            took
+        })
+        .collect();
+    for n in 0..COUNT {
+        let text = format!("queued {n}");
+        let queue = ["agent", "send", "a", "--no-preamble", "--queue", "-m", &text];
+        timed(command(&sandbox, "mosaic", &queue));
+    }
+    while sandbox.messages("a").len() < 2 * COUNT {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let time = |r: &serde_json::Value| -> jiff::Timestamp {
+        r["time"].as_str().unwrap().parse().unwrap()
+    };
+    let mut records = sandbox.records("a");
+    records.sort_by_key(|r| time(r));
+    let mut idle = None;
+    let mut delays = Vec::new();
+    for record in &records {
+        if record["state"] == "idle" {
+            idle = Some(time(record));
+        } else if record["type"] == "user" {
+            let queued = record["text"].as_str().unwrap().starts_with("queued");
+            delays.extend(idle.take().filter(|_| queued).map(|t| {
+                Duration::try_from(time(record).duration_since(t)).unwrap()
+            }));
+        }
+    }
+    let both = (median(&mut delays), median(&mut floor));
+    row(
+        "courier: idle to accepted, against agent send",
+        both,
+        "below 1",
+    );
+    println!(
+        "{:<58} {:>7.1} ms at most, of {}",
+        "",
+        delays.last().unwrap().as_secs_f64() * 1000.0,
+        delays.len()
+    );
+}
+
+/// What the courier of 200 idle agents takes in twenty seconds.
+fn courier_idle() {
+    let Some(sandbox) = fleet(200) else { return };
+    let pid = sandbox.unit("mosaic-courier.service").pid;
+    let ticks = || -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let rest: Vec<&str> = text[text.rfind(')').unwrap()..].split(' ').collect();
+        rest[12].parse::<u64>().unwrap() + rest[13].parse::<u64>().unwrap()
+    };
+    // The agents settle first.
+    std::thread::sleep(Duration::from_secs(15));
+    let (before, begun) = (ticks(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    let share = (ticks() - before) as f64 / per_second / begun.elapsed().as_secs_f64() * 100.0;
+    let field = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = text.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    };
+    println!(
+        "{:<58} {share:>7.2} % {:>20}  below 1 %",
+        "courier of 200 idle agents: share of a core", ""
+    );
+    println!(
+        "{:<58} {:>7.1} MB {:>19}  below 30 MB",
+        "  resident memory",
+        field("VmRSS:"),
         ""
     );
 }

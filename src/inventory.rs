@@ -272,6 +272,7 @@ fn is_own_link(install: &Install, path: &Path, target: &Path) -> bool {
         .unwrap_or_default();
     let known = name == install.holder_unit()
         || name == install.target_unit()
+        || name == install.courier_unit()
         || install.agent_of_unit(&name).is_some();
     known && target.starts_with("..")
 }

@@ -18,6 +18,7 @@ pub mod host;
 pub mod install;
 pub mod inventory;
 pub mod launch;
+pub mod learn;
 pub mod names;
 pub mod notices;
 pub mod paths;

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::approval::Question;
+use crate::approval::{self, Question};
 use crate::error::Result;
 use crate::fleet::Persona;
 use crate::host::manager::Unit;
@@ -225,7 +225,9 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
             if seen.state == State::Waiting && seen.screen.is_none() {
                 seen = state::observe(install, launch, panes, true);
             }
-            let question = seen.screen.as_ref().and_then(Question::on);
+            let question = (seen.state == State::Waiting)
+                .then(|| approval::asked(install, launch, seen.screen.as_ref()))
+                .flatten();
             (seen.state, seen.evidence, question)
         }
         "activating" => (State::Starting, unit_evidence(&unit), None),
@@ -250,7 +252,7 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
         },
         state,
         evidence,
-        question: question.filter(|_| state == State::Waiting),
+        question,
         since: jiff::Timestamp::from_microsecond(unit.since_usec.try_into().unwrap_or(0))
             .ok()
             .filter(|_| unit.since_usec > 0),

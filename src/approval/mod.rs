@@ -171,13 +171,24 @@ impl Answered {
     }
 }
 
+/// What a waiting agent asks, as well as that can be told: by its interface, else by its screen where
+/// that was looked at.
+pub fn asked(install: &Install, launch: &Launch, seen: Option<&Seen>) -> Option<Question> {
+    native::of(launch)
+        .and_then(|native| native.pending(install, launch).ok().flatten())
+        .or_else(|| seen.and_then(Question::on))
+}
+
 /// What an agent asks now; `None` where it asks nothing that can be seen.
 ///
 /// # Errors
 /// Its pane cannot be looked at, or is not its own.
 pub fn pending(install: &Install, launch: &Launch) -> Result<Option<Question>, Stop> {
     if let Some(native) = native::of(launch) {
-        return native.pending(install, launch);
+        let asked = native.pending(install, launch)?;
+        if asked.is_some() || native.knows_all() {
+            return Ok(asked);
+        }
     }
     let target = Target::of(install, launch)?;
     Ok(Question::on(&target.looked()?.1))
@@ -205,7 +216,10 @@ pub fn answer(
         touched: false,
         elapsed_ms: 0,
     };
-    let result = match native::of(launch) {
+    let native = native::of(launch).filter(|native| {
+        native.knows_all() || native.pending(install, launch).is_ok_and(|q| q.is_some())
+    });
+    let result = match native {
         Some(native) => native.answer(install, launch, decision, expected, &mut report),
         None => by_keys(install, launch, decision, expected, &mut report),
     };

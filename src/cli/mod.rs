@@ -131,6 +131,9 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
             Command::Agent(agent::Verb::Send(args)) => {
                 agent::send_there(&context()?, &args, verb, host)
             }
+            Command::Agent(agent::Verb::Ask(args)) => {
+                agent::send_there(&context()?, args.send()?, verb, host)
+            }
             _ => there::forward(&context()?, verb, host),
         };
     }

@@ -1,6 +1,7 @@
 //! `-H HOST`: the same verb, by the mosaic of another host. What was typed here is given to it word
 //! for word; what it prints and how it ends is passed on.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +10,10 @@ use clap::parser::ValueSource;
 use serde_json::Value;
 
 use super::Context;
+use super::agent::message_text;
+use crate::delivery;
 use crate::error::{Error, Result};
+use crate::remote::sender::line_of;
 use crate::remote::{End, Exchange, Host, Ssh, exchange};
 use crate::ui::Ui;
 
@@ -18,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(30);
 
 /// On top of the times that the verb itself is told to wait.
 const MARGIN: Duration = Duration::from_secs(60);
+
+/// For a verb that waits for the end of a turn and is not told how long.
+const ANSWER: Duration = Duration::from_secs(60 * 60);
 
 /// The flag, for verbs that know it.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -90,10 +97,7 @@ impl<'m> Verb<'m> {
         let (mut options, mut words) = (Vec::new(), Vec::new());
         for arg in self.definition.get_arguments() {
             let id = arg.get_id().as_str();
-            if OURS.contains(&id)
-                || !self.matches.try_contains_id(id).unwrap_or(false)
-                || self.matches.value_source(id) != Some(ValueSource::CommandLine)
-            {
+            if OURS.contains(&id) || !self.was_given(id) {
                 continue;
             }
             if matches!(arg.get_action(), clap::ArgAction::Count) {
@@ -120,17 +124,86 @@ impl<'m> Verb<'m> {
         Ok((options, words))
     }
 
+    /// How many values a positional argument has.
+    fn words_of(&self, id: &str) -> usize {
+        match self.matches.try_contains_id(id) {
+            Ok(true) => self.matches.get_raw(id).map_or(0, Iterator::count),
+            _ => 0,
+        }
+    }
+
+    fn was_given(&self, id: &str) -> bool {
+        self.matches.try_contains_id(id).unwrap_or(false)
+            && self.matches.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    fn string(&self, id: &str) -> Option<&String> {
+        self.matches.try_get_one::<String>(id).ok().flatten()
+    }
+
+    /// The message's id, as told or made.
+    pub fn id(&self) -> String {
+        let told = self.string("id").cloned();
+        told.unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+    }
+
+    /// Who sends, said whole: the host there would put its own name before it.
+    pub fn sender(&self) -> String {
+        let agent = std::env::var("MOSAIC_AGENT").ok();
+        let told = self.string("sender").map(String::as_str);
+        let sender = delivery::sender(told, agent.as_deref());
+        if sender.contains(':') {
+            return sender;
+        }
+        let label = self.string("host_label").filter(|l| !l.trim().is_empty());
+        let host = label.cloned().unwrap_or_else(delivery::host_name);
+        format!("{host}:{sender}")
+    }
+
+    /// The text of its message.
+    ///
+    /// # Errors
+    /// It cannot be read, or is empty.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let file = self.matches.try_get_one::<PathBuf>("file").ok().flatten();
+        message_text(
+            self.string("message").map(String::as_str),
+            file.map(PathBuf::as_path),
+        )
+    }
+
     /// How long the verb may take: what it is told to wait, and some; `None` where it goes on for ever.
     pub fn bound(&self) -> Option<Duration> {
         if self.flag("follow") {
             return None;
+        }
+        // A turn may take long, and is waited for that long without being told to.
+        let words: Vec<&str> = ["until"]
+            .into_iter()
+            .filter(|id| self.was_given(id))
+            .filter_map(|id| self.matches.get_raw(id)?.next()?.to_str())
+            .collect();
+        let answer = words.contains(&"answered") || self.words.last().is_some_and(|w| w == "ask");
+        if answer && !self.was_given("timeout") {
+            return Some(ANSWER);
         }
         let seconds = |id: &str| {
             let raw = self.matches.try_contains_id(id).ok().filter(|there| *there);
             let raw = raw.and_then(|_| self.matches.get_raw(id)?.next());
             raw.and_then(|v| v.to_str()?.trim_end_matches('s').parse::<u64>().ok())
         };
-        let sum: u64 = ["wait", "timeout"].into_iter().filter_map(seconds).sum();
+        let mut sum: u64 = ["wait", "timeout"].into_iter().filter_map(seconds).sum();
+        let answered = || {
+            let until = self.matches.try_contains_id("until").unwrap_or(false);
+            until
+                && self
+                    .matches
+                    .get_raw("until")
+                    .is_some_and(|mut v| v.any(|w| w == "answered"))
+        };
+        if sum == 0 && (self.words.last().is_some_and(|w| w == "ask") || answered()) {
+            sum = super::agent::ANSWER_TIMEOUT;
+        }
         Some(MARGIN.saturating_add(Duration::from_secs(sum)))
     }
 }
@@ -269,12 +342,82 @@ pub fn words(verb: &Verb<'_>, ui: &Ui, more: &[String]) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// A verb without a message.
+/// What became of a message that was given to the mosaic there.
+pub enum Given {
+    /// The verb there ended with this status, and has printed what became of it.
+    Ended(i32),
+    /// There is no mosaic there; nothing was done.
+    Missing,
+    /// The connection was lost, and the next one as well, or the verb knows no ids.
+    Unknown {
+        /// The message's id.
+        id: String,
+        /// What ssh said.
+        why: String,
+    },
+}
+
+/// Runs a verb with its message there. A connection that is lost in the midst is made once more, with
+/// the same id: the other side then tells what became of the message, and delivers it only if it never
+/// saw it.
+///
+/// # Errors
+/// Kind `Unavailable`: the host was not reached, and nothing was done.
+pub fn give(
+    context: &Context<'_>,
+    there: &There<'_>,
+    verb: &Verb<'_>,
+    id: &str,
+    raw: &[u8],
+) -> Result<Given> {
+    let mut more = vec!["--file=-".to_owned()];
+    if verb.knows("sender") {
+        more.push(format!("--sender={}", verb.sender()));
+    }
+    // An id is of one message, to one agent.
+    let one = verb.words_of("agents") == 1 && !verb.was_given("class");
+    let idempotent = verb.knows("id") && (one || !verb.knows("agents"));
+    if idempotent {
+        more.push(format!("--id={id}"));
+    }
+    let words = words(verb, context.ui, &more)?;
+    let mut lost = None;
+    for _ in 0..2 {
+        match there.mosaic(&words, Some(line_of(raw)), verb.bound())? {
+            End::Exit(127) => return Ok(Given::Missing),
+            End::Exit(status) => return Ok(Given::Ended(status)),
+            End::NotStarted(why) if lost.is_none() => return Err(unreached(there.host, &why)),
+            End::NotStarted(_) => break,
+            End::Lost(why) => lost = Some(why),
+        }
+        // Without ids the other side could not tell, and would send it twice.
+        if !idempotent {
+            break;
+        }
+    }
+    Ok(Given::Unknown {
+        id: id.to_owned(),
+        why: lost.unwrap_or_default(),
+    })
+}
+
+/// Any verb but `send`.
 ///
 /// # Errors
 /// ssh failed: kind `Unavailable` where certainly nothing was done, else `No`.
 pub fn forward(context: &Context<'_>, verb: &Verb<'_>, host: &Host) -> Result<ExitCode> {
     let there = There::new(context, host, verb.flag("json"));
+    if verb.knows("message") {
+        let id = verb.id();
+        return match give(context, &there, verb, &id, &verb.text()?)? {
+            Given::Ended(status) => Ok(exit_code(status)),
+            Given::Missing => Err(missing(host)),
+            Given::Unknown { id, why } => Err(Error::no(format!(
+                "the connection to `{host}` was lost, and whether the message `{id}` was delivered is not known"
+            ))
+            .because(why)),
+        };
+    }
     let words = words(verb, context.ui, &[])?;
     match there.mosaic(&words, None, verb.bound())? {
         End::Exit(127) => Err(missing(host)),

@@ -38,6 +38,9 @@ const MAIL: Duration = Duration::from_secs(20);
 /// lock.
 const HEAD_START: Duration = Duration::from_millis(20);
 
+/// How long a look takes that is due: milliseconds.
+const LOOKED: Duration = Duration::from_millis(3);
+
 /// How long deliveries under way are waited for at the end. What they leave is on record.
 const ENDING: Duration = Duration::from_secs(4);
 
@@ -119,6 +122,7 @@ impl Courier {
             let blind = self.blind(&done.agent);
             if let Some(turn) = self.turns.get_mut(&done.agent) {
                 turn.busy = false;
+                turn.ended = Some(now);
                 if done.moved {
                     turn.anew(now);
                 } else {
@@ -174,6 +178,14 @@ impl Courier {
             else {
                 continue;
             };
+            if let Some(ended) = turn.ended
+                && !self.watcher.seen_since(agent, ended)
+            {
+                // A tmux that hangs must not make this a busy loop.
+                let pause = LOOKED.max((now.0 - ended) / 2);
+                next = next.min(now.0 + pause);
+                continue;
+            }
             let state = self.watcher.state(agent).map(|(state, _)| state);
             match turn.decide(waiting, state, blind(launch), now) {
                 Act::Wait => {}

@@ -53,6 +53,8 @@ pub struct Turn {
     pub busy: bool,
     /// Not before this.
     pub not_before: Instant,
+    /// When the last delivery ended: what the agent was seen doing before says nothing any more.
+    pub ended: Option<Instant>,
     tries: usize,
 }
 
@@ -73,6 +75,7 @@ impl Turn {
         Self {
             busy: false,
             not_before,
+            ended: None,
             tries: 0,
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codex::CodexServer;
 use super::held::bare;
 use super::mailbox::Draft;
 use super::opencode::OpencodeHttp;
@@ -230,7 +231,9 @@ pub fn open_for<'a>(
             ChannelKind::OpencodeHttp => {
                 OpencodeHttp::connect(install, launch).map(|c| Box::new(c) as _)
             }
-            ChannelKind::CodexServer => continue,
+            ChannelKind::CodexServer => {
+                CodexServer::connect(install, launch).map(|c| Box::new(c) as _)
+            }
         };
         match opened {
             Ok(channel) => return Ok(channel),

@@ -79,8 +79,19 @@ pub struct Drained {
 /// next call.
 pub fn drain(install: &Install, launch: &Launch, options: &DrainOptions<'_>) -> Result<Drained> {
     let mailbox = Mailbox::open(&install.paths)?;
-    let machine = Machine::new(install, launch);
-    let mut drained = run(&mailbox, &machine, options)?;
+    drain_on(&mailbox, &Machine::new(install, launch), options)
+}
+
+/// The same with a mailbox that is open already.
+///
+/// # Errors
+/// As [`drain`].
+pub fn drain_on(
+    mailbox: &Mailbox,
+    machine: &Machine<'_>,
+    options: &DrainOptions<'_>,
+) -> Result<Drained> {
+    let mut drained = run(mailbox, machine, options)?;
     for id in machine.told_of() {
         if let Some(row) = mailbox.row(&id)? {
             drained
@@ -108,7 +119,7 @@ pub fn run(
     let mut said = String::new();
     let mut tried = false;
     loop {
-        let mut watched = false;
+        let (mut watched, mut taken) = (false, false);
         if let Some((id, rung)) = options.until {
             let row = own(journal, id)?;
             let over = finished(&row, rung, tried);
@@ -159,6 +170,7 @@ pub fn run(
                     }
                 }
                 Ok(None) => {
+                    taken = true;
                     drained.waits = Some(Stop::busy(format!(
                         "another process delivers to `{}`",
                         place.agent()
@@ -180,7 +192,8 @@ pub fn run(
             (options.waiting)(&said);
         }
         let long = now.duration_since(begun) >= LONG;
-        let pause = match (watched, long) {
+        // A look at the mailbox costs little.
+        let pause = match (watched || taken, long) {
             (true, false) => LOOK,
             (false, false) => PAUSE,
             (true, true) => PAUSE,

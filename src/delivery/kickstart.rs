@@ -88,15 +88,7 @@ pub(super) fn words(
     what: &str,
     template: &str,
 ) -> Receipt {
-    let agent = &launch.agent;
-    let directory = agent.working_directory.to_string_lossy();
-    let variables = [
-        ("agent", agent.name.as_str()),
-        ("class", &agent.class),
-        ("host", host),
-        ("working_directory", &directory),
-    ];
-    match fill(what, template, &variables) {
+    match filled(launch, host, what, template) {
         Ok(text) => deliver(
             install,
             launch,
@@ -111,6 +103,31 @@ pub(super) fn words(
         ),
         Err(e) => not_sent(launch, &e),
     }
+}
+
+fn filled(launch: &Launch, host: &str, what: &str, template: &str) -> Result<String> {
+    let agent = &launch.agent;
+    let directory = agent.working_directory.to_string_lossy();
+    let variables = [
+        ("agent", agent.name.as_str()),
+        ("class", &agent.class),
+        ("host", host),
+        ("working_directory", &directory),
+    ];
+    fill(what, template, &variables)
+}
+
+/// What mosaic says to an agent of its own accord: kickstart and restart message, filled in.
+pub(super) fn texts(launch: &Launch) -> Vec<String> {
+    let kickstart = launch.agent.kickstart.as_ref().and_then(|k| match k {
+        Kickstart::Text(text) => Some(text.clone()),
+        Kickstart::File(path) => read(path).ok(),
+    });
+    let own = kickstart
+        .into_iter()
+        .chain(launch.agent.on_restart_message.clone());
+    own.filter_map(|t| filled(launch, &host_name(), "", &t).ok())
+        .collect()
 }
 
 fn not_sent(launch: &Launch, e: &Error) -> Receipt {

@@ -25,6 +25,8 @@ pub struct Machine<'a> {
     launch: &'a Launch,
     owner: Owner,
     told: RefCell<Vec<String>>,
+    /// Taken before the message was stored; for the first who asks.
+    early: RefCell<Option<Hold>>,
 }
 
 impl<'a> Machine<'a> {
@@ -35,7 +37,14 @@ impl<'a> Machine<'a> {
             launch,
             owner: Owner::current(),
             told: RefCell::new(Vec::new()),
+            early: RefCell::new(None),
         }
+    }
+
+    /// Takes the agent, if nobody has it, before a message is stored: the courier, woken by that, would
+    /// else be in the sender's way.
+    pub fn hold_early(&self) {
+        self.early.replace(self.hold().unwrap_or_default());
     }
 
     /// Ids of the messages whose stage changed here, in order.
@@ -68,6 +77,9 @@ impl Place for Machine<'_> {
     }
 
     fn hold(&self) -> Result<Option<Hold>, Stop> {
+        if let Some(hold) = self.early.take() {
+            return Ok(Some(hold));
+        }
         match Hold::take(self.install, self.agent(), Duration::ZERO) {
             Ok(hold) => Ok(Some(hold)),
             Err(stop) if stop.retry => Ok(None),

@@ -33,6 +33,7 @@ pub mod restarted;
 pub mod sanitise;
 pub mod send;
 pub mod stop;
+pub mod task;
 pub mod template;
 
 pub use drain::{DrainOptions, Drained, drain};

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::channel::supported;
-use super::drain::{DrainOptions, drain};
+use super::drain::{DrainOptions, drain, drain_on};
 use super::guard::{Submitted, Target};
-use super::machine::{Text, composed};
+use super::machine::{Machine, Text, composed};
 use super::mailbox::{Draft, Mailbox, NewMessage, Options, Row, Stage, Style};
 use super::receipt::{Receipt, Rung};
 use super::sanitise::sanitise;
@@ -83,6 +83,10 @@ pub fn post(
     }
     let now = jiff::Timestamp::now();
     let mailbox = Mailbox::open(&install.paths)?;
+    let machine = Machine::new(install, launch);
+    if post.until > Rung::Queued {
+        machine.hold_early();
+    }
     let row = mailbox.enqueue(&NewMessage {
         id: Some(id),
         agent: agent.to_owned(),
@@ -99,9 +103,9 @@ pub fn post(
     if post.until == Rung::Queued {
         return Ok(row.receipt(post.until, begun.elapsed()));
     }
-    let drained = drain(
-        install,
-        launch,
+    let drained = drain_on(
+        &mailbox,
+        &machine,
         &DrainOptions {
             until: Some((&row.id, post.until)),
             wait: post.timeout,

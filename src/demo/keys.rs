@@ -24,6 +24,7 @@ pub enum Input {
     End,
     CtrlC,
     CtrlL,
+    CtrlS,
     CtrlU,
     /// The content of one bracketed paste, its line ends made LF.
     Paste(String),
@@ -134,6 +135,7 @@ impl Decoder {
             0x03 => out.push(Input::CtrlC),
             0x05 => out.push(Input::End),
             0x0c => out.push(Input::CtrlL),
+            0x13 => out.push(Input::CtrlS),
             0x15 => out.push(Input::CtrlU),
             0x00..=0x1f => {}
             0x20..=0x7e => out.push(Input::Char(char::from(byte))),
@@ -228,8 +230,8 @@ mod tests {
             (b"\x1b\r", vec![Input::NewLine]),
             (b"\x7f\x08", vec![Input::Backspace, Input::Backspace]),
             (
-                b"\x03\x15\x0c",
-                vec![Input::CtrlC, Input::CtrlU, Input::CtrlL],
+                b"\x03\x15\x0c\x13",
+                vec![Input::CtrlC, Input::CtrlU, Input::CtrlL, Input::CtrlS],
             ),
             (b"\x1b[A\x1b[B", vec![Input::Up, Input::Down]),
             (b"\x1bOC\x1bOD", vec![Input::Right, Input::Left]),

@@ -160,6 +160,8 @@ enum Phase {
 pub struct Model {
     setup: Setup,
     draft: Draft,
+    /// A draft that was put aside, until the next message is submitted.
+    aside: Option<Draft>,
     phase: Phase,
     queue: VecDeque<String>,
     session: String,
@@ -200,6 +202,7 @@ impl Model {
         Self {
             first_session: setup.earlier.is_none(),
             draft,
+            aside: None,
             phase,
             queue: VecDeque::new(),
             session,
@@ -394,6 +397,10 @@ impl Model {
             Input::Backspace => self.draft.backspace(),
             Input::Delete => self.draft.delete(),
             Input::CtrlU => self.draft.clear(),
+            Input::CtrlS if self.draft.is_empty() => {
+                self.draft = self.aside.take().unwrap_or_default();
+            }
+            Input::CtrlS => self.aside = Some(std::mem::take(&mut self.draft)),
             Input::Left => self.draft.left(),
             Input::Right => self.draft.right(),
             Input::Home => self.draft.home(),
@@ -449,7 +456,10 @@ impl Model {
 
     /// Takes the draft: at once when idle, else into the queue.
     fn submit(&mut self, now: Duration) {
-        let text = self.draft.text();
+        let mut text = self.draft.text();
+        if self.setup.personas.expand_tabs {
+            text = text.replace('\t', "    ");
+        }
         if text.trim().is_empty() {
             return;
         }
@@ -457,7 +467,7 @@ impl Model {
             self.note(format!("unknown command: {word}"));
             return;
         }
-        self.draft.clear();
+        self.draft = self.aside.take().unwrap_or_default();
         match self.phase {
             Phase::Idle => self.dispatch(text, now),
             Phase::Working { .. } | Phase::Waiting { .. } => {

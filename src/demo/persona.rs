@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// Every persona by name, with the kind of value it takes.
-const KNOWN: [(&str, Value); 16] = [
+const KNOWN: [(&str, Value); 17] = [
     ("alt-screen", Value::None),
     ("complete-first-enter", Value::None),
     ("crash-after", Value::Count),
@@ -14,6 +14,7 @@ const KNOWN: [(&str, Value); 16] = [
     ("dialog-open", Value::None),
     ("draft", Value::Text),
     ("exit-0-on-hangup", Value::None),
+    ("expand-tabs", Value::None),
     ("flood", Value::None),
     ("ignore-term", Value::None),
     ("late-echo", Value::Millis),
@@ -52,6 +53,8 @@ pub struct Personas {
     pub draft: Option<String>,
     /// Exits 0 on SIGHUP and on a hung-up terminal.
     pub exit_0_on_hangup: bool,
+    /// Makes four blanks of each TAB in what it is told.
+    pub expand_tabs: bool,
     /// Prints a line every few milliseconds, except in a dialog.
     pub flood: bool,
     /// Ignores SIGTERM and SIGHUP; a hung-up terminal still ends it.
@@ -134,6 +137,7 @@ impl Personas {
             "dialog-open" => self.dialog_open = true,
             "draft" => self.draft = Some(text.to_owned()),
             "exit-0-on-hangup" => self.exit_0_on_hangup = true,
+            "expand-tabs" => self.expand_tabs = true,
             "flood" => self.flood = true,
             "ignore-term" => self.ignore_term = true,
             "late-echo" => self.late_echo = Some(Duration::from_millis(number)),

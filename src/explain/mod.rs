@@ -8,7 +8,7 @@ mod ways;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::approval::Question;
+use crate::approval::{self, Question};
 use crate::error::Result;
 use crate::host::procfs;
 use crate::host::tmux::{Pane, TmuxError};
@@ -61,6 +61,8 @@ pub struct Explanation {
     pub missing: Vec<String>,
     /// The ways of its runtime, best first.
     pub channels: Vec<Way>,
+    /// Why a message would not go in at once.
+    pub held_back: Option<String>,
     /// Its pane.
     pub pane: Option<ShownPane>,
     /// Its process.
@@ -188,11 +190,21 @@ pub fn explain(install: &Install, launch: &Launch) -> Result<Explanation> {
             },
         },
         input: screen.and_then(input),
-        question: screen.and_then(Question::on),
+        question: match seen.state {
+            State::Waiting => approval::asked(install, launch, screen),
+            _ => screen.and_then(Question::on),
+        },
         screen: screen.map_or_else(Vec::new, |s| s.foot.clone()),
         otherwise: otherwise::of(launch, &seen, &reports),
         missing,
         channels: ways::of(install, launch),
+        held_back: match (seen.state, seen.draft()) {
+            (State::Idle, Some(draft)) => Some(format!(
+                "the terminal takes none: a draft stands in its box: `{draft}`"
+            )),
+            (State::Idle, None) => None,
+            (other, _) => Some(format!("a message waits until it is idle; it is {other}")),
+        },
         pane: seen.pane.as_ref().map(|p| shown(p, seen.run.as_ref())),
         process: seen.run.as_ref().map(|run| Process {
             pid: run.pid,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::delivery::channel::{self, ChannelKind};
+use crate::delivery::codex::CodexServer;
 use crate::delivery::guard::Target;
 use crate::delivery::opencode::OpencodeHttp;
 use crate::delivery::pi::PiSocket;
@@ -48,6 +49,6 @@ fn stands(install: &Install, launch: &Launch, channel: ChannelKind) -> Result<()
         ChannelKind::PiSocket => PiSocket::connect(install, launch).map(drop),
         ChannelKind::Paste => Target::of(install, launch)?.looked().map(drop),
         ChannelKind::OpencodeHttp => OpencodeHttp::connect(install, launch).map(drop),
-        ChannelKind::CodexServer => Err(Stop::refused("this mosaic does not know it")),
+        ChannelKind::CodexServer => CodexServer::connect(install, launch).map(drop),
     }
 }

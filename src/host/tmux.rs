@@ -551,12 +551,25 @@ impl Tmux {
     /// `DeadPane`; or the pane is gone: nothing was pasted.
     pub fn paste(&self, pane: &str, text: &[u8]) -> Result<(), TmuxError> {
         let buffer = format!("mosaic-{}", uuid::Uuid::new_v4().simple());
-        self.call(&["load-buffer", "-b", &buffer, "-"], Some(text))?;
         let paste = format!("paste-buffer -d -p -r -b {buffer} -t {pane}");
         let dead = format!("delete-buffer -b {buffer} ; display-message -p MOSAIC-DEAD");
+        // One call for both: starting a client takes longer than all that it does.
         let done = self.call(
-            &["if-shell", "-F", "-t", pane, "#{pane_dead}", &dead, &paste],
-            None,
+            &[
+                "load-buffer",
+                "-b",
+                &buffer,
+                "-",
+                ";",
+                "if-shell",
+                "-F",
+                "-t",
+                pane,
+                "#{pane_dead}",
+                &dead,
+                &paste,
+            ],
+            Some(text),
         );
         match done {
             Ok(out) if out.stdout.contains("MOSAIC-DEAD") => {

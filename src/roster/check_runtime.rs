@@ -110,12 +110,30 @@ impl Checker<'_> {
                 );
             }
         }
+        if let Some(interrupt) = &spec.interrupt {
+            let key = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if interrupt.key.is_empty() || !interrupt.key.chars().all(key) {
+                self.add(
+                    place(&["interrupt", "key"]),
+                    format!("invalid `interrupt.key`{owner}: a key as tmux names it is needed, such as `Escape`"),
+                );
+            }
+        }
+        if let Some(pattern) = spec.reset.as_ref().and_then(|r| r.empty.as_deref())
+            && regex::Regex::new(pattern).is_err()
+        {
+            self.add(
+                place(&["reset", "empty"]),
+                format!("`reset.empty` is not a regular expression{owner}"),
+            );
+        }
         if let Some(screen) = &spec.screen {
             let one = std::slice::from_ref;
             for (path, patterns) in [
                 (&["screen", "input", "top"][..], one(&screen.input.top)),
                 (&["screen", "input", "bottom"], one(&screen.input.bottom)),
                 (&["screen", "working"], &screen.working),
+                (&["screen", "limited"], &screen.limited),
                 (&["screen", "dialog"], &screen.dialog),
                 (&["screen", "collapsed"], &screen.collapsed),
             ] {
@@ -131,6 +149,26 @@ impl Checker<'_> {
                         );
                         error.causes.push(why);
                     }
+                }
+            }
+        }
+        for (at, menu) in spec.screen.iter().flat_map(|s| s.menus.iter().enumerate()) {
+            let whole = [("option", &menu.option)].into_iter();
+            let begins = menu.begins.iter().map(|b| ("begins", b));
+            let labels = menu.approve.iter().map(|p| ("approve", p));
+            let labels = labels.chain(menu.deny.iter().map(|p| ("deny", p)));
+            for (key, pattern) in whole.chain(begins).chain(labels) {
+                if let Err(why) = regex::Regex::new(pattern) {
+                    let at = at.to_string();
+                    let why = why.to_string();
+                    let error = self.add(
+                        place(&["screen", "menus", &at, key]),
+                        format!("`screen.menus.{key}` is not a regular expression{owner}"),
+                    );
+                    let last = why.lines().last().unwrap_or_default();
+                    error
+                        .causes
+                        .push(last.strip_prefix("error: ").unwrap_or(last).to_owned());
                 }
             }
         }

@@ -128,8 +128,23 @@ mod tests {
                 Some(Reports::DemoTranscript),
                 None,
             ),
-            ("gemini", Some(1), false, false, None, Some(512 * MIB)),
-            ("goose", None, false, false, None, Some(512 * MIB)),
+            (
+                "gemini",
+                Some(1),
+                true,
+                true,
+                Some(Reports::GeminiChats),
+                Some(512 * MIB),
+            ),
+            // By the environment.
+            (
+                "goose",
+                Some(0),
+                true,
+                true,
+                Some(Reports::GooseSessions),
+                Some(512 * MIB),
+            ),
             ("goosed", None, false, false, None, Some(512 * MIB)),
             (
                 "opencode",

@@ -48,6 +48,9 @@ pub struct RuntimeSpec {
     /// The text typed to reset the context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<ResetCommands>,
+    /// The key that breaks its turn off; without one nothing is ever interrupted by a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<InterruptKey>,
     /// The ways into the agent, best first; without any, nothing is ever sent to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<ChannelKind>>,
@@ -166,6 +169,39 @@ pub struct ResetCommands {
     /// Begins a new conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
+    /// What proves that the context is empty.
+    pub proof: ResetProof,
+    /// A row of the screen of an empty context, as a regular expression; looked for with
+    /// `proof: next-message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty: Option<String>,
+}
+
+/// What proves a reset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetProof {
+    /// The agent reports a new conversation at once.
+    #[default]
+    Reported,
+    /// The agent names the new conversation with its next message only: until then, what its screen
+    /// shows.
+    NextMessage,
+}
+
+/// The key that breaks a turn off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InterruptKey {
+    /// tmux's name of it.
+    pub key: String,
+    /// How often it is pressed at most; again only while the agent is seen to work on.
+    #[serde(default = "once")]
+    pub presses: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// How to read a screen and how to type into it. Patterns are regular expressions matched against
@@ -515,6 +551,7 @@ impl RuntimeSpec {
             env,
             conversation: self.conversation.or_else(|| base.conversation.clone()),
             reset: self.reset.or_else(|| base.reset.clone()),
+            interrupt: self.interrupt.or_else(|| base.interrupt.clone()),
             channels: self.channels.or_else(|| base.channels.clone()),
             version: self.version.or_else(|| base.version.clone()),
             permission_env: self.permission_env.or_else(|| base.permission_env.clone()),

@@ -320,6 +320,11 @@ fn rows(screen: &str) -> Vec<Row> {
     rows
 }
 
+/// The rows of a capture without styles, up to the last one that is not blank.
+pub fn texts(screen: &str) -> Vec<String> {
+    rows(screen).iter().map(Row::text).collect()
+}
+
 /// Applies one SGR sequence. The arguments of colours are skipped: `38;5;2` dims nothing.
 fn style(body: &str, dim: &mut bool, reverse: &mut bool) {
     let mut params = body.split(';');

@@ -309,6 +309,7 @@ mod tests {
             exists: None,
             holds: None,
             reported: true,
+            store: crate::runtime::Store::default(),
         };
         let start = |old: Option<ConversationRecord>| {
             let situation = Situation {

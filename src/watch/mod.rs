@@ -168,6 +168,13 @@ impl Watcher {
         Some((*state, evidence))
     }
 
+    /// Whether an agent was observed since then.
+    pub fn seen_since(&self, agent: &str, then: Instant) -> bool {
+        self.agents
+            .get(agent)
+            .is_some_and(|w| w.seen.is_some() && w.looked > then)
+    }
+
     /// Names of the agents that are watched.
     pub fn agents(&self) -> impl Iterator<Item = &str> {
         self.agents.keys().map(String::as_str)

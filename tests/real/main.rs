@@ -17,6 +17,7 @@
 
 mod agents;
 mod cli;
+mod codex;
 mod kickstart;
 mod model;
 mod nodes;

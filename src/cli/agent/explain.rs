@@ -9,6 +9,9 @@ use crate::explain::{self, Explanation};
 use crate::names::AgentName;
 use crate::ui::{self, one_line, span};
 
+/// Most of a row that is shown; rules span whole panes.
+const ROW: usize = 80;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -61,10 +64,8 @@ fn print(context: &Context<'_>, e: &Explanation) {
     }
     for (at, m) in e.matched.iter().enumerate() {
         let label = if at == 0 { "rules" } else { "" };
-        say(
-            label,
-            &format!("{:<8} row {:>3}  {}", m.rule, m.row, m.text),
-        );
+        let text: String = m.text.chars().take(ROW).collect();
+        say(label, &format!("{:<8} row {:>3}  {text}", m.rule, m.row));
     }
     match &e.input {
         Some(input) if input.text.is_empty() => say("box", input.holds),
@@ -113,6 +114,9 @@ fn print(context: &Context<'_>, e: &Explanation) {
     }
     if e.channels.is_empty() {
         say("channels", "none: nothing is ever sent to it");
+    }
+    if let Some(held) = &e.held_back {
+        say("", held);
     }
     if let Some(pane) = &e.pane {
         let mode = if pane.in_mode { ", in copy mode" } else { "" };

@@ -1,10 +1,12 @@
 //! Verbs about single agents.
 
 mod approve;
+mod ask;
 mod attach;
 mod events;
 mod explain;
 mod inbox;
+mod message;
 mod pane;
 mod reset;
 mod roster;
@@ -17,7 +19,11 @@ mod wait;
 
 use std::process::ExitCode;
 
+pub(super) use message::message_text;
 pub(super) use send_there::send_there;
+
+/// How long an answer is waited for, in seconds, unless told otherwise.
+pub(super) const ANSWER_TIMEOUT: u64 = send::ANSWER_TIMEOUT;
 
 use clap::Subcommand;
 
@@ -37,6 +43,8 @@ pub enum Verb {
     Tail(tail::Args),
     /// Send a message, and prove how far it got
     Send(send::Args),
+    /// Send a message, wait for the end of the turn, and print the answer
+    Ask(ask::Args),
     /// Look after messages that wait, or were not delivered
     Inbox(inbox::Args),
     /// Wait until agents are idle, ask something, or are in another state
@@ -93,6 +101,7 @@ pub fn run<'a>(context: &dyn Fn() -> Result<Context<'a>>, verb: Verb) -> Result<
         Verb::Attach(args) => attach::run(&context()?, &args),
         Verb::Tail(args) => tail::run(&context()?, &args),
         Verb::Send(args) => send::run(&context()?, &args),
+        Verb::Ask(args) => ask::run(&context()?, &args),
         Verb::Inbox(args) => inbox::run(&context()?, &args),
         Verb::Wait(args) => wait::run(&context()?, &args),
         Verb::Events(args) => events::run(&context()?, &args),

@@ -86,6 +86,10 @@ pub fn composed(
 /// # Errors
 /// No agent and no pane is named, or more than one.
 pub fn described(args: &Args, id: &str, socket: Socket, verbose: bool) -> Result<Pane> {
+    if args.task {
+        return Err(Error::usage("`--task` needs an agent that mosaic knows")
+            .because("a pane is never reset"));
+    }
     let target = match (&args.pane.pane, args.selection.agents.as_slice()) {
         (Some(pane), _) => pane.clone(),
         (None, [agent]) => agent.to_string(),

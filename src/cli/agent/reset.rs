@@ -31,7 +31,11 @@ pub struct Args {
     /// Start its process anew with a new conversation
     #[arg(long, group = "mode")]
     restart: bool,
-    /// Reset an agent with a persistent persona; with --restart also one that works
+    /// Break off the turn it is in; without it, its end is waited for
+    #[arg(long)]
+    interrupt: bool,
+    /// Reset an agent with a persistent persona; with --restart also one that works; and one with a
+    /// draft in its box, which is given up by starting it anew
     #[arg(long)]
     force: bool,
     /// Confirm the reset of a semi-persistent persona
@@ -113,12 +117,23 @@ fn permitted(context: &Context<'_>, args: &Args, launch: &Launch) -> Result<()> 
 }
 
 fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
-    let agent = launch.agent.name.as_str();
     let options = ResetOptions {
         wait: Duration::from_secs(args.wait),
         force: args.force,
+        interrupt: args.interrupt,
         ..ResetOptions::new(delivery::host_name())
     };
+    reset_by(install, launch, args.mode(), &options)
+}
+
+/// Resets, restarting by whatever runs the fleet.
+pub(super) fn reset_by(
+    install: &Install,
+    launch: &Launch,
+    mode: Mode,
+    options: &ResetOptions,
+) -> ResetReport {
+    let agent = launch.agent.name.as_str();
     let restart = || -> Result<()> {
         let _lock = crate::converge::lock(&install.paths, &format!("restart `{agent}`"))?;
         let services = Services::connect(install)?;
@@ -128,7 +143,7 @@ fn reset(install: &Install, launch: &Launch, args: &Args) -> ResetReport {
         }
         Ok(())
     };
-    delivery::reset(install, launch, args.mode(), &options, &restart)
+    delivery::reset(install, launch, mode, options, &restart)
 }
 
 fn print(context: &Context<'_>, report: &ResetReport) {

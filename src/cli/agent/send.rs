@@ -1,19 +1,23 @@
 //! `mosaic agent send`: a message, with proof of how far it got.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::message::message_text;
 use super::pane::{self, PaneArgs};
+use super::reset::reset_by;
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
 use crate::cli::there::HostArg;
 use crate::delivery::mailbox::{Draft, Options, Style};
-use crate::delivery::{self, Post, Receipt, Rung};
+use crate::delivery::{self, Mode, Post, Receipt, ResetOptions, ResetReport, Rung, task};
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
+use crate::install::Install;
 use crate::launch::Launch;
 
 /// How long the receipt is waited for, unless told otherwise: a turn under way is seldom over sooner, and
@@ -21,7 +25,7 @@ use crate::launch::Launch;
 const TIMEOUT: u64 = 30;
 
 /// The same for an answer.
-const ANSWER_TIMEOUT: u64 = 600;
+pub(super) const ANSWER_TIMEOUT: u64 = 600;
 
 /// So many agents are waited for at a time; each is looked at by calls of tmux.
 const AT_A_TIME: usize = 8;
@@ -72,6 +76,10 @@ pub struct Args {
     /// Only put it into the mailbox: the same as `--until queued`
     #[arg(long, conflicts_with_all = ["until", "no_queue", "timeout"])]
     queue: bool,
+    /// It begins a task: an agent with `reset_between_tasks` that was told anything since its last reset
+    /// is reset first
+    #[arg(long, conflicts_with = "queue")]
+    pub(super) task: bool,
     /// Take the message back if it cannot be delivered in time
     #[arg(long)]
     no_queue: bool,
@@ -114,10 +122,25 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 impl Args {
     /// How long the receipt is waited for, in seconds.
     pub(super) fn seconds(&self) -> u64 {
-        self.timeout.unwrap_or(match self.until() {
+        self.seconds_for(self.until())
+    }
+
+    fn seconds_for(&self, until: Rung) -> u64 {
+        self.timeout.unwrap_or(match until {
             Rung::Answered => ANSWER_TIMEOUT,
             _ => TIMEOUT,
         })
+    }
+
+    /// What it is asked for besides a message, that a question cannot have.
+    pub(super) fn no_question(&self) -> Option<&'static str> {
+        match self {
+            _ if self.until.is_some() => Some("--until"),
+            _ if self.queue => Some("--queue"),
+            _ if self.command => Some("--command"),
+            _ if self.pane.pane.is_some() => Some("--pane"),
+            _ => None,
+        }
     }
 
     fn until(&self) -> Rung {
@@ -133,7 +156,7 @@ impl Args {
         }
     }
 
-    fn post(&self, text: Vec<u8>) -> Post {
+    fn post(&self, text: Vec<u8>, until: Rung) -> Post {
         let style = match (self.command, self.raw, self.no_preamble) {
             (true, _, _) => Style::Command,
             (_, true, _) => Style::Raw,
@@ -154,8 +177,8 @@ impl Args {
                 as_file: self.as_file,
                 ..Options::default()
             },
-            until: self.until(),
-            timeout: Duration::from_secs(self.seconds()),
+            until,
+            timeout: Duration::from_secs(self.seconds_for(until)),
             no_queue: self.no_queue,
             expires: self.expires,
         }
@@ -167,6 +190,18 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     if args.pane.pane.is_some() {
         return pane::send(context, args);
     }
+    send(context, args, args.until(), &|receipt| {
+        print(context, receipt)
+    })
+}
+
+/// Sends until each has the receipt, which is shown by `show` unless JSON is asked for.
+pub(super) fn send(
+    context: &Context<'_>,
+    args: &Args,
+    until: Rung,
+    show: &dyn Fn(&Receipt),
+) -> Result<ExitCode> {
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -181,15 +216,15 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         .iter()
         .map(|agent| Launch::load(&install.paths.launch(agent)))
         .collect::<Result<Vec<_>>>()?;
-    let one = args.post(text(args)?);
+    let one = args.post(text(args)?, until);
     // Whoever breaks off is told how the message stands.
     let interrupt = Interrupt::listen()?;
-    let mut receipts = Vec::new();
+    let mut all = Vec::new();
     let mut failed = Vec::new();
     for some in launches.chunks(AT_A_TIME) {
         let (install, one, interrupt) = (&install, &one, &interrupt);
         let (told, heard) = std::sync::mpsc::channel();
-        let sent: Vec<Result<Receipt>> = std::thread::scope(|scope| {
+        let sent: Vec<Result<Sent>> = std::thread::scope(|scope| {
             let running: Vec<_> = some
                 .iter()
                 .map(|launch| {
@@ -199,13 +234,19 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
                             // Nobody listens any more at the end only.
                             let _ = told.send(format!("{}: waiting: {what}", launch.agent.name));
                         };
-                        delivery::post(install, launch, one, &|| interrupt.is_set(), &waiting)
+                        let stop = || interrupt.is_set();
+                        match args.task {
+                            true => for_task(install, launch, one, &stop, &waiting),
+                            false => {
+                                Sent::plain(delivery::post(install, launch, one, &stop, &waiting))
+                            }
+                        }
                     })
                 })
                 .collect();
             drop(told);
             heard.iter().for_each(|line| context.ui.status(line));
-            let ended = |r: std::thread::ScopedJoinHandle<'_, Result<Receipt>>| {
+            let ended = |r: std::thread::ScopedJoinHandle<'_, Result<Sent>>| {
                 r.join()
                     .unwrap_or_else(|_| Err(Error::bug("a send failed")))
             };
@@ -213,7 +254,10 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         });
         for receipt in sent {
             match receipt {
-                Ok(receipt) => {
+                Ok(Sent { reset, receipt }) => {
+                    if let Some(report) = reset.as_ref().filter(|_| !args.json) {
+                        print_outcome(context.ui, report.done(), &report.line());
+                    }
                     if receipt.as_file.is_some() && !args.as_file {
                         context.ui.status(format!(
                             "{}: too long to be typed: it goes as a file",
@@ -221,21 +265,87 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
                         ));
                     }
                     if !args.json {
-                        print(context, &receipt);
+                        show(&receipt);
                     }
-                    receipts.push(receipt);
+                    all.push(Sent { reset, receipt });
                 }
                 Err(e) => failed.push(e),
             }
         }
     }
     if args.json {
-        print_json(context.ui, &receipts);
+        if all.iter().all(|sent| sent.reset.is_none()) {
+            let receipts: Vec<&Receipt> = all.iter().map(|sent| &sent.receipt).collect();
+            print_json(context.ui, &receipts);
+        } else {
+            let documents: Vec<Value> = all.iter().map(document).collect();
+            print_json(context.ui, &documents);
+        }
     }
     if let Some(e) = Error::all(failed) {
         return Err(e);
     }
-    Ok(worst(receipts.iter().map(Receipt::exit_code)))
+    Ok(worst(all.iter().map(|s| s.receipt.exit_code())))
+}
+
+/// A message, and the reset before it.
+struct Sent {
+    reset: Option<ResetReport>,
+    receipt: Receipt,
+}
+
+impl Sent {
+    fn plain(receipt: Result<Receipt>) -> Result<Self> {
+        receipt.map(|receipt| Self {
+            reset: None,
+            receipt,
+        })
+    }
+}
+
+/// Resets where a new task needs that, and sends only if that worked.
+fn for_task(
+    install: &Install,
+    launch: &Launch,
+    one: &Post,
+    stop: &dyn Fn() -> bool,
+    waiting: &dyn Fn(&str),
+) -> Result<Sent> {
+    let agent = launch.agent.name.as_str();
+    let _task = task::hold(install, agent, one.timeout)?;
+    let mut reset = None;
+    if task::reset_is_due(install, launch, one.id.as_deref())? {
+        let options = ResetOptions {
+            wait: one.timeout,
+            ..ResetOptions::new(delivery::host_name())
+        };
+        let report = reset_by(install, launch, Mode::Clear, &options);
+        if !report.reset {
+            let why = report.reason.clone().unwrap_or_default();
+            let receipt = Receipt {
+                hint: report.hint.clone(),
+                retry: report.retry,
+                asked: one.until,
+                ..Receipt::refused(agent, format!("the reset before it failed: {why}"))
+            };
+            return Ok(Sent {
+                reset: Some(report),
+                receipt,
+            });
+        }
+        reset = Some(report);
+    }
+    let receipt = delivery::post(install, launch, one, stop, waiting)?;
+    Ok(Sent { reset, receipt })
+}
+
+/// The receipt as it is printed; the reset stands in it.
+fn document(sent: &Sent) -> Value {
+    let mut document = serde_json::to_value(&sent.receipt).unwrap_or_default();
+    if let Some(reset) = &sent.reset {
+        document["reset"] = serde_json::to_value(reset).unwrap_or_default();
+    }
+    document
 }
 
 pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
@@ -255,37 +365,5 @@ pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {
 }
 
 pub(super) fn text(args: &Args) -> Result<Vec<u8>> {
-    // Enough to tell "too long" in words; far beyond what any agent takes by its prompt.
-    const MOST: u64 = 16 * 1024 * 1024;
-    let read = |what: &str, reader: &mut dyn std::io::Read| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        reader
-            .take(MOST)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::io(format!("cannot read the message from {what}"), e))?;
-        Ok(bytes)
-    };
-    let bytes = match (&args.message, &args.file) {
-        (Some(text), _) if text != "-" => text.clone().into_bytes(),
-        (_, Some(path)) if path.as_os_str() != "-" => {
-            let mut file = std::fs::File::open(path).map_err(|e| {
-                Error::config(format!("cannot read the message from `{}`", path.display()))
-                    .because(e)
-            })?;
-            read(&format!("`{}`", path.display()), &mut file)?
-        }
-        _ => {
-            use std::io::IsTerminal as _;
-            if std::io::stdin().is_terminal() && args.message.is_none() && args.file.is_none() {
-                return Err(Error::usage("no message")
-                    .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-            }
-            read("standard input", &mut std::io::stdin())?
-        }
-    };
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Error::usage("the message is empty")
-            .hint("give it with `-m TEXT`, `-f FILE`, or on standard input"));
-    }
-    Ok(bytes)
+    message_text(args.message.as_deref(), args.file.as_deref())
 }

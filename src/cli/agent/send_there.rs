@@ -9,14 +9,12 @@ use serde_json::json;
 use super::pane;
 use super::send::{Args, text};
 use crate::cli::Context;
-use crate::cli::there::{There, Verb, exit_code, unreached, words};
-use crate::delivery::{self};
+use crate::cli::there::{Given, There, Verb, exit_code, give, unreached};
 use crate::error::{Error, Result};
 use crate::remote::sender::{self, Socket};
 use crate::remote::{End, Host};
 
-/// Sends. A connection that is lost in the midst is made once more, with the same id: the other side
-/// then tells what became of the message, and sends it only if it never saw it.
+/// Sends.
 pub fn send_there(
     context: &Context<'_>,
     args: &Args,
@@ -24,43 +22,21 @@ pub fn send_there(
     host: &Host,
 ) -> Result<ExitCode> {
     let raw = text(args)?;
-    let message = sender::line_of(&raw);
+    let id = verb.id();
     let there = There::new(context, host, args.json);
-    let asked = verb.matches.try_get_one::<String>("id").ok().flatten();
-    let id = asked
-        .cloned()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let mut more = vec!["--file=-".to_owned()];
-    // Who sends is known here, and said whole; the host there would put its own name before it.
-    let own = delivery::sender(
-        args.sender.as_deref(),
-        std::env::var("MOSAIC_AGENT").ok().as_deref(),
-    );
-    more.push(match own.contains(':') {
-        true => format!("--sender={own}"),
-        false => format!("--sender={}:{own}", args.pane.host_label()),
-    });
-    let idempotent = verb.knows("id");
-    if idempotent {
-        more.push(format!("--id={id}"));
-    }
-    let words = words(verb, context.ui, &more)?;
-    let mut lost = None;
-    for _ in 0..2 {
-        match there.mosaic(&words, Some(message.clone()), verb.bound())? {
-            End::Exit(127) => return embedded(context, args, &there, host, &id, &raw),
-            End::Exit(status) => return Ok(exit_code(status)),
-            End::NotStarted(why) if lost.is_none() => return Err(unreached(host, &why)),
-            End::NotStarted(_) => break,
-            End::Lost(why) => lost = Some(why),
+    match give(context, &there, verb, &id, &raw)? {
+        Given::Ended(status) => Ok(exit_code(status)),
+        Given::Missing if verb.words.last().is_some_and(|w| w == "ask") => {
+            Err(Error::unavailable(format!("no mosaic on `{host}`"))
+                .because("only mosaic there can read the agent's answer")
+                .hint("install mosaic there, or send without waiting: `mosaic agent send -H …`"))
         }
-        // Without ids the other side could not tell, and would send it twice.
-        if !idempotent {
-            break;
+        Given::Missing => embedded(context, args, &there, host, &id, &raw),
+        Given::Unknown { id, why } => {
+            uncertain(context, args, host, &id, &why);
+            Ok(exit_code(1))
         }
     }
-    uncertain(context, args, host, &id, &lost.unwrap_or_default());
-    Ok(exit_code(1))
 }
 
 /// By bash and tmux there.

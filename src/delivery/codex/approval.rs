@@ -25,20 +25,27 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// It lets codex go on.
-    pub fn approves(&self) -> bool {
-        self.decision != "decline" && self.decision != "cancel"
+    /// It allows what is asked, this once.
+    pub fn approves_once(&self) -> bool {
+        self.decision == "accept"
+    }
+
+    /// It refuses it.
+    pub fn denies(&self) -> bool {
+        self.decision == "decline" || self.decision == "cancel"
     }
 }
 
 /// An open question, with the connection it can be answered on.
 #[derive(Debug)]
 pub struct Asked<'a> {
+    /// Names it: no other question has it.
+    pub id: String,
     /// What is asked, one line.
     pub question: String,
     /// How it can be answered; empty for what only the terminal can.
     pub choices: Vec<Choice>,
-    id: Value,
+    request: Value,
     channel: CodexServer<'a>,
 }
 
@@ -84,7 +91,10 @@ pub fn pending<'a>(install: &'a Install, launch: &Launch) -> Result<Option<Asked
         Asked {
             question,
             choices,
-            id: event["id"].clone(),
+            id: event["params"]["itemId"]
+                .as_str()
+                .map_or_else(|| event["id"].to_string(), str::to_owned),
+            request: event["id"].clone(),
             channel,
         }
     }))
@@ -103,7 +113,7 @@ impl Asked<'_> {
         let agent = &self.channel.agent;
         let mut client = self.channel.client.borrow_mut();
         client
-            .answer(&self.id, &json!({"decision": choice.decision}))
+            .answer(&self.request, &json!({"decision": choice.decision}))
             .map_err(|e| Stop::unknown(format!("the answer to `{agent}` may be lost: {e}")))?;
         let deadline = Instant::now() + TOLD;
         loop {
@@ -207,8 +217,10 @@ mod tests {
                 "no, and end the turn"
             ]
         );
-        let approves: Vec<bool> = choices.iter().map(Choice::approves).collect();
-        assert_eq!(approves, [true, true, false]);
+        let once: Vec<bool> = choices.iter().map(Choice::approves_once).collect();
+        assert_eq!(once, [true, false, false]);
+        let denies: Vec<bool> = choices.iter().map(Choice::denies).collect();
+        assert_eq!(denies, [false, false, true]);
         let (question, choices) =
             read(&json!({"method": "item/tool/requestUserInput", "params": {}}));
         assert!(question.contains("requestUserInput") && choices.is_empty());

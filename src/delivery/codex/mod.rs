@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::channel::{Channel, ChannelKind, Found, Mark, Outgoing, Submitted};
+use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted};
 use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
@@ -105,6 +105,11 @@ impl<'a> CodexServer<'a> {
         })
     }
 
+    /// Names a thread and the process that has it open.
+    fn session(&self, thread: &Thread) -> String {
+        format!("{} {} {}", thread.id, self.run.pid, self.run.start_ticks)
+    }
+
     fn title(&self) -> Option<String> {
         let panes = self.install.tmux().panes().ok()?;
         match pane::find(&panes, &self.agent) {
@@ -166,7 +171,7 @@ impl Channel for CodexServer<'_> {
         Mark {
             account: self.account.as_ref().map_or(0, Account::mark),
             transcript: thread.as_ref().and_then(|t| t.rollout.clone()).map(length),
-            session: thread.map(|t| t.id),
+            session: thread.map(|t| self.session(&t)),
         }
     }
 
@@ -180,15 +185,17 @@ impl Channel for CodexServer<'_> {
                 "codex's app-server takes messages, not commands",
             ));
         }
-        let Some(thread) = &mark.session else {
-            return Err(self
-                .thread()
-                .err()
-                .unwrap_or_else(|| Stop::busy("the conversation was not known")));
-        };
+        // Meanwhile another one may be shown, or the agent may have been started anew.
+        let thread = self.thread()?;
+        if mark.session.as_deref() != Some(&self.session(&thread)) {
+            return Err(Stop::busy(format!(
+                "`{}` is in another conversation than a moment ago",
+                self.agent
+            )));
+        }
         let attach = || format!("look at it: `mosaic agent attach {}`", self.agent);
         let request = json!({
-            "threadId": thread,
+            "threadId": thread.id,
             "clientUserMessageId": message.id,
             "input": [{"type": "text", "text": message.text}],
         });
@@ -224,6 +231,26 @@ impl Channel for CodexServer<'_> {
                 ))
                 .hint(attach())),
             },
+        }
+    }
+
+    fn left(&self, message: &Outgoing<'_>, mark: &Mark) -> Left {
+        let thread = match self.thread() {
+            Ok(thread) => thread,
+            Err(stop) => return Left::Unseen(stop),
+        };
+        // One that ended may have handed a message to the model without a line in its record.
+        if mark.session.as_deref() != Some(&self.session(&thread)) {
+            return Left::Other("its conversation or its process is another one by now".to_owned());
+        }
+        if thread.status != Status::Idle {
+            return Left::Unseen(Stop::busy(format!("`{}` is in a turn", self.agent)));
+        }
+        // The very process that would have it is at rest, and a message it takes is on record at once.
+        match self.recorded(message, mark, RECORDED) {
+            None => Left::Whole,
+            // It came just now; whoever asks looks again.
+            Some(evidence) => Left::Unseen(Stop::busy(evidence)),
         }
     }
 

@@ -57,10 +57,10 @@ fn run(store: Store, usual: u64) {
 
 #[test]
 fn every_step_may_be_the_last_one() {
-    run(Store::Memory, 3_000);
+    run(Store::Memory, 2_000);
 }
 
 #[test]
 fn every_step_may_be_the_last_one_with_the_real_mailbox() {
-    run(Store::Sqlite, 300);
+    run(Store::Sqlite, 200);
 }

@@ -31,7 +31,7 @@ use super::channel::Mark;
 use super::stop::Stop;
 
 /// Between two looks at a screen. A look takes some milliseconds itself; agent CLIs draw within 30.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A draft or a dialog must be seen twice this far apart: in the midst of drawing, a screen may show
 /// anything.

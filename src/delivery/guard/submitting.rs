@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::looking::Look;
 use super::{ASKING, LOOK, Submitted, Target, excerpt};
 use crate::delivery::channel::Mark;
 use crate::delivery::held::{Held, held};
 use crate::delivery::stop::{Reached, Stop};
-use crate::host::tmux::Pane;
 use crate::state::screen::Seen;
 
 /// How long after Enter the box may still hold the message before Enter counts as swallowed. Agent
@@ -98,7 +98,7 @@ impl Target<'_> {
                     return Err(self.not_held(&look.seen));
                 }
                 // It let the message go late, or shows something else by now.
-                if let Some(done) = self.after_enter(&look.pane, text, mark, enters)? {
+                if let Some(done) = self.after_enter(&look, text, mark, enters)? {
                     return Ok(done);
                 }
                 // A message that comes and goes is not watched for ever.
@@ -112,7 +112,7 @@ impl Target<'_> {
                 .key(&look.pane.id, "Enter")
                 .map_err(|e| Stop::typed(e.to_string()))?;
             enters += 1;
-            if let Some(done) = self.after_enter(&look.pane, text, mark, enters)? {
+            if let Some(done) = self.after_enter(&look, text, mark, enters)? {
                 return Ok(done);
             }
             if enters >= ENTERS {
@@ -134,7 +134,7 @@ impl Target<'_> {
     /// the agent's own record settles these.
     fn after_enter(
         &self,
-        pane: &Pane,
+        look: &Look,
         text: &str,
         mark: &Mark,
         enters: u32,
@@ -149,7 +149,7 @@ impl Target<'_> {
             if self.prompted(text, mark) {
                 return Ok(Some(done()));
             }
-            let seen = self.seen(pane).map_err(|e| {
+            let seen = self.seen(&look.pane).map_err(|e| {
                 Stop::typed(format!(
                     "Enter was pressed, and what became of the message cannot be seen: {e}"
                 ))
@@ -163,6 +163,14 @@ impl Target<'_> {
                 0
             };
             match shown {
+                // The empty box of another process proves nothing.
+                Shown::Nothing | Shown::Other if empty > 1 && !look.run.alive() => {
+                    return Err(Stop::unknown(format!(
+                        "`{}` ended right after Enter: whether it had taken the message is not known",
+                        self.agent
+                    ))
+                    .seen(&seen));
+                }
                 Shown::Nothing | Shown::Other if empty > 1 => return Ok(Some(done())),
                 Shown::Message if pressed.elapsed() >= ENTER_WAIT => return Ok(None),
                 Shown::Other | Shown::NoBox if pressed.elapsed() >= SUBMIT_WAIT => {

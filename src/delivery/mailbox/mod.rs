@@ -60,7 +60,9 @@ pub trait Journal {
     fn open_rows(&self, agent: &str, since: Timestamp) -> Result<Vec<Row>>;
 
     /// Stores a changed message if it is still as it was read, and counts the revision up. When this
-    /// returns `true`, the change is on the disk. `false`: somebody else changed it; read it again.
+    /// returns `true`, the change outlives every process; and the machine too, where the stage is one
+    /// before `Submitted`: of what comes later, a power failure may lose the last word, which is found out
+    /// again. `false`: somebody else changed it; read it again.
     ///
     /// # Errors
     /// It cannot be written; nothing was.
@@ -380,6 +382,18 @@ impl Journal for Mailbox {
     }
 
     fn save(&self, row: &mut Row) -> Result<bool> {
+        let learnt = matches!(
+            row.stage,
+            Stage::Submitted | Stage::Accepted | Stage::Answered
+        );
+        let synchronous = |how: &str| {
+            self.db
+                .pragma_update(None, "synchronous", how)
+                .map_err(|e| error("write to", &self.path, &e))
+        };
+        if learnt {
+            synchronous("NORMAL")?;
+        }
         let done = self
             .db
             .prepare(
@@ -400,8 +414,11 @@ impl Journal for Mailbox {
                     row.attempts,
                     row.owner.as_ref().map(json),
                 ])
-            })
-            .map_err(|e| error("write to", &self.path, &e))?;
+            });
+        if learnt {
+            synchronous("FULL")?;
+        }
+        let done = done.map_err(|e| error("write to", &self.path, &e))?;
         row.revision += i64::from(done == 1);
         Ok(done == 1)
     }

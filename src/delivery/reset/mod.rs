@@ -1,10 +1,11 @@
 //! Empties an agent's context between tasks, by its runtime's own command or by a restart with a
-//! fresh conversation, and sends the kickstart afterwards. Nothing is interrupted: a working agent is
-//! refused.
+//! fresh conversation, and sends the kickstart afterwards. A turn is interrupted only where that is
+//! asked for: else a working agent is waited for, and then refused.
 
 mod command;
 mod forget;
 mod idle;
+mod interrupt;
 mod permission;
 mod report;
 mod restart;
@@ -18,7 +19,8 @@ use crate::fleet::KickstartOn;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
-use command::by_command;
+use crate::state::observe;
+use command::{by_command, by_its_server};
 use restart::by_restart;
 
 pub use forget::forget_conversation;
@@ -36,8 +38,11 @@ pub struct ResetOptions {
     pub wait: Duration,
     /// How long a restarted agent may take to its prompt.
     pub ready_wait: Duration,
-    /// Restart whatever the agent is doing. The commands are never typed into a working agent.
+    /// Restart whatever the agent is doing, and give a draft up. The commands are never typed into a
+    /// working agent.
     pub force: bool,
+    /// Break a turn that is under way off.
+    pub interrupt: bool,
     /// Short name of this host, for the kickstart.
     pub host: String,
 }
@@ -49,6 +54,7 @@ impl ResetOptions {
             wait: DEFAULT_WAIT,
             ready_wait: READY_WAIT,
             force: false,
+            interrupt: false,
             host,
         }
     }
@@ -58,6 +64,13 @@ impl ResetOptions {
 struct Done {
     evidence: Vec<String>,
     conversation: Option<String>,
+    /// A proof that is still to come.
+    pending: Option<command::Pending>,
+}
+
+fn has_draft(install: &Install, launch: &Launch) -> bool {
+    let panes = install.tmux().panes().unwrap_or_default();
+    observe(install, launch, &panes, true).draft().is_some()
 }
 
 /// Resets. `restart` stops the agent and starts it again, and returns once it runs; it is called
@@ -78,7 +91,22 @@ pub fn reset(
         Mode::New => commands.new,
         Mode::Restart => None,
     };
-    let (mode, result) = match command {
+    // Nothing is typed into an agent whose screen cannot be read; and only a new process is sure to be
+    // rid of a draft.
+    let spec = &launch.agent.spec;
+    let command = command.filter(|_| spec.screen.is_some() || by_its_server(spec));
+    let fell_back = match &command {
+        _ if asked == Mode::Restart => None,
+        None => Some(format!(
+            "its runtime has no command for `{}`",
+            asked.as_str()
+        )),
+        Some(_) if options.force && has_draft(install, launch) => {
+            Some("a draft was given up".to_owned())
+        }
+        Some(_) => None,
+    };
+    let (mode, result) = match command.filter(|_| fell_back.is_none()) {
         Some(command) => (asked, by_command(install, launch, &command, options)),
         None => (Mode::Restart, by_restart(install, launch, options, restart)),
     };
@@ -88,6 +116,7 @@ pub fn reset(
         mode,
         reset: result.is_ok(),
         evidence: Vec::new(),
+        fell_back,
         conversation: None,
         reason: None,
         hint: None,
@@ -110,6 +139,9 @@ pub fn reset(
                     .push("its start sent the kickstart".to_owned());
             } else if wanted {
                 report.kickstart = kickstart::kickstart(install, launch, &options.host);
+            }
+            if let Some(pending) = done.pending {
+                pending.settle(install, launch, &mut report);
             }
         }
         Err(stop) => {

@@ -37,6 +37,8 @@ pub struct ResetReport {
     pub asked: Mode,
     /// The way that was taken; another one where the runtime has no command for it.
     pub mode: Mode,
+    /// Why another way was taken than was asked for.
+    pub fell_back: Option<String>,
     /// The context is proved to be empty.
     pub reset: bool,
     /// What proves it, and what was done.
@@ -75,13 +77,9 @@ impl ResetReport {
     /// One line for a person; hints are left to the caller.
     pub fn line(&self) -> String {
         let agent = &self.agent;
-        let fell_back = if self.asked == self.mode {
-            String::new()
-        } else {
-            format!(
-                " (its runtime has no command for `{}`)",
-                self.asked.as_str()
-            )
+        let fell_back = match &self.fell_back {
+            Some(why) => format!(" ({why})"),
+            None => String::new(),
         };
         let mut line = match &self.reason {
             Some(reason) => format!("{agent}: not reset: {reason}"),

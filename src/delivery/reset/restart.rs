@@ -1,7 +1,8 @@
 //! Resets by a new process with a new conversation.
 
 use super::forget::{Before, forget_conversation};
-use super::idle::wait_idle;
+use super::idle::no_draft;
+use super::interrupt::at_rest;
 use super::{Done, ResetOptions};
 use crate::delivery::guard::Hold;
 use crate::delivery::stop::{Reached, Stop};
@@ -10,20 +11,6 @@ use crate::error::{Error, Kind, Result};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Run;
-use crate::state::observe;
-
-/// Checks that nothing of a person's stands in the box, which would be gone with the process.
-fn no_draft(install: &Install, launch: &Launch) -> Result<(), Stop> {
-    let agent = launch.agent.name.as_str();
-    let panes = install.tmux().panes()?;
-    match observe(install, launch, &panes, true).draft() {
-        None => Ok(()),
-        Some(draft) => Err(Stop::busy(format!(
-            "a draft stands in the box of `{agent}`: `{draft}`"
-        ))
-        .hint("send or clear it there; `--force` restarts the agent all the same, and the draft is lost")),
-    }
-}
 
 pub(super) fn by_restart(
     install: &Install,
@@ -44,11 +31,13 @@ pub(super) fn by_restart(
         .ok()
         .flatten()
         .filter(Run::alive);
+    let mut evidence = Vec::new();
     // No sender types between the look and the restart.
     let hold = if !options.force && old.is_some() {
         let hold = Hold::take(install, agent, options.wait)?;
-        wait_idle(install, launch, options.wait)?;
-        no_draft(install, launch)?;
+        let seen = at_rest(install, launch, options)?;
+        no_draft(agent, &seen.0)?;
+        evidence.extend(seen.1);
         Some(hold)
     } else {
         None
@@ -80,11 +69,13 @@ pub(super) fn by_restart(
     }
     let pid = new.as_ref().map_or(0, |run| run.pid);
     Ok(Done {
-        evidence: vec![
-            format!("new process {pid}"),
-            format!("ready after {} ms", ready.after_ms),
-        ],
+        evidence: {
+            evidence.push(format!("new process {pid}"));
+            evidence.push(format!("ready after {} ms", ready.after_ms));
+            evidence
+        },
         conversation: new.and_then(|run| run.conversation),
+        pending: None,
     })
 }
 

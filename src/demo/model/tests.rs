@@ -293,6 +293,15 @@ fn yolo_never_asks() {
 }
 
 #[test]
+fn a_draft_that_was_put_aside_comes_back_after_the_next_message() {
+    let mut script = Script::new("");
+    script.type_text("half a thought");
+    assert_eq!(script.press(Input::CtrlS).draft(), "");
+    script.submit("another");
+    assert_eq!(script.draft(), "half a thought");
+}
+
+#[test]
 fn commands() {
     let mut script = Script::new("");
     script.submit("one").wait(300).seen();

@@ -4,6 +4,8 @@
 //! together at the foot of the screen, numbered from 1 where they are numbered, and exactly one of them
 //! is marked.
 
+use std::sync::OnceLock;
+
 use regex::Regex;
 use serde::Serialize;
 
@@ -15,6 +17,14 @@ use crate::runtime::{Choose, Menu};
 /// whatever a runtime's patterns say: what is allowed for ever is a person's to say.
 const LASTING: &str = r"(?i)\b(?:always|don.?t ask|do not ask|never ask|auto|session|all future|every time|trust all)\b";
 
+/// Whether an option of this text allows more than what is asked just now.
+fn lasting(label: &str) -> bool {
+    static COMPILED: OnceLock<Option<Regex>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| Regex::new(LASTING).ok());
+    // Without the pattern nothing is known to be harmless.
+    compiled.as_ref().is_none_or(|r| r.is_match(label))
+}
+
 /// A form of dialog with its patterns compiled.
 #[derive(Debug, Clone)]
 pub(super) struct MenuRules {
@@ -23,7 +33,6 @@ pub(super) struct MenuRules {
     approve: Vec<Regex>,
     deny: Vec<Regex>,
     begins: Option<Regex>,
-    lasting: Regex,
 }
 
 /// An open dialog.
@@ -67,7 +76,6 @@ impl MenuRules {
             approve: all(&data.approve)?,
             deny: all(&data.deny)?,
             begins: data.begins.as_ref().map(pattern).transpose()?,
-            lasting: pattern(&LASTING.to_owned())?,
             data: data.clone(),
         })
     }
@@ -103,7 +111,7 @@ impl MenuRules {
                 .filter(|t| !t.trim().is_empty())
                 .collect(),
             choose: self.data.choose,
-            approve: approve.filter(|at| !self.lasting.is_match(&choices[*at].label)),
+            approve: approve.filter(|at| !lasting(&choices[*at].label)),
             deny: label(&self.deny),
             cancel: self.data.cancel.clone(),
             choices,

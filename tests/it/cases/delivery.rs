@@ -26,7 +26,7 @@ fn alone(persona: &str) -> Option<Sandbox> {
 fn stands(s: &Sandbox, agent: &str, text: &str) {
     let out = send(s, agent, text.as_bytes()).ok();
     assert!(
-        ["submitted", "accepted"].contains(&receipt(&out).as_str()),
+        ["submitted", "accepted", "answered"].contains(&receipt(&out).as_str()),
         "{out:?}"
     );
     eventually("it stands in the transcript", || {
@@ -83,26 +83,18 @@ fn what_could_end_the_paste_is_dropped_and_said() {
 }
 
 #[test]
-fn a_large_message_arrives_whole_or_is_refused_whole() {
+fn a_message_that_is_too_long_to_be_typed_goes_as_a_file() {
     let Some(s) = alone("") else { return };
     let line = "The quick brown fox jumps over the lazy dog. 0123456789\n";
     let large = line.repeat((1 << 20) / line.len());
-    let out = send(&s, "a", large.as_bytes());
-    match out.status.code() {
-        Some(0) => {
-            eventually("it stands in the transcript", || {
-                !s.messages("a").is_empty()
-            });
-            assert!(
-                s.messages("a")[0] == large.trim_end(),
-                "other text than was sent"
-            );
-        }
-        _ => {
-            assert_eq!(receipt(&out), "refused", "{out:?}");
-            assert_eq!(s.messages("a"), Vec::<String>::new());
-        }
-    }
+    let out = send(&s, "a", large.as_bytes()).ok().warns("goes as a file");
+    let file = out.json()["as_file"].as_str().unwrap().to_owned();
+    assert!(
+        std::fs::read_to_string(&file).unwrap() == large,
+        "other text than was sent"
+    );
+    eventually("it stands in the transcript", || s.messages("a").len() == 1);
+    assert!(s.messages("a")[0].contains(&file));
     stands(&s, "a", "and a small one");
 }
 
@@ -174,9 +166,25 @@ fn nothing_is_typed_into_a_dialog() {
     let Some(s) = alone("dialog-open") else {
         return;
     };
-    let out = s.mosaic(&["agent", "send", "a", "-m", "yes", "--wait", "1", "--json"]);
-    assert!([1, 75].contains(&out.status.code().unwrap()), "{out:?}");
-    assert_eq!(receipt(&out), "refused");
+    let say = |more: &str| {
+        s.mosaic(&[
+            "agent",
+            "send",
+            "a",
+            "-m",
+            "yes",
+            "--timeout",
+            "1",
+            "--json",
+            more,
+        ])
+        .code(75)
+    };
+    assert_eq!(receipt(&say("--no-queue")), "refused");
+    let out = say("--no-preamble");
+    assert_eq!(receipt(&out), "queued");
+    let reason = out.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("a dialog is open"), "{reason}");
     let types: Vec<Value> = s.records("a").iter().map(|r| r["type"].clone()).collect();
     assert!(
         !types
@@ -185,6 +193,14 @@ fn nothing_is_typed_into_a_dialog() {
         "{types:?}"
     );
     assert_eq!(s.status("a")["state"], "waiting");
+    // Once it is answered, what waits is delivered, and only that.
+    s.press("a", "1");
+    s.mosaic(&["agent", "inbox", "flush", "--timeout", "20"])
+        .ok();
+    eventually("it was told", || {
+        s.messages("a").last().is_some_and(|m| m == "yes")
+    });
+    assert!(!s.messages("a").iter().any(|m| m.ends_with("] yes")));
 }
 
 #[test]
@@ -193,17 +209,25 @@ fn nothing_is_added_to_somebodys_draft() {
         return;
     };
     let out = s.mosaic(&[
-        "agent", "send", "a", "-m", "message", "--wait", "1", "--json",
+        "agent",
+        "send",
+        "a",
+        "-m",
+        "early",
+        "--no-preamble",
+        "--wait",
+        "1",
+        "--json",
     ]);
-    assert!([1, 75].contains(&out.status.code().unwrap()), "{out:?}");
-    assert_eq!(receipt(&out), "refused");
+    let out = out.code(75);
+    assert_eq!(receipt(&out), "queued");
     assert!(s.screen("a").contains("half a thought"));
     assert_eq!(s.messages("a"), Vec::<String>::new());
     // The person sends it off; then it works.
     s.press("a", "Enter");
     eventually("the draft was sent", || !s.messages("a").is_empty());
     stands(&s, "a", "message");
-    assert_eq!(s.messages("a"), ["half a thought", "message"]);
+    assert_eq!(s.messages("a"), ["half a thought", "early", "message"]);
 }
 
 #[test]
@@ -231,8 +255,10 @@ fn nothing_is_typed_into_a_shell_or_a_program_nobody_can_read() {
             "--json",
         ]);
         assert_eq!(receipt(&out), "refused", "{out:?}");
-        assert_ne!(out.status.code(), Some(0));
+        out.code(1);
     }
+    let left = s.mosaic(&["agent", "inbox", "list", "--json"]).ok();
+    assert_eq!(left.json()["messages"], json!([]), "nothing is left behind");
     // What was typed would have been echoed by now: this is.
     s.type_into("sh", "echo mark-$((6*7))\n");
     eventually("the shell answers", || s.screen("sh").contains("mark-42"));
@@ -248,11 +274,24 @@ fn a_message_for_an_agent_that_is_down_reaches_nobody() {
     };
     s.mosaic(&["fleet", "stop", "a"]).ok();
     let out = s.mosaic(&["agent", "send", "a", "-m", "for a", "--wait", "0", "--json"]);
-    assert_eq!(receipt(&out), "refused", "{out:?}");
-    assert_ne!(out.status.code(), Some(0));
+    let out = out.code(75);
+    assert_eq!(receipt(&out), "queued");
+    let id = out.json()["id"].as_str().unwrap().to_owned();
+    s.mosaic(&["agent", "inbox", "cancel", &id]).ok();
     s.tmux(&["kill-session", "-t", "=a"]).ok();
-    let out = s.mosaic(&["agent", "send", "a", "-m", "for a", "--wait", "0", "--json"]);
+    let out = s.mosaic(&[
+        "agent",
+        "send",
+        "a",
+        "-m",
+        "for a",
+        "--wait",
+        "0",
+        "--no-queue",
+        "--json",
+    ]);
     assert_eq!(receipt(&out), "refused", "{out:?}");
+    out.code(75);
     s.mosaic(&["agent", "send", "aa", "-m", "x"])
         .code(78)
         .warns("no agent `aa`");
@@ -474,7 +513,7 @@ fn a_pane_that_died_under_remain_on_exit_does_not_take_the_server_along() {
     crate::support::proc::kill(s.pane("a").unwrap().pid, Signal::KILL);
     let out = s.mosaic(&["agent", "send", "a", "-m", "x", "--wait", "0", "--json"]);
     assert!(
-        out.status.code() == Some(0) || receipt(&out) == "refused",
+        out.status.code() == Some(0) || receipt(&out) == "queued",
         "{out:?}"
     );
     assert_eq!((s.server(), s.up("b")), before);

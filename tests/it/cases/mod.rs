@@ -1,17 +1,22 @@
 //! The claims, one file per subject.
 
+mod approval;
 mod bare;
 mod conversation;
+mod courier;
 mod delivery;
 mod envfile;
 mod guards;
 mod isolation;
 mod lifecycle;
+mod mailbox;
 mod managers;
 mod outputs;
 mod recovery;
 mod remote;
+mod reset;
 mod restart_message;
+mod runtimes;
 mod units;
 mod verify;
 mod watching;

@@ -353,6 +353,39 @@ fn a_connection_lost_before_the_message_left_is_no_delivery_and_one_lost_later_i
 }
 
 #[test]
+fn a_lost_connection_to_a_mosaic_is_asked_about_by_the_messages_id() {
+    let Some((s, host)) = there() else { return };
+    let real = std::fs::read_to_string(s.path("bin/ssh")).unwrap();
+    let line = real.lines().last().unwrap().replace("exec ", "");
+    s.write(&s.path("work/count"), "");
+    s.write_program(
+        &s.path("bin/ssh"),
+        &format!(
+            "#!/bin/sh\necho x >>{0}/work/count\n{line} | if [ \"$(cat {0}/work/count)\" = x ]; then head -n 1; else cat; fi\n[ \"$(cat {0}/work/count)\" = x ] || exit 0\necho 'connection reset' >&2\nexit 255\n",
+            s.path("").display()
+        ),
+    );
+    let out = s.mosaic(&[
+        "agent",
+        "send",
+        "-H",
+        &host,
+        "a",
+        "-m",
+        "once",
+        "--json",
+        "--no-preamble",
+    ]);
+    let json = out.ok().json();
+    assert_eq!(json["receipt"], "accepted", "{json}");
+    assert_eq!(
+        std::fs::read_to_string(s.path("work/count")).unwrap(),
+        "x\nx\n"
+    );
+    assert_eq!(s.messages("a"), ["once"]);
+}
+
+#[test]
 fn several_agents_there_each_have_a_receipt() {
     let Some((s, host)) = there() else { return };
     let out = s.mosaic(&[

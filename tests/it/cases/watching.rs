@@ -196,3 +196,33 @@ fn an_agent_that_comes_later_is_followed_and_its_failure_shown() {
     stream.signal(Signal::TERM);
     stream.wait().ok();
 }
+
+#[test]
+fn ask_prints_the_answer_of_its_own_turn() {
+    let Some(s) = alone("") else { return };
+    s.mosaic(&["agent", "wait", "a", "--timeout", "20"]).ok();
+    let out = s
+        .mosaic(&["agent", "ask", "a", "--no-preamble", "-m", "how are you?"])
+        .ok();
+    let said = |s: &Sandbox| -> Vec<String> {
+        let records = s.records("a");
+        let texts = records.iter().filter(|r| r["type"] == "assistant");
+        texts
+            .filter_map(|r| Some(r["text"].as_str()?.to_owned()))
+            .collect()
+    };
+    assert_eq!(out.stdout.trim_end(), said(&s).last().unwrap().trim_end());
+    assert!(!out.stdout.trim().is_empty());
+    let out = s
+        .mosaic(&["agent", "ask", "a", "-m", "and now?", "--json"])
+        .ok();
+    let json = out.json();
+    assert_eq!(json["receipt"], "answered");
+    assert_eq!(json["answer"].as_str(), said(&s).last().map(String::as_str));
+    // What it asks is no answer.
+    s.mosaic(&["agent", "ask", "a", "-m", "PLEASE ASK me", "--timeout", "2"])
+        .code(75)
+        .warns("accepted");
+    s.mosaic(&["agent", "ask", "a", "-m", "x", "--queue"])
+        .code(2);
+}
