@@ -311,15 +311,22 @@ fn courier_latency() {
         .collect();
     for n in 0..COUNT {
         let text = format!("queued {n}");
-        let queue = ["agent", "send", "a", "--no-preamble", "--queue", "-m", &text];
+        let queue = [
+            "agent",
+            "send",
+            "a",
+            "--no-preamble",
+            "--queue",
+            "-m",
+            &text,
+        ];
         timed(command(&sandbox, "mosaic", &queue));
     }
     while sandbox.messages("a").len() < 2 * COUNT {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let time = |r: &serde_json::Value| -> jiff::Timestamp {
-        r["time"].as_str().unwrap().parse().unwrap()
-    };
+    let time =
+        |r: &serde_json::Value| -> jiff::Timestamp { r["time"].as_str().unwrap().parse().unwrap() };
     let mut records = sandbox.records("a");
     records.sort_by_key(|r| time(r));
     let mut idle = None;
@@ -329,9 +336,11 @@ fn courier_latency() {
             idle = Some(time(record));
         } else if record["type"] == "user" {
             let queued = record["text"].as_str().unwrap().starts_with("queued");
-            delays.extend(idle.take().filter(|_| queued).map(|t| {
-                Duration::try_from(time(record).duration_since(t)).unwrap()
-            }));
+            delays.extend(
+                idle.take()
+                    .filter(|_| queued)
+                    .map(|t| Duration::try_from(time(record).duration_since(t)).unwrap()),
+            );
         }
     }
     let both = (median(&mut delays), median(&mut floor));
@@ -365,8 +374,17 @@ fn courier_idle() {
     let share = (ticks() - before) as f64 / per_second / begun.elapsed().as_secs_f64() * 100.0;
     let field = |name: &str| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = text.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
-        line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        let line = text
+            .lines()
+            .find(|l| l.starts_with(name))
+            .unwrap()
+            .to_owned();
+        line.split_ascii_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
     };
     println!(
         "{:<58} {share:>7.2} % {:>20}  below 1 %",

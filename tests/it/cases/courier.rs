@@ -131,12 +131,24 @@ fn a_message_that_is_too_old_is_a_dead_letter() {
     courier(&s);
     s.mosaic(&["fleet", "stop", "a"]).ok();
     s.mosaic(&[
-        "agent", "send", "a", "--queue", "--expires", "1s", "--id", "old", "-m", "too late",
+        "agent",
+        "send",
+        "a",
+        "--queue",
+        "--expires",
+        "1s",
+        "--id",
+        "old",
+        "-m",
+        "too late",
     ])
     .ok();
     let told = |s: &Sandbox| {
         s.events("a").iter().any(|e| {
-            e["verb"] == "send" && e["detail"].as_str().is_some_and(|d| d.starts_with("expired"))
+            e["verb"] == "send"
+                && e["detail"]
+                    .as_str()
+                    .is_some_and(|d| d.starts_with("expired"))
         })
     };
     eventually("its end is an event", || told(&s));
