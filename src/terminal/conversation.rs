@@ -309,7 +309,6 @@ mod tests {
             exists: None,
             holds: None,
             reported: true,
-            store: crate::runtime::Store::default(),
         };
         let start = |old: Option<ConversationRecord>| {
             let situation = Situation {
