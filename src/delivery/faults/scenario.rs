@@ -159,20 +159,19 @@ fn errands(dice: &mut Dice, actors: usize) -> Vec<Vec<Errand>> {
                         true => "twin".to_owned(),
                         false => id.clone(),
                     };
-                    (id, text)
-                })
-                .map(|(id, text)| Errand {
-                    id,
-                    text,
-                    wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
-                    until: [
-                        Rung::Queued,
-                        Rung::Submitted,
-                        Rung::Accepted,
-                        Rung::Answered,
-                    ][dice.below(4) as usize],
-                    no_queue: dice.one_in(4),
-                    pause: Duration::from_millis(dice.below(400) + 1),
+                    Errand {
+                        id,
+                        text,
+                        wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
+                        until: [
+                            Rung::Queued,
+                            Rung::Submitted,
+                            Rung::Accepted,
+                            Rung::Answered,
+                        ][dice.below(4) as usize],
+                        no_queue: dice.one_in(4),
+                        pause: Duration::from_millis(dice.below(400) + 1),
+                    }
                 })
                 .collect()
         })
