@@ -36,11 +36,12 @@ fn main() {
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let all: [(&str, fn()); 7] = [
+    let all: [(&str, fn()); 8] = [
         ("version", version),
         ("status", status),
         ("start", start),
         ("restart", restart),
+        ("send", send),
         ("placeholder", placeholder),
         ("courier_latency", courier_latency),
         ("courier_idle", courier_idle),
@@ -264,6 +265,56 @@ fn restart() {
         "restart of one agent to READY, against a sleep",
         both,
         "at most 3",
+    );
+}
+
+/// A line to an idle agent, whole process, against what most scripts do.
+fn send() {
+    let agents = ["a0", "a1"].map(|name| Agent::demo(name).env("MOSAIC_DEMO_THINK_MS", "0"));
+    let Some(sandbox) = Roster::new(agents).boot() else {
+        return;
+    };
+    // What comes once only: a courier that looks about, first pages of files.
+    std::thread::sleep(Duration::from_secs(1));
+    let pane = sandbox.pane("a1").unwrap().id;
+    let socket = sandbox.socket().to_string_lossy().into_owned();
+    let tmux = |args: &[&str]| {
+        let mut all = vec!["-N", "-S", &socket];
+        all.extend(args);
+        timed(command(&sandbox, "tmux", &all));
+    };
+    let recipe = || {
+        let begun = Instant::now();
+        let mut load = command(&sandbox, "tmux", &["-N", "-S", &socket, "load-buffer", "-"]);
+        let mut child = load.stdin(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, b"hello there").unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success());
+        tmux(&["paste-buffer", "-d", "-p", "-t", &pane]);
+        std::thread::sleep(Duration::from_millis(500));
+        tmux(&["send-keys", "-t", &pane, "Enter"]);
+        std::thread::sleep(Duration::from_millis(1200));
+        tmux(&["capture-pane", "-p", "-t", &pane]);
+        begun.elapsed()
+    };
+    let ours = || {
+        let args = [
+            "agent",
+            "send",
+            "a0",
+            "--until",
+            "submitted",
+            "-m",
+            "hello there",
+        ];
+        timed(command(&sandbox, "mosaic", &args))
+    };
+    let both = side_by_side(20, ours, recipe);
+    row(
+        "agent send --until submitted, against the common recipe",
+        both,
+        "at most 0.10, aim 0.033",
     );
 }
 

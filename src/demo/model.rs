@@ -22,6 +22,9 @@ const ASK: &str = "PLEASE ASK";
 /// milliseconds, else until the turn is broken off.
 const LIMIT: &str = "PLEASE LIMIT";
 
+/// A message that holds this and a number is worked on for so many milliseconds.
+const WORK: &str = "PLEASE WORK";
+
 /// Between two pictures of the spinner, as in Claude Code.
 const SPINNER_STEP: Duration = Duration::from_millis(120);
 
@@ -517,13 +520,11 @@ impl Model {
     }
 
     fn work(&mut self, text: String, now: Duration) {
-        let limit = text.split_once(LIMIT).map(|(_, rest)| {
-            let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
-            number.map_or(Duration::MAX, Duration::from_millis)
-        });
+        let limit = asked(&text, LIMIT).map(|time| time.unwrap_or(Duration::MAX));
+        let time = limit.or_else(|| asked(&text, WORK).flatten());
         self.phase = Phase::Working {
             since: now,
-            until: now.saturating_add(limit.unwrap_or(self.setup.think)),
+            until: now.saturating_add(time.unwrap_or(self.setup.think)),
             text,
             limited: limit.is_some(),
         };
@@ -589,7 +590,8 @@ impl Model {
 
 const HELP: &str = "enter sends, \\ and enter adds a line, esc interrupts, ctrl-u clears the box
 /clear and /new reset the context, ctrl-c twice quits
-a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider";
+a message with `PLEASE ASK` opens the approval dialog, one with `PLEASE LIMIT` is refused by the provider,
+one with `PLEASE WORK 9000` takes 9 s";
 
 /// What a text asks the agent itself to do.
 enum Command<'a> {
@@ -623,6 +625,13 @@ impl<'a> Command<'a> {
             _ => Self::None,
         }
     }
+}
+
+/// The milliseconds behind a word, where the text holds it; `None` inside where no number follows.
+fn asked(text: &str, word: &str) -> Option<Option<Duration>> {
+    let (_, rest) = text.split_once(word)?;
+    let number = rest.split_whitespace().next().and_then(|n| n.parse().ok());
+    Some(number.map(Duration::from_millis))
 }
 
 fn first_line(text: &str) -> String {

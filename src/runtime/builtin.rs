@@ -150,7 +150,7 @@ mod tests {
                 "opencode",
                 Some(1),
                 true,
-                false,
+                true,
                 Some(Reports::OpencodePlugin),
                 Some(1536 * MIB),
             ),

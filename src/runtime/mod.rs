@@ -129,6 +129,8 @@ pub enum Store {
     File,
     /// Goose's database of sessions; `exists` is its path, a `#`, and the session's name.
     GooseSessions,
+    /// opencode's database of sessions; `exists` is its path, a `#`, and the session's id.
+    OpencodeSessions,
 }
 
 /// How to ask an agent CLI for its version.
@@ -265,7 +267,9 @@ pub enum BoxShape {
     /// or are blank, down to the row that fits `bottom`, or to the foot of the screen.
     Prompt,
     /// A bar at its left: the rows that start with `glyph` right above the lowest row that fits
-    /// `bottom`, without the first `skip_first` and the last `skip_last` of them.
+    /// `bottom`, without the first `skip_first` and the last `skip_last` of them. Where that row begins
+    /// and how wide it is, so does and is the box; `glyph` and `indent` count from there. Work shows
+    /// below it.
     Bar,
 }
 

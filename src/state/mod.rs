@@ -9,6 +9,7 @@ pub mod gemini;
 pub mod goose;
 pub mod look;
 pub mod observe;
+pub mod opencode;
 pub mod rest;
 #[cfg(test)]
 pub mod samples;

@@ -259,6 +259,15 @@ impl Row {
         out
     }
 
+    /// What stands in some columns of it.
+    fn cut(&self, columns: &std::ops::Range<usize>) -> Row {
+        let end = columns.end.min(self.cells.len());
+        let cells = self.cells.get(columns.start.min(end)..end);
+        Row {
+            cells: cells.unwrap_or_default().to_vec(),
+        }
+    }
+
     fn starts_with(&self, prefix: &str) -> bool {
         let text: String = self.cells.iter().map(|cell| cell.c).collect();
         // The capture cuts ordinary blanks at the end of a row, those of a bare mark among them.
@@ -359,8 +368,14 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         seen.matched.push(matched("prompt", found.first));
         seen.matched
             .extend(found.bottom.map(|row| matched("bottom", row)));
-        let last = found.top.unwrap_or(found.first);
-        let first = last.saturating_sub(usize::from(rules.data.working_within));
+        let within = usize::from(rules.data.working_within);
+        let (first, last) = match (rules.data.input.shape, found.bottom) {
+            (BoxShape::Bar, Some(bottom)) => (bottom + 1, rows.len().min(bottom + 1 + within)),
+            _ => {
+                let last = found.top.unwrap_or(found.first);
+                (last.saturating_sub(within), last)
+            }
+        };
         let working = (first..last)
             .rev()
             .find(|row| rules.working.iter().any(|r| r.is_match(&texts[*row])));
@@ -403,6 +418,7 @@ fn contents(rows: &[Row], found: &find::Found, rules: &Rules) -> Input {
     let data = &rules.data.input;
     let mut lines = Vec::new();
     for (at, row) in rows.iter().enumerate() {
+        let row = row.cut(&found.columns);
         let prefix = if at == 0 { &found.mark } else { &data.indent };
         let from = if row.starts_with(prefix) {
             prefix.chars().count()

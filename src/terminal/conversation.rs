@@ -305,10 +305,10 @@ mod tests {
         let rule = Conversation {
             first: vec![],
             resume: vec!["--session".into(), "{id}".into()],
+            store: crate::runtime::Store::OpencodeSessions,
             exists: None,
             holds: None,
             reported: true,
-            store: crate::runtime::Store::default(),
         };
         let start = |old: Option<ConversationRecord>| {
             let situation = Situation {

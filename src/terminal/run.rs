@@ -23,7 +23,7 @@ use crate::record::{self, ConversationRecord, Run, What};
 use crate::report;
 use crate::roster::envfile;
 use crate::runtime::{Reports, Store};
-use crate::state::goose;
+use crate::state::{goose, opencode};
 
 /// Where the terminal comes from.
 #[derive(Debug)]
@@ -245,6 +245,7 @@ fn prepare(install: &Install, launch: &Launch) -> Result<Prepared> {
                 &|place| match rule.store {
                     Store::File => conversation::stored(place, rule.holds.as_deref()),
                     Store::GooseSessions => goose::stored(place),
+                    Store::OpencodeSessions => opencode::stored(place),
                 },
             );
             let written = files::write_if_changed(

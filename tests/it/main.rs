@@ -7,6 +7,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -14,4 +15,6 @@
 )]
 
 mod cases;
+#[path = "../matrix/mod.rs"]
+mod matrix;
 mod support;

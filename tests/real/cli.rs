@@ -49,6 +49,16 @@ impl Real {
         } else {
             Sandbox::plain()?
         };
+        Some(Self::within(s))
+    }
+
+    /// With a user manager, for a test that is known to take longer than others.
+    pub fn lasting(deadline: std::time::Duration) -> Option<Self> {
+        installed("claude")?;
+        Some(Self::within(Sandbox::lasting(deadline)?))
+    }
+
+    fn within(s: Sandbox) -> Self {
         // pi runs on the node that the script found fit, wherever that is.
         if let Some(node) = std::env::var_os("MOSAIC_NODE") {
             std::os::unix::fs::symlink(node, s.path("bin/node")).unwrap();
@@ -59,7 +69,7 @@ impl Real {
         };
         real.configure();
         real.trust(&real.s.path("work"));
-        Some(real)
+        real
     }
 
     /// Waits until an agent is in a state; that state always comes with its evidence.
@@ -165,6 +175,11 @@ impl Real {
             Some(file) => std::fs::read_to_string(file).ok(),
             None => Some(reports),
         }
+    }
+
+    /// Whether an agent's record, or the model where that is no file, has a text.
+    pub fn recorded(&self, agent: &str, text: &str) -> bool {
+        self.transcript(agent).is_some_and(|t| t.contains(text)) || self.model.arrivals(text) > 0
     }
 
     /// Processes of the CLIs.

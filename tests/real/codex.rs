@@ -33,6 +33,12 @@ fn servers(real: &Real, agent: &str) -> Vec<i32> {
     found
 }
 
+/// Stops the fleet and sees that nothing is left.
+fn stop(real: &Real) {
+    real.s.mosaic(&["fleet", "stop"]).ok();
+    eventually("nothing is left", || real.processes().is_empty());
+}
+
 #[test]
 fn codex_lives() {
     let Some(real) = Real::new(true) else { return };
@@ -84,8 +90,7 @@ fn codex_lives() {
     s.mosaic(&["agent", "reset", "cx0", "--restart"]).ok();
     real.tell("cx0", "after a restart", 0, None);
 
-    s.mosaic(&["fleet", "stop"]).ok();
-    assert_eq!(real.processes(), Vec::<String>::new());
+    stop(&real);
     s.mosaic(&["fleet", "start"]).ok();
     real.tell("cx0", "after a stop", 1, Some("after a restart"));
     real.tell(
@@ -94,8 +99,7 @@ fn codex_lives() {
         2,
         Some("more of the other"),
     );
-    s.mosaic(&["fleet", "stop"]).ok();
-    assert_eq!(real.processes(), Vec::<String>::new());
+    stop(&real);
 }
 
 #[test]
@@ -147,10 +151,10 @@ fn codex_takes_messages_whatever_its_terminal_shows() {
     let status = real.state("cx0", "waiting");
     let asked = status["evidence"]["what"].as_str().unwrap();
     assert_eq!(asked, "run `touch approved-marker`?");
-    s.mosaic(&["agent", "send", "cx0", "-m", "yes", "--wait", "1"])
+    s.mosaic(&["agent", "send", "cx0", "-m", "for later", "--timeout", "1"])
         .code(75);
     real.state("cx0", "waiting");
-    assert!(real.model.turns("yes").is_empty());
+    assert_eq!(real.model.arrivals("for later"), 0);
     let marker = s.path("work/approved-marker");
     s.press("cx0", "Escape");
     real.state("cx0", "idle");
@@ -166,9 +170,9 @@ fn codex_takes_messages_whatever_its_terminal_shows() {
         real.state("cx0", "idle");
         assert_eq!(marker.exists(), made);
     }
+    assert_eq!(real.model.arrivals("for later"), 1);
     assert!(s.screen("cx0").contains("half a thought"));
-    s.mosaic(&["fleet", "stop"]).ok();
-    assert_eq!(real.processes(), Vec::<String>::new());
+    stop(&real);
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn a_burst_to_codex_is_one_turn_each() {
             scope.spawn(move || {
                 let text = format!("sender {i} to {agent}.");
                 real.s
-                    .mosaic(&["agent", "send", agent, "-m", &text, "--wait", "60"])
+                    .mosaic(&["agent", "send", agent, "-m", &text, "--timeout", "60"])
                     .ok();
             });
         }
@@ -206,5 +210,33 @@ fn a_burst_to_codex_is_one_turn_each() {
         );
         let strange = format!(":{other}]");
         assert!(turns[0].history.iter().all(|m| !m.contains(&strange)));
+    }
+}
+
+#[test]
+fn a_sender_of_codex_that_is_killed_loses_nothing_and_doubles_nothing() {
+    let Some(real) = Real::new(false) else { return };
+    let s = &real.s;
+    real.roster([real.codex("cx0")]).write(s);
+    s.mosaic(&["fleet", "up", "--no-systemd", "--no-verify"])
+        .ok();
+    real.state("cx0", "idle");
+    // From before the first look at the agent to behind the last one, on a machine of any speed.
+    for step in 0..16 {
+        let text = format!("message {step}.");
+        let id = format!("killed-{step}");
+        let args = ["agent", "send", "cx0", "-m", &text, "--id", &id];
+        let mut sender = s.start(&args);
+        std::thread::sleep(Duration::from_millis(step * 8));
+        sender.signal(Signal::KILL);
+        drop(sender);
+        // The same id again: what is there already is told, what is not is delivered now.
+        let out = s.mosaic(&[&args[..], &["--timeout", "30", "--json"]].concat());
+        assert_eq!(out.ok().json()["receipt"], "accepted");
+        eventually("it reaches the model", || real.model.arrivals(&text) > 0);
+    }
+    real.state("cx0", "idle");
+    for step in 0..16 {
+        assert_eq!(real.model.arrivals(&format!("message {step}.")), 1);
     }
 }

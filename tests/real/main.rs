@@ -19,6 +19,9 @@ mod agents;
 mod cli;
 mod codex;
 mod kickstart;
+#[path = "../matrix/mod.rs"]
+mod matrix;
+mod matrix_run;
 mod model;
 mod nodes;
 mod opencode;

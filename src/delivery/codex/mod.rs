@@ -266,3 +266,6 @@ impl Channel for CodexServer<'_> {
 fn look(path: &Path, length: u64, id: &str) -> Found {
     report::lines_since(path, length).map_or(Found::Nothing, |lines| rollout::find(&lines, id))
 }
+
+#[cfg(test)]
+mod tests;

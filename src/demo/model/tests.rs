@@ -286,6 +286,14 @@ fn a_draft_outlives_the_dialog_of_a_queued_message() {
 }
 
 #[test]
+fn a_message_says_how_long_it_is_worked_on() {
+    let mut script = Script::new("");
+    script.submit("PLEASE WORK 5000 on it").seen();
+    assert_eq!(script.wait(4_999).seen(), [""; 0]);
+    assert_eq!(script.wait(1).seen().last().map(String::as_str), Some(IDLE));
+}
+
+#[test]
 fn yolo_never_asks() {
     let mut script = Script::with("", |setup| setup.yolo = true);
     script.submit("PLEASE ASK");

@@ -1,11 +1,16 @@
 //! Finds the input box among the rows of a screen: by its rules, by its prompt mark, or by its bar.
 
+use std::ops::Range;
+
 use crate::runtime::{BoxShape, InputBox};
 
 use super::{Part, Row, Rules};
 
 /// How many rows above the upper rule of a box `above` is looked for: one row of marks may part them.
 const ABOVE_RULE: usize = 3;
+
+/// Whole rows.
+const ALL: Range<usize> = 0..usize::MAX;
 
 /// Where the box is. Rows are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct Found {
     pub shell: bool,
     /// What its first row starts with before the text.
     pub mark: String,
+    /// The columns that it spans; what stands beside them is not part of it.
+    pub columns: Range<usize>,
 }
 
 /// Finds the box of a screen in a pane that is `width` columns wide.
@@ -67,6 +74,7 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
             part,
             shell,
             mark: marked.unwrap_or(&data.indent).to_owned(),
+            columns: ALL,
         })
     };
     if tall(top) {
@@ -125,6 +133,7 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
             part: Part::Whole,
             shell: mark(data, &rows[first]) == data.shell.as_deref(),
             mark: mark(data, &rows[first]).unwrap_or_default().to_owned(),
+            columns: ALL,
         }),
         // Its beginning has left the screen. What is above the draft has gone with it, so a dialog
         // is the only other thing that could stand here.
@@ -143,6 +152,7 @@ fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
                 part: Part::Tail,
                 shell: false,
                 mark: data.indent.clone(),
+                columns: ALL,
             })
         }
         _ => None,
@@ -154,12 +164,25 @@ fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
     let bottom = (0..rows.len())
         .rev()
         .find(|row| rules.bottom.is_match(&texts[*row]))?;
-    if !fits_below(data, rows.len() - 1 - bottom) {
+    // A dialog has a bar too, and old output above it may hold anything.
+    let another = texts[bottom + 1..]
+        .iter()
+        .any(|text| text.trim_start().starts_with(&data.glyph));
+    if another || !fits_below(data, rows.len() - 1 - bottom) {
         return None;
     }
+    // The bar goes over into the row that closes it, wherever on the screen that is.
+    let close = &texts[bottom];
+    let left = close.chars().take_while(|c| *c == ' ').count();
+    let width = close.chars().skip(left).take_while(|c| *c != ' ').count();
+    let columns = left..left + width;
+    let barred = |row: &Row| {
+        row.cells.iter().take(left).all(|cell| cell.c == ' ')
+            && row.cut(&columns).starts_with(&data.glyph)
+    };
     let start = (0..bottom)
         .rev()
-        .take_while(|row| rows[*row].starts_with(&data.glyph))
+        .take_while(|row| barred(&rows[*row]))
         .last()?;
     let first = start + usize::from(data.skip_first);
     let end = bottom.checked_sub(usize::from(data.skip_last))?;
@@ -178,8 +201,9 @@ fn bar(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {
         shell: data
             .shell
             .as_ref()
-            .is_some_and(|shell| rows[first].starts_with(shell)),
+            .is_some_and(|shell| rows[first].cut(&columns).starts_with(shell)),
         mark: data.indent.clone(),
+        columns,
     })
 }
 

@@ -69,7 +69,9 @@ fn summary(seen: &Seen) -> String {
 #[test]
 fn captured_screens_are_read_as_a_person_would() {
     let mut got = Vec::new();
-    for runtime in ["claude", "codex", "demo", "gemini", "goose", "pi"] {
+    for runtime in [
+        "claude", "codex", "demo", "gemini", "goose", "opencode", "pi",
+    ] {
         let dir = format!(
             "{}/tests/fixtures/screens/{runtime}",
             env!("CARGO_MANIFEST_DIR")
@@ -170,10 +172,12 @@ fn a_box_can_be_marked_by_its_prompt() {
 #[test]
 fn a_box_can_be_marked_by_its_bar() {
     let rules = with_box(
-        r"{shape: bar, glyph: '  ┃', indent: '  ┃  ', bottom: '^  ╹▀+$', skip_first: 1, skip_last: 2, most_rows: 3, below_most: 1}",
+        r"{shape: bar, glyph: '┃', indent: '┃  ', bottom: '^ *╹▀+', skip_first: 1, skip_last: 2, most_rows: 3, below_most: 2}",
     );
     let screen = |draft: &str| {
-        format!("  ┃\n  ┃  old\n  ┃\n\n  answer\n\n  ┃\n{draft}  ┃\n  ┃  model\n  ╹▀▀▀▀\n  /dir")
+        format!(
+            "  ┃\n  ┃  old\n  ┃\n\n  answer\n\n  ┃\n{draft}  ┃\n  ┃  model\n  ╹▀▀▀▀▀▀▀▀\n  /dir"
+        )
     };
     let seen = |draft: &str| read(&screen(draft), 40, &rules).input;
     assert!(seen("  ┃\n").unwrap().empty);
@@ -183,6 +187,12 @@ fn a_box_can_be_marked_by_its_bar() {
     assert_eq!((three.text.as_str(), three.part), ("b\nc\nd", Part::Tail));
     assert_eq!(seen(""), None);
     assert_eq!(read("  ┃  old\n\n  answer", 40, &rules).input, None);
+    // What stands beside it is not in it.
+    let beside = seen("  ┃  one     Context\n").unwrap();
+    assert_eq!(beside.text, "one");
+    // A dialog in its place, and an answer that draws a box.
+    let dialog = screen("  ┃  one\n").replace("  /dir", "  ┃  Allow?\n  ┃");
+    assert_eq!(read(&dialog, 40, &rules).input, None);
 }
 
 #[test]

@@ -60,6 +60,8 @@ fn init_install_start_plan_stop_uninstall() {
     let home: Vec<String> = tree(&s.path("home"))
         .into_iter()
         .filter(|p| !p.starts_with(".local/state/mosaic/fleet/agents/"))
+        // The mailbox's journal, where its last user was killed.
+        .filter(|p| !p.ends_with(".db-shm") && !p.ends_with(".db-wal"))
         .collect();
     assert_eq!(
         home,
@@ -74,6 +76,7 @@ fn init_install_start_plan_stop_uninstall() {
             ".local/state/mosaic/fleet/exits/coder1.json",
             ".local/state/mosaic/fleet/exits/orchestrator.json",
             ".local/state/mosaic/fleet/log/events.jsonl",
+            ".local/state/mosaic/fleet/mailbox.db",
         ]
     );
     assert_eq!(s.unit(&unit_name("coder0")).load, "not-found");

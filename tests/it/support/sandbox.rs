@@ -24,6 +24,7 @@ pub struct Sandbox {
     dir: tempfile::TempDir,
     account: Account,
     watchdog: Watchdog,
+    deadline: Duration,
     extra: BTreeMap<String, String>,
     _permit: Permit,
 }
@@ -37,16 +38,22 @@ impl Sandbox {
     /// Without a manager; `None` when tmux is missing.
     #[track_caller]
     pub fn plain() -> Option<Self> {
-        available(Needs::Tmux).then(|| Self::new(false))
+        available(Needs::Tmux).then(|| Self::new(false, DEADLINE))
     }
 
     /// With a manager of its own; `None` when there can be none.
     #[track_caller]
     pub fn booted() -> Option<Self> {
-        available(Needs::Manager).then(|| Self::new(true))
+        available(Needs::Manager).then(|| Self::new(true, DEADLINE))
     }
 
-    fn new(manager: bool) -> Self {
+    /// With a manager of its own, for a test that is known to take longer than others.
+    #[track_caller]
+    pub fn lasting(deadline: Duration) -> Option<Self> {
+        available(Needs::Manager).then(|| Self::new(true, deadline))
+    }
+
+    fn new(manager: bool, deadline: Duration) -> Self {
         let permit = permit();
         let account = Account::under_test();
         // Short, because socket paths are; not below TMPDIR, which may be long.
@@ -88,7 +95,7 @@ impl Sandbox {
         let groups = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let theirs = std::sync::Arc::clone(&groups);
         let rescued = home.clone();
-        let watchdog = Watchdog::new(DEADLINE, move || {
+        let watchdog = Watchdog::new(deadline, move || {
             purge(&theirs.lock().unwrap());
             end(&proc::at_home(&rescued));
         });
@@ -97,6 +104,7 @@ impl Sandbox {
             dir,
             account,
             watchdog,
+            deadline,
             extra: BTreeMap::new(),
             _permit: permit,
         };
@@ -382,7 +390,7 @@ impl Sandbox {
         if self.watchdog.barked() {
             wrong.push(format!(
                 "the test took longer than {} s",
-                DEADLINE.as_secs()
+                self.deadline.as_secs()
             ));
         }
         wrong

@@ -54,6 +54,24 @@ impl Arrivals {
         })
     }
 
+    /// Every message that holds a text, as often as it does, behind the first of its conversation.
+    pub fn holding(&self, text: &str) -> Vec<(Message, Message)> {
+        let mut found = Vec::new();
+        for begin in &self.next {
+            begin.collect(text, &begin.message, &mut found);
+        }
+        found
+    }
+
+    fn collect(&self, text: &str, begin: &Message, found: &mut Vec<(Message, Message)>) {
+        let times = self.message.join("\n").matches(text).count();
+        let one = (begin.clone(), self.message.clone());
+        found.extend(std::iter::repeat_n(one, times));
+        for next in &self.next {
+            next.collect(text, begin, found);
+        }
+    }
+
     fn count(&self, of: &dyn Fn(&Message) -> usize) -> usize {
         let next = self.next.iter().map(|a| a.count(of)).sum::<usize>();
         of(&self.message) + next
@@ -87,6 +105,7 @@ fn a_text_counts_as_often_as_it_arrived() {
         }
         let seen = (arrivals.within("x"), arrivals.whole("x"));
         assert_eq!(seen, (*within, *whole), "{histories:?}");
+        assert_eq!(arrivals.holding("x").len(), *within, "{histories:?}");
     }
     let mut arrivals = Arrivals::default();
     arrivals.enter(&[vec!["x".to_owned()]]);

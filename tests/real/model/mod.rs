@@ -42,7 +42,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -122,6 +122,8 @@ impl Book {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// How often slow answers were told to end.
+    hurried: AtomicUsize,
     book: Mutex<Book>,
 }
 
@@ -174,6 +176,17 @@ impl Model {
     /// in which they differ.
     pub fn arrivals(&self, text: &str) -> usize {
         self.shared.book.lock().unwrap().arrivals.within(text)
+    }
+
+    /// Every arrival of a text within users' messages: the first message of its conversation, and the
+    /// blocks of its own. Counted as by [`Model::arrivals`].
+    pub fn holding(&self, text: &str) -> Vec<(Vec<String>, Vec<String>)> {
+        self.shared.book.lock().unwrap().arrivals.holding(text)
+    }
+
+    /// Ends all slow answers that are under way; later ones take their time again.
+    pub fn hurry(&self) {
+        self.shared.hurried.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How often a text arrived as a whole message, byte for byte, or as a whole block of one that an

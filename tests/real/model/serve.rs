@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
@@ -41,27 +42,38 @@ pub fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         messages,
     };
     let number = shared.book.lock().unwrap().enter(turn, &request.body);
-    let sent = send(&mut to, api, &answer, asked.stream);
+    let sent = send(&mut to, api, &answer, asked.stream, shared);
     if sent.is_err() {
         shared.book.lock().unwrap().turns[number - 1].hung_up = true;
     }
     sent
 }
 
-fn send(to: &mut Connection, api: Api, answer: &Answer, stream: bool) -> io::Result<()> {
+fn send(
+    to: &mut Connection,
+    api: Api,
+    answer: &Answer,
+    stream: bool,
+    shared: &Shared,
+) -> io::Result<()> {
+    let begun = shared.hurried.load(Ordering::SeqCst);
+    let hurried = || shared.hurried.load(Ordering::SeqCst) != begun;
     if let Answer::Limit(seconds) = *answer {
         return to.too_many(&api.limit(seconds), seconds);
     }
     if !stream {
         if let Answer::Slow(_, beats) = *answer {
-            to.pause(BEAT * beats)?;
+            for _ in (0..beats).take_while(|_| !hurried()) {
+                to.pause(BEAT)?;
+            }
         }
         return to.json(&api.whole(answer));
     }
     let frames = api.frames(answer);
     to.events()?;
     to.send(&frames.open)?;
-    for (n, piece) in frames.pieces.iter().enumerate() {
+    let pieces = frames.pieces.iter().enumerate();
+    for (n, piece) in pieces.take_while(|(n, _)| *n == 0 || !hurried()) {
         if n > 0 {
             to.pause(BEAT)?;
         }
