@@ -21,6 +21,10 @@ use crate::launch::Launch;
 /// The slowest measured record takes 0.8 s.
 pub const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
 
+/// The same where the next one has the very same text: a late record of the first would be taken for the
+/// second's.
+const TWIN: SignedDuration = SignedDuration::from_secs(30);
+
 /// Between two looks for a record that is about to come.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -239,6 +243,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     if !rows.iter().any(|r| r.stage.pending()) {
         return Ok(None);
     }
+    let next = rows.iter().find(|r| r.stage == Stage::Queued);
     for row in rows.iter().filter(|r| r.stage != Stage::Queued) {
         let age = now.duration_since(row.changed);
         let channel = match place.channel(row.command()) {
@@ -256,7 +261,9 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
                     return Ok(Some(Step::Moved));
                 }
                 // Commands leave no record in some agent CLIs.
+                let twin = next.is_some_and(|n| n.text == row.text);
                 let wait = match row.stage {
+                    Stage::Submitted | Stage::Uncertain if twin && !row.command() => TWIN,
                     Stage::Submitted if !row.command() => IN_FLIGHT,
                     Stage::Submitted => SignedDuration::ZERO,
                     _ => LATE,
@@ -271,7 +278,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
             _ => {}
         }
     }
-    let Some(row) = rows.iter().find(|r| r.stage == Stage::Queued) else {
+    let Some(row) = next else {
         return Ok(None);
     };
     match place.channel(row.command()) {

@@ -1,7 +1,7 @@
 //! Compares what a box shows with what was put into it. Pure.
 //!
 //! A TUI wraps lines, pads them and expands tabs, so blanks say nothing; nor do characters that have
-//! no picture of their own.
+//! no picture of their own, or a colour of skin, which terminals leave out where they do not know it.
 
 use crate::state::screen::{Input, Part, Size};
 
@@ -22,7 +22,7 @@ pub enum Held {
 pub fn bare(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_whitespace())
-        .filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'))
+        .filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{1f3fb}'..='\u{1f3ff}'))
         .collect()
 }
 
@@ -81,6 +81,7 @@ mod tests {
         );
         assert_eq!(whole("a    b", "a\tb"), Held::Whole);
         assert_eq!(whole("family 👩👧", "family 👩\u{200d}👧"), Held::Whole);
+        assert_eq!(whole("yes 👍", "yes 👍\u{1f3fd}"), Held::Whole);
         assert_eq!(whole("my draft and the message", "the message"), Held::No);
         assert_eq!(whole("the messag", "the message"), Held::No);
         assert_eq!(whole("", "x"), Held::No);

@@ -166,9 +166,8 @@ pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Resul
         agent,
     };
     let style = message.options.style;
-    if style == Style::Command
-        && !(message.text.starts_with('/') && !message.text.trim_end().contains('\n'))
-    {
+    let one_line = !message.text.trim_end().contains('\n');
+    if style == Style::Command && !(message.text.starts_with('/') && one_line) {
         return Err(Stop::refused("a command is one line that begins with `/`")
             .hint("leave `--command` out"));
     }

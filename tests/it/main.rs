@@ -15,6 +15,7 @@
 )]
 
 mod cases;
+#[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]
 mod matrix;
 mod support;

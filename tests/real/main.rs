@@ -19,6 +19,7 @@ mod agents;
 mod cli;
 mod codex;
 mod kickstart;
+#[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]
 mod matrix;
 mod matrix_run;

@@ -269,7 +269,7 @@ fn speed(stage: &Stage) {
         std::thread::sleep(Duration::from_millis(200));
         let begun = Instant::now();
         s.tmux(&["send-keys", "-t", &pane, "Enter"]).ok();
-        while !stage.real.recorded("a", &text) && begun.elapsed() < Duration::from_secs(20) {
+        while !stage.real.recorded("a", &text) && begun.elapsed() < Duration::from_secs(3) {
             std::thread::sleep(Duration::from_millis(2));
         }
         raw.push(begun.elapsed().as_millis());

@@ -42,9 +42,9 @@ pub enum Verb {
     /// Print the end of an agent's terminal
     Tail(tail::Args),
     /// Send a message, and prove how far it got
-    Send(send::Args),
+    Send(Box<send::Args>),
     /// Send a message, wait for the end of the turn, and print the answer
-    Ask(ask::Args),
+    Ask(Box<ask::Args>),
     /// Look after messages that wait, or were not delivered
     Inbox(inbox::Args),
     /// Wait until agents are idle, ask something, or are in another state

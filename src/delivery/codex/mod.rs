@@ -90,19 +90,26 @@ impl<'a> CodexServer<'a> {
             ))
         };
         let attach = || format!("look at it: `mosaic agent attach {}`", self.agent);
-        let threads = Thread::loaded(&mut self.client.borrow_mut()).map_err(lost)?;
-        if threads.is_empty() {
-            let why = format!("codex in `{}` has no conversation open yet", self.agent);
-            return Err(Stop::busy(why).hint(attach()));
+        let client = &mut *self.client.borrow_mut();
+        let mut ids = thread::loaded(client).map_err(lost)?;
+        let title = (ids.len() > 1).then(|| self.title()).flatten();
+        if let Some(id) = title.and_then(|title| thread::shown(&ids, &title).cloned()) {
+            ids = vec![id];
         }
-        let title = (threads.len() > 1).then(|| self.title()).flatten();
-        thread::shown(threads, title.as_deref()).ok_or_else(|| {
-            Stop::busy(format!(
+        let mut threads = Thread::among(client, &ids).map_err(lost)?;
+        match (threads.pop(), threads.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(Stop::busy(format!(
+                "codex in `{}` has no conversation open yet",
+                self.agent
+            ))
+            .hint(attach())),
+            (Some(_), false) => Err(Stop::busy(format!(
                 "codex in `{}` has several conversations open, and its title does not tell which it shows",
                 self.agent
             ))
-            .hint(attach())
-        })
+            .hint(attach())),
+        }
     }
 
     /// Names a thread and the process that has it open.

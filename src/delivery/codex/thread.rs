@@ -72,10 +72,17 @@ impl Thread {
     /// # Errors
     /// The connection is gone.
     pub fn loaded(client: &mut Client) -> Result<Vec<Self>, Failure> {
-        let got = client.call("thread/loaded/list", json!({}))?;
-        let ids = got.get("data").and_then(Value::as_array);
+        let ids = loaded(client)?;
+        Self::among(client, &ids)
+    }
+
+    /// Those of a person among some.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn among(client: &mut Client, ids: &[String]) -> Result<Vec<Self>, Failure> {
         let mut threads = Vec::new();
-        for id in ids.into_iter().flatten().filter_map(Value::as_str) {
+        for id in ids {
             match Self::read(client, id) {
                 Ok(found) => threads.extend(found),
                 // Closed meanwhile.
@@ -88,18 +95,27 @@ impl Thread {
     }
 }
 
+/// The ids of all that are open, codex's own among them. Asking for each of those takes tens of
+/// milliseconds, and there is one for every turn of the last minute.
+///
+/// # Errors
+/// The connection is gone.
+pub fn loaded(client: &mut Client) -> Result<Vec<String>, Failure> {
+    let got = client.call("thread/loaded/list", json!({}))?;
+    let ids = got.get("data").and_then(Value::as_array);
+    let ids = ids.into_iter().flatten().filter_map(Value::as_str);
+    Ok(ids.map(str::to_owned).collect())
+}
+
 /// The one of several that the terminal shows, by the terminal's title: codex is told to put the
 /// thread's id into it, of which it shows the first 29 characters.
-pub fn shown(threads: Vec<Thread>, title: Option<&str>) -> Option<Thread> {
+pub fn shown<'a>(ids: &'a [String], title: &str) -> Option<&'a String> {
     /// Fewer could be a part of something else. The time a thread began takes the first 13.
     const TELLING: usize = 20;
-    if threads.len() == 1 {
-        return threads.into_iter().next();
-    }
-    let word = title?.split_whitespace().last()?;
-    let id = word.trim_end_matches(['.', '…']);
-    (id.len() >= TELLING).then_some(())?;
-    threads.into_iter().find(|t| t.id.starts_with(id))
+    let word = title.split_whitespace().last()?;
+    let start = word.trim_end_matches(['.', '…']);
+    (start.len() >= TELLING).then_some(())?;
+    ids.iter().find(|id| id.starts_with(start))
 }
 
 #[cfg(test)]
@@ -107,34 +123,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn thread(id: &str) -> Thread {
-        Thread {
-            id: id.to_owned(),
-            rollout: None,
-            status: Status::Idle,
-        }
-    }
-
     #[test]
     fn the_title_tells_which_thread_is_shown() {
         const OLD: &str = "01a1fdf3-b447-70d2-aefb-027f87670ce0";
         const NEW: &str = "01a1fdf7-59f2-7dc3-b428-e13c058aadc3";
-        let both = || vec![thread(OLD), thread(NEW)];
-        let by = |title| shown(both(), title).map(|t| t.id);
-        assert_eq!(
-            by(Some("Ready | 01a1fdf3-b447-70d2-aefb-027f8...")).as_deref(),
-            Some(OLD)
-        );
-        assert_eq!(
-            by(Some("⠦ Working | 01a1fdf7-59f2-7dc3-b428-e13c0…")).as_deref(),
-            Some(NEW)
-        );
+        let ids = [OLD, NEW].map(str::to_owned);
+        let by = |title| shown(&ids, title).map(String::as_str);
+        assert_eq!(by("Ready | 01a1fdf3-b447-70d2-aefb-027f8..."), Some(OLD));
+        assert_eq!(by("⠦ Working | 01a1fdf7-59f2-7dc3-b428-e13c0…"), Some(NEW));
         // Not the newest for want of anything better: a person may have gone back to the old one.
-        for title in [None, Some(""), Some("work"), Some("Ready | 01a1fdf3-b4...")] {
-            assert_eq!(by(title), None, "{title:?}");
+        for title in ["", "work", "Ready | 01a1fdf3-b4..."] {
+            assert_eq!(by(title), None, "{title}");
         }
-        let one = shown(vec![thread(OLD)], None);
-        assert_eq!(one.unwrap().id, OLD);
     }
 
     #[test]

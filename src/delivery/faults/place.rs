@@ -1,7 +1,7 @@
 //! One process: its way into the scripted agent, its mailbox, its lock. Every call is a step at which it
 //! may die or lose its turn, before and after what it does.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -333,7 +333,7 @@ pub enum Box_ {
 }
 
 impl Box_ {
-    pub fn sqlite(process: &Process, path: &PathBuf) -> Self {
+    pub fn sqlite(process: &Process, path: &Path) -> Self {
         let poke = path.with_extension("poke");
         let mailbox = Mailbox::at(path, &poke).expect("a mailbox");
         Self::Sqlite(process.clone(), mailbox)

@@ -57,6 +57,7 @@ struct Told {
 #[derive(Debug, Clone)]
 struct Errand {
     id: String,
+    text: String,
     wait: Duration,
     until: Rung,
     no_queue: bool,
@@ -103,7 +104,7 @@ impl Cast {
             self.world.sleep(me, errand.pause);
             let send = |process: &Process| -> Result<()> {
                 let mailbox = self.mailbox(process);
-                mailbox.enqueue(&errand.id, &errand.id)?;
+                mailbox.enqueue(&errand.id, &errand.text)?;
                 let options = DrainOptions {
                     until: Some((&errand.id, errand.until)),
                     wait: errand.wait,
@@ -148,22 +149,29 @@ fn errands(dice: &mut Dice, actors: usize) -> Vec<Vec<Errand>> {
     (0..actors)
         .map(|a| {
             (0..=dice.below(2))
-                .map(|n| Errand {
-                    // Now and then two send under the same id.
-                    id: if dice.one_in(12) {
-                        "same".to_owned()
-                    } else {
-                        format!("m{a}{n}")
-                    },
-                    wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
-                    until: [
-                        Rung::Queued,
-                        Rung::Submitted,
-                        Rung::Accepted,
-                        Rung::Answered,
-                    ][dice.below(4) as usize],
-                    no_queue: dice.one_in(4),
-                    pause: Duration::from_millis(dice.below(400) + 1),
+                .map(|n| {
+                    // Now and then two send under the same id, or the same text under two.
+                    let id = match dice.one_in(12) {
+                        true => "same".to_owned(),
+                        false => format!("m{a}{n}"),
+                    };
+                    let text = match id != "same" && dice.one_in(6) {
+                        true => "twin".to_owned(),
+                        false => id.clone(),
+                    };
+                    Errand {
+                        id,
+                        text,
+                        wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
+                        until: [
+                            Rung::Queued,
+                            Rung::Submitted,
+                            Rung::Accepted,
+                            Rung::Answered,
+                        ][dice.below(4) as usize],
+                        no_queue: dice.one_in(4),
+                        pause: Duration::from_millis(dice.below(400) + 1),
+                    }
                 })
                 .collect()
         })
@@ -281,28 +289,29 @@ fn clear_up(world: &Arc<World>, cast: &Cast) -> std::result::Result<Vec<Row>, St
 fn judged(world: &World, rows: &[Row], told: &[Told]) -> (std::result::Result<(), String>, Tally) {
     let model = world.state().agent.model.clone();
     let mut tally = Tally::default();
-    let times = |id: &str| {
-        let text = format!("<{id}>");
+    let times = |text: &str| {
+        let text = format!("<{text}>");
         model.iter().filter(|m| **m == text).count()
+    };
+    let proved =
+        |stage: Stage| matches!(stage, Stage::Submitted | Stage::Accepted | Stage::Answered);
+    // Of messages with the same text only the number can be told.
+    let count = |text: &str, which: &dyn Fn(Stage) -> bool| {
+        rows.iter()
+            .filter(|r| r.text == text && which(r.stage))
+            .count()
     };
     let verdict = (|| {
         for row in rows {
-            let times = times(&row.id);
-            let right = match row.stage {
-                Stage::Submitted | Stage::Accepted | Stage::Answered => {
-                    tally.delivered += 1;
-                    times == 1
-                }
-                Stage::Uncertain => {
-                    tally.uncertain += 1;
-                    times <= 1
-                }
-                _ => {
-                    tally.other += 1;
-                    times == 0
-                }
-            };
-            if !right {
+            let times = times(&row.text);
+            match row.stage {
+                stage if proved(stage) => tally.delivered += 1,
+                Stage::Uncertain => tally.uncertain += 1,
+                _ => tally.other += 1,
+            }
+            let least = count(&row.text, &proved);
+            let most = least + count(&row.text, &|s| s == Stage::Uncertain);
+            if !(least..=most).contains(&times) {
                 return Err(format!(
                     "`{}` is {} and reached the model {times} times: {model:?}",
                     row.id,
@@ -312,24 +321,29 @@ fn judged(world: &World, rows: &[Row], told: &[Told]) -> (std::result::Result<()
         }
         let known = |text: &str| {
             text.replace("draft ", "").is_empty()
-                || rows.iter().any(|r| format!("<{}>", r.id) == *text)
+                || rows.iter().any(|r| format!("<{}>", r.text) == *text)
         };
         if let Some(other) = model.iter().find(|m| !known(m)) {
             return Err(format!("nobody sent `{other}`"));
         }
         for one in told {
-            let proved = matches!(
-                one.stage,
-                Stage::Submitted | Stage::Accepted | Stage::Answered
-            );
-            let nothing = matches!(one.stage, Stage::Cancelled | Stage::Refused);
-            if (proved && times(&one.id) != 1) || (nothing && times(&one.id) != 0) {
+            let Some(row) = rows.iter().find(|r| r.id == one.id) else {
+                return Err(format!("the message of {one:?} is lost"));
+            };
+            // What was told is not taken back.
+            let kept = match one.stage {
+                stage if proved(stage) => proved(row.stage),
+                Stage::Cancelled | Stage::Refused => row.stage == one.stage,
+                _ => true,
+            };
+            if !kept {
                 return Err(format!("the sender was told a lie: {one:?}, {model:?}"));
             }
         }
         let order: Vec<i64> = model
             .iter()
-            .filter_map(|m| rows.iter().find(|r| format!("<{}>", r.id) == *m))
+            .filter(|m| *m != "<twin>")
+            .filter_map(|m| rows.iter().find(|r| format!("<{}>", r.text) == *m))
             .map(|r| r.seq)
             .collect();
         if !order.is_sorted() {

@@ -23,7 +23,8 @@ pub struct Fresh {
 /// # Errors
 /// `Nothing` while the agent still shows its old session.
 pub fn new_session(install: &Install, launch: &Launch, wait: Duration) -> Result<Fresh, Stop> {
-    let channel = OpencodeHttp::connect(install, launch)?;
+    // One that does not answer at once may do so in time.
+    let channel = OpencodeHttp::of(install, launch)?;
     channel.ready(wait)?;
     let session = channel.client.create().map_err(|f| channel.failed(&f))?.id;
     let before = channel.account.mark();

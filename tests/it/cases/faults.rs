@@ -180,7 +180,9 @@ fn wrong(s: &Sandbox, told: &Told) -> Option<String> {
             stage,
             any,
         ) {
-            (Some((Some(0), "accepted" | "submitted")), _, 0) => "said to have arrived",
+            (Some((Some(0), "accepted" | "submitted" | "answered")), _, 0) => {
+                "said to have arrived"
+            }
             (_, "accepted" | "answered", 0) => "the mailbox says it arrived",
             (_, "queued", 1) => "it waits, and arrived",
             (_, "refused" | "expired" | "cancelled", 1) => "it was refused, and arrived",

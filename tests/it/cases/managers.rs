@@ -38,7 +38,8 @@ fn both_doors_give_the_same_answers() {
             }
             status
         };
-        let status = stable(s.mosaic(&["fleet", "status", "--json"]).ok().json());
+        let mut status = stable(s.mosaic(&["fleet", "status", "--json"]).ok().json());
+        status["courier"] = (!status["courier"].is_null()).into();
         let plan = s.plan(&[]);
         Roster::demo(&["a", "b"]).write(&s);
         s.mosaic(&["fleet", "apply"]).ok();

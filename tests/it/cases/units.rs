@@ -29,7 +29,7 @@ fn verify(s: &Sandbox) -> Output {
         .filter(|p| !p.ends_with("@.service"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(files.len(), 3, "{files:?}");
     for agent in ["plain", "limited", "basic", "strict", "never"] {
         // An instance is verified with its drop-in under its own name.
         files.push(unit_name(agent));
