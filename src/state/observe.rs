@@ -247,7 +247,7 @@ pub fn told(format: TranscriptFormat, lines: &str) -> Vec<String> {
         TranscriptFormat::Pi if v.pointer("/message/role")? == "user" => {
             v.pointer("/message/content").map(text)
         }
-        TranscriptFormat::Gemini => return crate::state::gemini::typed(&v),
+        TranscriptFormat::Gemini => crate::state::gemini::typed(&v),
         TranscriptFormat::Demo if v.get("type")? == "user" => v.get("text").map(text),
         _ => None,
     };
