@@ -281,6 +281,15 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     let Some(row) = next else {
         return Ok(None);
     };
+    // From here on a record of this text would be the second's: the first is no longer looked for.
+    let twins = rows
+        .iter()
+        .filter(|r| r.stage != Stage::Queued && r.mark.is_some() && r.text == row.text);
+    for twin in twins {
+        let mut twin = twin.clone();
+        twin.mark = None;
+        journal.save(&mut twin)?;
+    }
     match place.channel(row.command()) {
         Ok(channel) => deliver(journal, place, &*channel, row.clone()).map(Some),
         Err(stop) => no_channel(journal, place, &rows, stop).map(Some),

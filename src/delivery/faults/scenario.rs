@@ -159,20 +159,19 @@ fn errands(dice: &mut Dice, actors: usize) -> Vec<Vec<Errand>> {
                         true => "twin".to_owned(),
                         false => id.clone(),
                     };
-                    (id, text)
-                })
-                .map(|(id, text)| Errand {
-                    id,
-                    text,
-                    wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
-                    until: [
-                        Rung::Queued,
-                        Rung::Submitted,
-                        Rung::Accepted,
-                        Rung::Answered,
-                    ][dice.below(4) as usize],
-                    no_queue: dice.one_in(4),
-                    pause: Duration::from_millis(dice.below(400) + 1),
+                    Errand {
+                        id,
+                        text,
+                        wait: Duration::from_millis([0, 300, 2_000, 9_000][dice.below(4) as usize]),
+                        until: [
+                            Rung::Queued,
+                            Rung::Submitted,
+                            Rung::Accepted,
+                            Rung::Answered,
+                        ][dice.below(4) as usize],
+                        no_queue: dice.one_in(4),
+                        pause: Duration::from_millis(dice.below(400) + 1),
+                    }
                 })
                 .collect()
         })
@@ -276,10 +275,9 @@ fn clear_up(world: &Arc<World>, cast: &Cast) -> std::result::Result<Vec<Row>, St
     };
     work(30_000)?;
     // What still stands in the box is somebody's draft by now.
-    let left = std::mem::take(&mut world.state().agent.text);
-    if !left.is_empty() {
-        work(60_000)?;
-    }
+    world.state().agent.text.clear();
+    // Messages with the same text wait for each other's records.
+    work(300_000)?;
     let rows = mailbox.all();
     if let Some(row) = rows.iter().find(|r| r.stage.pending()) {
         return Err(format!("`{}` is {} for ever", row.id, row.stage.as_str()));
