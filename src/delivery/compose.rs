@@ -182,6 +182,7 @@ pub fn pieces<'a>(text: &'a str, typing: &Typing, split: &[Regex]) -> Vec<&'a st
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

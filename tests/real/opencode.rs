@@ -42,10 +42,10 @@ fn kill(real: &Real, agents: &[&str]) {
 fn shown(real: &Real, agent: &str) -> Value {
     let reports = real.s.state("agents").join(agent).join("reports.jsonl");
     let reports = std::fs::read_to_string(reports).unwrap();
-    let all = reports
+    let mut all = reports
         .lines()
         .filter_map(|l| serde_json::from_str::<Value>(l).ok());
-    let last = all.filter(|r| r["event"] == "session").last();
+    let last = all.rfind(|r| r["event"] == "session");
     last.unwrap()["id"].clone()
 }
 
@@ -172,7 +172,7 @@ fn opencode_gets_messages_whole_and_once() {
     ];
     for text in texts {
         let file = s.path("message");
-        s.write(&file, text.to_owned());
+        s.write(&file, text);
         let file = file.to_string_lossy().into_owned();
         let args = [
             "agent",
