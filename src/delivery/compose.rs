@@ -208,7 +208,7 @@ mod tests {
             blank_after: vec![r"(?:^|\s)@\S*$".into()],
             ..Typing::default()
         };
-        let composed = |text: &str| compose(text, None, &typing).unwrap();
+        let composed = |text: &str| compose(text, None, &typing).expect("composed");
         assert_eq!(composed("look at @src"), "look at @src ");
         assert_eq!(composed("look at @src now"), "look at @src now");
         assert_eq!(composed("mail to a@b"), "mail to a@b");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::channel::{Channel, Found, Outgoing};
+use super::channel::{Channel, ChannelKind, Found, Outgoing};
 use super::mailbox::{Journal, Owner, Row, Stage};
 use super::stop::{Reached, Stop};
 use crate::error::Result;
@@ -47,11 +47,12 @@ pub trait Place {
     /// None does. Nothing was done.
     fn channel(&self, command: bool) -> Result<Box<dyn Channel + '_>, Stop>;
 
-    /// Exactly what is to be put before the agent, and the file written for it, if it goes as one.
+    /// Exactly what is to be put before the agent by this way, and the file written for it, if it goes
+    /// as one.
     ///
     /// # Errors
     /// It can never be delivered as it is.
-    fn compose(&self, row: &Row) -> Result<Composed, Stop>;
+    fn compose(&self, row: &Row, way: ChannelKind) -> Result<Composed, Stop>;
 
     /// Tells the world of a message that got as far as it gets for now.
     fn told(&self, row: &Row);
@@ -91,7 +92,7 @@ pub fn deliver(
         row.stage = Stage::Expired;
         return saved(journal, place, row);
     }
-    let composed = match place.compose(&row) {
+    let composed = match place.compose(&row, channel.kind()) {
         Ok(composed) => composed,
         Err(stop) => return refused(journal, place, row, stop),
     };

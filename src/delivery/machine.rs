@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::as_file;
-use super::channel::{self, Channel};
+use super::channel::{self, Channel, ChannelKind};
 use super::compose::{Envelope, compose};
 use super::deliver::{Composed, Place};
 use super::guard::Hold;
@@ -96,7 +96,7 @@ impl Place for Machine<'_> {
         channel::open_for(self.install, self.launch, command)
     }
 
-    fn compose(&self, row: &Row) -> Result<Composed, Stop> {
+    fn compose(&self, row: &Row, way: ChannelKind) -> Result<Composed, Stop> {
         let whole = Text {
             id: &row.id,
             sender: &row.sender,
@@ -104,7 +104,7 @@ impl Place for Machine<'_> {
             text: &row.text,
             options: &row.options,
         };
-        let composed = composed(self.install, self.launch, &whole)?;
+        let composed = composed(self.install, self.launch, &whole, Some(way))?;
         if let Some(file) = &composed.file {
             as_file::write(file, &row.text).map_err(|e| Stop::of(&e))?;
         }
@@ -151,11 +151,17 @@ pub struct Text<'a> {
     pub options: &'a Options,
 }
 
-/// What is put before the agent for a message. Writes nothing.
+/// What is put before the agent for a message by a way, or by the best one that may stand when it is
+/// delivered. Writes nothing.
 ///
 /// # Errors
 /// It can never be delivered as it is: it is empty, or would be a command, or is none.
-pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Result<Composed, Stop> {
+pub fn composed(
+    install: &Install,
+    launch: &Launch,
+    message: &Text<'_>,
+    way: Option<ChannelKind>,
+) -> Result<Composed, Stop> {
     let agent = launch.agent.name.as_str();
     // What is never typed cannot become a command.
     let text = Typing {
@@ -164,7 +170,17 @@ pub fn composed(install: &Install, launch: &Launch, message: &Text<'_>) -> Resul
         ..Typing::default()
     };
     let screen = launch.agent.spec.screen.as_ref();
-    let typing = screen.map_or(text, |s| s.typing.clone());
+    let may_be_typed = match way {
+        Some(way) => way == ChannelKind::Paste,
+        None => {
+            let channels = launch.agent.spec.channels.as_deref();
+            channels.is_none_or(|all| all.iter().all(|c| *c == ChannelKind::Paste))
+        }
+    };
+    let typing = match screen {
+        Some(screen) if may_be_typed => screen.typing.clone(),
+        _ => text,
+    };
     let envelope = Envelope {
         host: message.host,
         sender: message.sender,

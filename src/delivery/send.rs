@@ -73,7 +73,7 @@ pub fn post(
         options: &post.options,
     };
     // What can never be delivered is not stored.
-    if let Err(refused) = supported(launch).and_then(|()| composed(install, launch, &form)) {
+    if let Err(refused) = supported(launch).and_then(|()| composed(install, launch, &form, None)) {
         return Ok(Receipt {
             id,
             asked: post.until,

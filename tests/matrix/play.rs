@@ -221,6 +221,11 @@ impl Scene<'_> {
             Situation::Dead => {
                 s.mosaic(&["fleet", "start", agent]).ok();
             }
+            Situation::CopyMode => {
+                // What does not go by the terminal leaves it as it is; too late is no error.
+                let pane = s.pane(agent).expect("a pane");
+                s.tmux(&["send-keys", "-t", &pane.id, "-X", "cancel"]);
+            }
             _ => {}
         }
         // After a control that approved, merged and broke things it may be anywhere.

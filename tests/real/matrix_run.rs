@@ -144,24 +144,30 @@ impl Ground for Stage {
     }
 }
 
-/// All situations, those that one agent can play beside those of the other.
-fn cells(stage: &Stage, all: bool) -> Vec<Cell> {
+/// All situations, and the names of those that could not be played to their end; those that one agent can play beside those of the other.
+fn cells(stage: &Stage, all: bool) -> (Vec<Cell>, Vec<&'static str>) {
     use Situation::{Approval, Burst, Busy, CopyMode, Dead, Draft, Idle, Pair, Starting};
     let plans: [&[Situation]; 2] = [
         &[Idle, CopyMode, Pair, Starting, Dead],
         &[Busy, Draft, Approval, Burst],
     ];
-    let cells = Mutex::new(Vec::new());
+    let (cells, broken) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for (agent, plan) in NAMES.into_iter().zip(plans) {
-            let cells = &cells;
+            let (cells, broken) = (&cells, &broken);
             scope.spawn(move || {
                 for situation in plan {
                     let kinds = match all || *situation == Idle {
                         true => &Kind::ALL[..],
                         false => &Kind::FEW[..],
                     };
-                    let played = play(stage, agent, *situation, kinds, Sender::Mosaic);
+                    let played = || play(stage, agent, *situation, kinds, Sender::Mosaic);
+                    // What breaks one situation says nothing about the others.
+                    let played = std::panic::AssertUnwindSafe(played);
+                    let Ok(played) = std::panic::catch_unwind(played) else {
+                        broken.lock().unwrap().push(situation.name());
+                        continue;
+                    };
                     for cell in &played {
                         println!("{:<9} {}", stage.runtime, cell.line());
                     }
@@ -172,7 +178,7 @@ fn cells(stage: &Stage, all: bool) -> Vec<Cell> {
     });
     let mut cells = cells.into_inner().unwrap();
     cells.sort_by_key(|c| (c.situation, c.kind));
-    cells
+    (cells, broken.into_inner().unwrap())
 }
 
 /// A CLI's release, as its package says.
@@ -200,10 +206,12 @@ fn the_delivery_matrix() {
         let runtime = CLIS.into_iter().find(|c| *c == name);
         let runtime = runtime.unwrap_or_else(|| panic!("no runtime `{name}`"));
         let played = std::panic::catch_unwind(|| one(runtime, all));
-        let Ok(Some(run)) = played else {
+        let Ok(Some((run, broken))) = played else {
             wrong.push(format!("{runtime}: the run did not come to its end"));
             continue;
         };
+        let broken = broken.into_iter();
+        wrong.extend(broken.map(|situation| format!("{runtime}: {situation}: broke off")));
         let lies = run.cells.iter().filter(|c| c.verdict == "lie");
         wrong.extend(lies.map(|c| format!("{runtime}: {} × {}: {}", c.kind, c.situation, c.note)));
         if let Some(path) = &path {
@@ -224,10 +232,10 @@ fn publish(path: &Path, runtime: &str, run: Run) {
     }
 }
 
-fn one(runtime: &'static str, all: bool) -> Option<Run> {
+fn one(runtime: &'static str, all: bool) -> Option<(Run, Vec<&'static str>)> {
     let begun = Instant::now();
     let stage = Stage::boot(runtime)?;
-    let cells = cells(&stage, all);
+    let (cells, broken) = cells(&stage, all);
     let count = |word: &str| cells.iter().filter(|c| c.verdict.word() == word).count();
     println!(
         "{runtime}: {} cells in {} s: {} lies",
@@ -235,15 +243,18 @@ fn one(runtime: &'static str, all: bool) -> Option<Run> {
         begun.elapsed().as_secs(),
         count(Verdict::Lie(String::new()).word())
     );
-    speed(&stage);
+    if broken.is_empty() {
+        speed(&stage);
+    }
     let tmux = stage.real.s.run("tmux", &["-V"]).stdout;
-    Some(Run {
+    let run = Run {
         version: version(runtime),
         date: jiff::Zoned::now().date().to_string(),
         tmux: tmux.trim().to_owned(),
         seconds: begun.elapsed().as_secs(),
         cells: cells.iter().map(Found::from).collect(),
-    })
+    };
+    Some((run, broken))
 }
 
 /// How long a line takes until the agent's own record has it: by mosaic, and by a bare paste and Enter

@@ -92,7 +92,7 @@ impl Place for Process {
         }
     }
 
-    fn compose(&self, row: &Row) -> std::result::Result<Composed, Stop> {
+    fn compose(&self, row: &Row, _: ChannelKind) -> std::result::Result<Composed, Stop> {
         Ok(Composed {
             text: format!("<{}>", row.text),
             file: None,

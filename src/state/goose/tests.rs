@@ -139,10 +139,8 @@ fn an_emptied_session_is_a_new_conversation() {
         file: None,
         reason: "clear".into(),
     };
-    assert_eq!(
-        whats(goose.since(mark).unwrap()),
-        std::slice::from_ref(&session)
-    );
+    let cleared = std::slice::from_ref(&session);
+    assert_eq!(whats(goose.since(mark).unwrap()), cleared);
     assert_eq!(whats(goose.last(None).unwrap()), [session]);
     // Positions go on rising, so that nothing said later is missed.
     assert_eq!(goose.mark(), mark);
