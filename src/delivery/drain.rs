@@ -176,10 +176,10 @@ pub fn run(
                 }
                 Ok(None) => {
                     taken = true;
-                    drained.waits = Some(Stop::busy(format!(
-                        "another process delivers to `{}`",
-                        place.agent()
-                    )));
+                    // What was seen of the agent before says more.
+                    drained.waits.get_or_insert_with(|| {
+                        Stop::busy(format!("another process delivers to `{}`", place.agent()))
+                    });
                 }
                 Err(stop) => drained.waits = Some(stop),
             }
