@@ -119,8 +119,17 @@ impl Real {
     #[track_caller]
     pub fn refused(&self, agent: &str, text: &str, why: &str) {
         self.s
-            .mosaic(&["agent", "send", agent, "-m", text])
-            .code(1)
+            .mosaic(&[
+                "agent",
+                "send",
+                agent,
+                "--no-queue",
+                "--timeout",
+                "1",
+                "-m",
+                text,
+            ])
+            .code(75)
             .says("refused")
             .says(why);
         assert!(self.model.turns(text).is_empty());
