@@ -50,6 +50,8 @@ pub struct Agent {
     pub lossy: bool,
     /// Until then its socket does not answer, and since when.
     pub silent: Option<(u64, u64)>,
+    /// When the person typed last. Nobody clears a box in the very instant in which mosaic presses Enter.
+    pub drafted: u64,
     /// What a person typed was taken away.
     pub harmed: bool,
     pub mortal: bool,
@@ -83,6 +85,7 @@ impl Agent {
             lossy: dice.one_in(3),
             silent: None,
             harmed: false,
+            drafted: 0,
             mortal: dice.one_in(3),
             ids: Vec::new(),
             calm: false,
@@ -125,12 +128,13 @@ impl Agent {
                 note("asks");
             } else if dice.one_in(40) && self.way != Way::Socket {
                 self.text.push_str("draft ");
+                self.drafted = clock;
                 note("gets a draft");
             } else if dice.one_in(10) && self.is_drafts() {
                 let text = std::mem::take(&mut self.text);
                 self.take(text, clock, dice);
                 note("is sent the draft");
-            } else if dice.one_in(30) && self.text.contains("draft") {
+            } else if dice.one_in(30) && self.text.contains("draft") && clock > self.drafted + 50 {
                 self.text.clear();
                 note("has its box cleared");
             }
