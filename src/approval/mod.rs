@@ -83,13 +83,8 @@ impl Question {
     fn of(dialog: &Dialog) -> Self {
         let number = |at: Option<usize>| at.map(|at| dialog.choices[at].number);
         // The mark may be moved without changing what is asked.
-        let unmarked: Vec<String> = dialog
-            .rows
-            .iter()
-            .filter(|row| !dialog.choices.iter().any(|c| row.contains(&c.label)))
-            .cloned()
-            .chain(dialog.choices.iter().map(|c| c.label.clone()))
-            .collect();
+        let labels = dialog.choices.iter().map(|c| &c.label);
+        let unmarked: Vec<String> = dialog.about.iter().chain(labels).cloned().collect();
         Self {
             id: id(&unmarked),
             question: dialog.question.clone(),

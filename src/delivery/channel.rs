@@ -25,6 +25,7 @@ use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Process;
 use crate::report::{Report, What};
+use crate::runtime::survey::channels;
 
 /// A way into an agent. A runtime lists its ways, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -198,14 +199,9 @@ pub trait Channel {
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found;
 }
 
-/// The ways into an agent, best first. A runtime of which only the screen is known is pasted into.
+/// The ways into an agent, best first.
 pub fn ways(launch: &Launch) -> Vec<ChannelKind> {
-    let spec = &launch.agent.spec;
-    match &spec.channels {
-        Some(channels) => channels.clone(),
-        None if spec.screen.is_some() => vec![ChannelKind::Paste],
-        None => Vec::new(),
-    }
+    channels(&launch.agent.spec)
 }
 
 /// Whether messages can be delivered to agents of this runtime at all.

@@ -47,6 +47,11 @@ impl<'a> Machine<'a> {
         self.early.replace(self.hold().unwrap_or_default());
     }
 
+    /// Lets go of what [`Machine::hold_early`] took and nobody has asked for since.
+    pub fn let_go(&self) {
+        self.early.take();
+    }
+
     /// Ids of the messages whose stage changed here, in order.
     pub fn told_of(&self) -> Vec<String> {
         self.told.borrow().clone()

@@ -161,12 +161,12 @@ fn options_that_are_not_there_are_named() {
 }
 
 /// A menu that is walked.
-struct Walk(Script);
+struct Walk(Script, &'static str);
 
 impl Pane for Walk {
     fn look(&mut self) -> Result<Seen, Stop> {
         let screen = self.0.screens[self.0.at.min(self.0.screens.len() - 1)].clone();
-        Ok(read(&screen, 120, &samples::rules("claude")))
+        Ok(read(&screen, 120, &samples::rules(self.1)))
     }
 
     fn press(&mut self, key: &str) -> Result<(), Stop> {
@@ -182,16 +182,75 @@ impl Pane for Walk {
 fn a_menu_is_walked_and_enter_falls_on_the_marked_option_only() {
     let first = "Is this a project you trust?\n\n ❯ No, exit\n   Yes, I trust this folder\n\n Enter to confirm";
     let second = "Is this a project you trust?\n\n   No, exit\n ❯ Yes, I trust this folder\n\n Enter to confirm";
-    let mut pane = Walk(Script::new(&[first, second, BLANK]));
+    let mut pane = Walk(Script::new(&[first, second, BLANK]), "claude");
     let done = answer(&mut pane, Decision::Approve, None, &mut None).unwrap();
     assert_eq!(done.chosen, "Yes, I trust this folder");
     assert_eq!(pane.0.pressed, ["Down", "Enter"]);
-    let mut pane = Walk(Script::new(&[first, BLANK]));
+    let mut pane = Walk(Script::new(&[first, BLANK]), "claude");
     answer(&mut pane, Decision::Deny, None, &mut None).unwrap();
     assert_eq!(pane.0.pressed, ["Enter"]);
     // The key does not move the mark: no Enter.
-    let mut pane = Walk(Script::new(&[first]));
+    let mut pane = Walk(Script::new(&[first]), "claude");
     let stop = answer(&mut pane, Decision::Approve, None, &mut None).unwrap_err();
     assert!(stop.touched());
+    assert_eq!(pane.0.pressed, ["Down"]);
+}
+
+/// goose's dialog with this command, one of its options marked: only that one shows what it means.
+fn goose(command: &str, marked: usize) -> String {
+    let options = [
+        ("Allow", "Allow the tool call once"),
+        ("Always Allow", "Always allow the tool call"),
+        ("Deny", "Deny the tool call"),
+        ("Cancel", "Cancel the AI response and tool call"),
+    ];
+    let options: Vec<String> = options
+        .iter()
+        .enumerate()
+        .map(|(at, (label, meaning))| match at == marked {
+            true => format!("│  ● {label} ({meaning})"),
+            false => format!("│  ○ {label}"),
+        })
+        .collect();
+    format!(
+        "  ▸ shell\n    command: {command}\n\n\n  Tool approval request\n    {{\n      \"command\": \"{command}\"\n    }}\n\n◆  Goose would like to call the above tool, do you allow?\n{}\n└",
+        options.join("\n")
+    )
+}
+
+#[test]
+fn an_option_that_tells_more_while_it_is_marked_is_the_same_option() {
+    let screens: Vec<String> = (0..4).map(|at| goose("touch one", at)).collect();
+    let id = |screen: &str| {
+        let seen = read(screen, 120, &samples::rules("goose"));
+        Question::on(&seen).unwrap().id
+    };
+    for screen in &screens {
+        assert_eq!(id(screen), id(&screens[0]), "{screen}");
+    }
+    // The words of an option in what is asked are no option.
+    assert_ne!(id(&goose("touch Allow", 0)), id(&goose("rm Allow", 0)));
+
+    let shown: Vec<&str> = screens.iter().map(String::as_str).collect();
+    let walk = |screens: &[&str]| Walk(Script::new(screens), "goose");
+    for (decision, keys, chosen) in [
+        (Decision::Approve, &["Enter"][..], "Allow"),
+        (Decision::Deny, &["Down", "Down", "Enter"], "Deny"),
+        (
+            Decision::Option(4),
+            &["Down", "Down", "Down", "Enter"],
+            "Cancel",
+        ),
+    ] {
+        let mut pane = walk(&[&shown[..keys.len()], &[BLANK]].concat());
+        let done = answer(&mut pane, decision, None, &mut None).unwrap();
+        assert_eq!(done.chosen, chosen);
+        assert_eq!(pane.0.pressed, keys);
+    }
+    // Another command in its place is another question, wherever the mark is.
+    let other = goose("rm one", 1);
+    let mut pane = walk(&[shown[0], &other]);
+    let stop = answer(&mut pane, Decision::Deny, None, &mut None).unwrap_err();
+    assert!(stop.reason.starts_with("the dialog changed"), "{stop:?}");
     assert_eq!(pane.0.pressed, ["Down"]);
 }

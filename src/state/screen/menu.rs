@@ -40,6 +40,8 @@ pub(super) struct MenuRules {
 pub struct Dialog {
     /// Its rows from the first one to the last option, blank ones left out.
     pub rows: Vec<String>,
+    /// The same without its options: none of them changes when the mark is moved.
+    pub about: Vec<String>,
     /// What it asks: the last row above the options that ends in a question mark, else the last one
     /// that holds one, else the first row.
     pub question: String,
@@ -103,13 +105,18 @@ impl MenuRules {
         } else {
             label(&self.approve)
         };
+        let shown = |rows: &[String]| -> Vec<String> {
+            let shown = rows.iter().filter(|t| !t.trim().is_empty());
+            shown.cloned().collect()
+        };
+        let between: Vec<String> = (first..=last)
+            .filter(|row| !choices.iter().any(|c| c.row == row + 1))
+            .map(|row| texts[row].clone())
+            .collect();
         Some(Dialog {
             question: asked(&above),
-            rows: above
-                .into_iter()
-                .chain(texts[first..=last].iter().cloned())
-                .filter(|t| !t.trim().is_empty())
-                .collect(),
+            rows: [shown(&above), shown(&texts[first..=last])].concat(),
+            about: [shown(&above), shown(&between)].concat(),
             choose: self.data.choose,
             approve: approve.filter(|at| !lasting(&choices[*at].label)),
             deny: label(&self.deny),

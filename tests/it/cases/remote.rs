@@ -353,6 +353,29 @@ fn a_connection_lost_before_the_message_left_is_no_delivery_and_one_lost_later_i
 }
 
 #[test]
+fn two_that_send_under_one_id_at_once_type_it_once() {
+    let Some(far) = Far::new("") else { return };
+    let send = || {
+        let place = ["agent", "send", "-H", &far.host, "-L", "far", "a"];
+        let how = ["--json", "--no-preamble", "--id", "one", "--timeout", "20"];
+        far.s
+            .mosaic_with(&[&place[..], &how].concat(), b"only once")
+    };
+    let ended = std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(send));
+        threads.map(|t| t.join().unwrap())
+    });
+    for out in ended {
+        assert_eq!(out.ok().json()["receipt"], "submitted");
+    }
+    eventually("it stands there", || far.messages("a") == ["only once"]);
+    far.send(&["a", "--no-preamble"], "next").ok();
+    eventually("it stands there once", || {
+        far.messages("a") == ["only once", "next"]
+    });
+}
+
+#[test]
 fn a_lost_connection_to_a_mosaic_is_asked_about_by_the_messages_id() {
     let Some((s, host)) = there() else { return };
     let real = std::fs::read_to_string(s.path("bin/ssh")).unwrap();
