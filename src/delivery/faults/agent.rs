@@ -168,7 +168,7 @@ impl Agent {
         // What takes a message in one step says so after it has written it down.
         let late = match self.way {
             Way::Box => dice.below(self.late),
-            Way::Socket => 0,
+            Way::Socket | Way::Both => 0,
         };
         self.record.push(Line {
             from: (clock + late).max(after),
