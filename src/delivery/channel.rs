@@ -222,20 +222,11 @@ pub fn supported(launch: &Launch) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Opens the best way into an agent that stands at the moment. Nothing is handed over by that,
-/// so the next best one may be taken.
+/// Opens the best way into an agent that stands at the moment. Nothing is handed over by that, so the
+/// next best one may be taken. A command of the agent CLI goes by the terminal where there is a choice.
 ///
 /// # Errors
 /// None stands: why the best one does not.
-pub fn open<'a>(install: &'a Install, launch: &'a Launch) -> Result<Box<dyn Channel + 'a>, Stop> {
-    open_for(install, launch, false)
-}
-
-/// The same for what goes by the terminal where there is a choice (a command of the agent CLI, what
-/// was typed before), or for text.
-///
-/// # Errors
-/// As [`open`].
 pub fn open_for<'a>(
     install: &'a Install,
     launch: &'a Launch,

@@ -176,10 +176,10 @@ pub fn run(
                 }
                 Ok(None) => {
                     taken = true;
-                    drained.waits = Some(Stop::busy(format!(
-                        "another process delivers to `{}`",
-                        place.agent()
-                    )));
+                    // What was seen of the agent before says more.
+                    drained.waits.get_or_insert_with(|| {
+                        Stop::busy(format!("another process delivers to `{}`", place.agent()))
+                    });
                 }
                 Err(stop) => drained.waits = Some(stop),
             }
@@ -192,7 +192,10 @@ pub fn run(
             return Ok(drained);
         }
         let worth = now.duration_since(begun) >= WORTH_SAYING;
-        if let Some(stop) = drained.waits.as_ref().filter(|s| worth && s.reason != said) {
+        if let Some(stop) = drained.waits.as_ref()
+            && worth
+            && worth_telling(&said, &stop.reason, taken)
+        {
             said.clone_from(&stop.reason);
             (options.waiting)(&said);
         }
@@ -210,6 +213,12 @@ pub fn run(
             .saturating_sub(now.duration_since(begun));
         place.sleep(pause.min(left.unsigned_abs()));
     }
+}
+
+/// Whether a wait is another one than the last that was told. The lock is held by the courier again and
+/// again while it looks at an agent, so that wait is told only before any other.
+fn worth_telling(said: &str, reason: &str, taken: bool) -> bool {
+    reason != said && (!taken || said.is_empty())
 }
 
 fn own(journal: &dyn Journal, id: &str) -> Result<Row> {
@@ -322,4 +331,28 @@ fn no_channel(journal: &dyn Journal, place: &impl Place, rows: &[Row], stop: Sto
     row.stage = Stage::Refused;
     super::deliver::because(&mut row, stop);
     super::deliver::saved(journal, place, row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth_telling;
+
+    #[test]
+    fn a_lock_that_comes_and_goes_is_not_told_each_time() {
+        let table = [
+            ("", "lock", true, true),
+            ("lock", "lock", true, false),
+            ("lock", "working", false, true),
+            ("working", "lock", true, false),
+            ("working", "working", false, false),
+            ("working", "a dialog", false, true),
+        ];
+        for (said, reason, taken, expected) in table {
+            assert_eq!(
+                worth_telling(said, reason, taken),
+                expected,
+                "{said} {reason}"
+            );
+        }
+    }
 }

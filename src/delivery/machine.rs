@@ -122,7 +122,11 @@ impl Place for Machine<'_> {
         if matches!(row.stage, Stage::Queued | Stage::Answered) {
             return;
         }
-        let mut detail = format!("{} from {}", row.stage.as_str(), row.sender);
+        let mut detail = row.stage.as_str().to_owned();
+        // The kickstart and the restart message are nobody's.
+        if !row.sender.is_empty() {
+            detail.push_str(&format!(" from {}", row.sender));
+        }
         if let Some(reason) = &row.outcome.reason {
             detail.push_str(&format!(": {reason}"));
         }

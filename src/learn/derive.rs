@@ -38,6 +38,7 @@ pub(super) fn input_box(idle: &Shot, draft: &Shot, token: &str) -> Result<InputB
         most_rows: None,
         tall: None,
         tail_only: false,
+        overflows: false,
         glyph: glyph.clone(),
         placeholder: None,
         other_glyphs: Vec::new(),

@@ -313,6 +313,10 @@ pub struct InputBox {
     /// A box of which only the end is shown has no mark of its own: all its rows start with `indent`.
     #[serde(default)]
     pub tail_only: bool,
+    /// A `ruled` box may grow past the top of the screen, its upper rule with it: all rows above the
+    /// lower rule start with `indent` then, or the topmost one with the mark of the first row.
+    #[serde(default)]
+    pub overflows: bool,
     /// What the first row of the box starts with, exactly (the blank after the mark may be a
     /// no-break space); empty for none.
     #[serde(default)]

@@ -50,9 +50,12 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
     let bottom = (0..rows.len())
         .rev()
         .find(|row| full(*row) && rules.bottom.is_match(&texts[*row]))?;
-    let top = (0..bottom)
+    let Some(top) = (0..bottom)
         .rev()
-        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))?;
+        .find(|row| (full(*row) && rules.top.is_match(&texts[*row])) || tall(*row))
+    else {
+        return overflowing(rows, texts, bottom, rules);
+    };
     if bottom == top + 1 || !fits_below(data, rows.len() - 1 - bottom) {
         return None;
     }
@@ -90,6 +93,36 @@ fn ruled(rows: &[Row], texts: &[String], width: usize, rules: &Rules) -> Option<
     } else {
         None
     }
+}
+
+/// A box whose upper rule has left the screen: nothing else is on it down to the lower rule.
+fn overflowing(rows: &[Row], texts: &[String], bottom: usize, rules: &Rules) -> Option<Found> {
+    let data = &rules.data.input;
+    let dialog = rules.menus.iter().any(|m| m.find(texts).is_some())
+        || texts
+            .iter()
+            .any(|t| rules.dialog.iter().any(|r| r.is_match(t)));
+    if !data.overflows || dialog || !fits_below(data, rows.len() - 1 - bottom) {
+        return None;
+    }
+    let (first, others) = rows[..bottom].split_first()?;
+    let marked = mark(data, first);
+    // Blank rows alone are a screen that is being drawn.
+    let blank = texts[..bottom].iter().all(|t| t.trim().is_empty());
+    let whole = marked.is_some() || continues(data, first);
+    (whole && !blank && others.iter().all(|r| continues(data, r))).then(|| Found {
+        top: None,
+        first: 0,
+        end: bottom,
+        bottom: Some(bottom),
+        part: match marked {
+            Some(_) => Part::Whole,
+            None => Part::Tail,
+        },
+        shell: marked.is_some() && marked == data.shell.as_deref(),
+        mark: marked.unwrap_or(&data.indent).to_owned(),
+        columns: ALL,
+    })
 }
 
 fn prompt(rows: &[Row], texts: &[String], rules: &Rules) -> Option<Found> {

@@ -120,6 +120,43 @@ fn only_rules_over_the_whole_width_at_the_foot_are_a_box() {
     }
 }
 
+#[test]
+fn a_box_may_be_taller_than_the_screen() {
+    let rules = samples::rules("claude");
+    let rule = "─".repeat(40);
+    let seen = |text: String| {
+        let input = read(&text, 40, &rules).input;
+        input.map(|i| (i.text, i.part, i.empty))
+    };
+    let boxed = |rows: &str| seen(format!("{rows}\n{rule}\n  footer"));
+    assert_eq!(
+        boxed("  two\n\n  three\n"),
+        Some(("two\n\nthree\n".into(), Part::Tail, false))
+    );
+    assert_eq!(
+        boxed("❯\u{a0}one\n  two"),
+        Some(("one\ntwo".into(), Part::Whole, false))
+    );
+    for other in [
+        // Something else stands above the rule.
+        "● two\n  three",
+        "  two\n❯\u{a0}three\n  four",
+        "  two\nthree",
+        "",
+        "\n\n",
+    ] {
+        assert_eq!(boxed(other), None, "{other}");
+    }
+    let below = format!("  two\n{rule}\n  may I?\n ❯ 1. Yes\n   2. No");
+    assert_eq!(seen(below), None);
+    let below = format!("  two\n{rule}\n1\n2\n3\n4\n5");
+    assert_eq!(seen(below), None);
+    // Where a box keeps within the screen, it has its upper rule.
+    let pi = samples::rules("pi");
+    let text = format!("  two\n{rule}\nfooter");
+    assert_eq!(read(&text, 40, &pi).input, None);
+}
+
 /// `claude`'s rules with another box.
 fn with_box(input: &str) -> Rules {
     let mut data = samples::screen("claude");

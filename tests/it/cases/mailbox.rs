@@ -349,12 +349,8 @@ fn a_stopped_process_is_waited_for() {
     s.kill_agent(&a, Signal::STOP);
     let out = send(&s, "hello", &["--timeout", "1"]).code(75);
     assert_eq!(receipt(&out), "queued");
-    assert!(
-        out.json()["reason"]
-            .as_str()
-            .unwrap()
-            .contains("is stopped")
-    );
+    let reason = out.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("is stopped"), "{reason}");
     s.kill_agent(&a, Signal::CONT);
     inbox(&s, &["flush", "--timeout", "20"]).ok();
     eventually("it was told", || s.messages("a") == ["hello"]);

@@ -297,6 +297,14 @@ fn a_pane_of_this_host_is_sent_to_by_the_same_rules() {
     let out = send(&["--pane", "a:0.0", "-L", "far"], "good morning").ok();
     assert_eq!(out.json()["receipt"], "submitted");
     eventually("it stands there", || far.messages("a") == ["good morning"]);
+    for _ in 0..2 {
+        let named = ["--pane", "a:0.0", "-L", "far", "--id", "job"];
+        let out = send(&named, "once").ok();
+        assert_eq!(out.json()["id"], "job");
+    }
+    eventually("it stands there once", || {
+        far.messages("a") == ["good morning", "once"]
+    });
     // Without a fleet there is no server to look on.
     send(&["--pane", "a:0.0"], "x").code(78).warns("-L");
     Roster::demo(&["b"]).write(s);
