@@ -50,6 +50,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The agent's process.
+    pub fn process(&self) -> Process {
+        Process {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+        }
+    }
+
     /// Whether the recorded process still lives and is the same one.
     pub fn alive(&self) -> bool {
         self.boot == procfs::boot_id() && self.process_alive()

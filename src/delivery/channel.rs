@@ -19,9 +19,11 @@ use super::mailbox::Draft;
 use super::opencode::OpencodeHttp;
 use super::paste::Paste;
 use super::pi::PiSocket;
+use super::silence::{self, Better};
 use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
+use crate::record::Process;
 use crate::report::{Report, What};
 use crate::runtime::survey::channels;
 
@@ -74,6 +76,9 @@ pub struct Mark {
     /// Session, thread or conversation at that time, for channels that name one.
     #[serde(default)]
     pub session: Option<String>,
+    /// The process that it is typed into.
+    #[serde(default)]
+    pub process: Option<Process>,
 }
 
 /// What was seen of a submitted message.
@@ -120,11 +125,27 @@ pub enum Left {
     Unseen(Stop),
 }
 
+/// What came of taking back what an attempt has left before the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenBack {
+    /// The box is empty again; what proves it.
+    Done(String),
+    /// It stays as it is, or as far as it was taken back by then; why.
+    No(String),
+    /// It cannot be seen for now; why.
+    Unseen(Stop),
+}
+
 /// A way into one agent. The caller holds the agent ([`super::guard::Hold`]) from `ready` to the end of
 /// `submit`.
 pub trait Channel {
     /// Which one.
     fn kind(&self) -> ChannelKind;
+
+    /// The better way that this one stands in for, where that may come yet.
+    fn better(&self) -> Option<&Better> {
+        None
+    }
 
     /// Waits until the agent can take a message: it is idle, and nothing of a person's is in the way.
     /// Does nothing to the agent but end copy mode.
@@ -168,6 +189,12 @@ pub trait Channel {
         Left::Other("nothing shows how far it came".to_owned())
     }
 
+    /// Takes back what [`Channel::put`] has left of a message that nobody submitted, where nothing else
+    /// stands there. A person's text is never touched.
+    fn take_back(&self, _message: &Outgoing<'_>, _mark: &Mark) -> TakenBack {
+        TakenBack::No("nothing can be taken back".to_owned())
+    }
+
     /// Looks for the message in the agent's own record since the mark. Never changes anything.
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found;
 }
@@ -203,18 +230,24 @@ pub fn supported(launch: &Launch) -> Result<(), Stop> {
 pub fn open_for<'a>(
     install: &'a Install,
     launch: &'a Launch,
-    command: bool,
+    typed: bool,
 ) -> Result<Box<dyn Channel + 'a>, Stop> {
     supported(launch)?;
     let mut ways = ways(launch);
-    if command && ways.contains(&ChannelKind::Paste) {
+    if typed && ways.contains(&ChannelKind::Paste) {
         ways = vec![ChannelKind::Paste];
     }
-    let mut first = None;
+    let mut first: Option<(ChannelKind, Stop)> = None;
+    let agent = launch.agent.name.as_str();
     for kind in ways {
         let opened: Result<Box<dyn Channel + 'a>, Stop> = match kind {
             ChannelKind::PiSocket => PiSocket::connect(install, launch).map(|c| Box::new(c) as _),
-            ChannelKind::Paste => Paste::connect(install, launch).map(|c| Box::new(c) as _),
+            ChannelKind::Paste => {
+                let better = first
+                    .clone()
+                    .and_then(|(kind, why)| Better::of(&install.paths, agent, kind, why));
+                Paste::connect(install, launch).map(|c| Box::new(c.instead_of(better)) as _)
+            }
             ChannelKind::OpencodeHttp => {
                 OpencodeHttp::connect(install, launch).map(|c| Box::new(c) as _)
             }
@@ -223,11 +256,16 @@ pub fn open_for<'a>(
             }
         };
         match opened {
-            Ok(channel) => return Ok(channel),
-            Err(stop) => first = first.or(Some(stop)),
+            Ok(channel) => {
+                if kind != ChannelKind::Paste {
+                    silence::over(&install.paths, agent);
+                }
+                return Ok(channel);
+            }
+            Err(stop) => first = first.or(Some((kind, stop))),
         }
     }
-    Err(first.unwrap_or_else(|| {
+    Err(first.map(|(_, stop)| stop).unwrap_or_else(|| {
         Stop::refused(format!(
             "there is no way into `{}` that this mosaic knows",
             launch.agent.name

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::channel::{Channel, ChannelKind, Found, Outgoing};
-use super::mailbox::{Journal, Owner, Row, Stage};
+use super::mailbox::{Journal, Owner, Row, Stage, Standing};
+use super::silence::{HOPE, PREFER};
 use super::stop::{Reached, Stop};
 use crate::error::Result;
 
@@ -41,11 +42,12 @@ pub trait Place {
     /// It cannot be taken at all.
     fn hold(&self) -> Result<Option<Self::Hold>, Stop>;
 
-    /// The best way into the agent that stands at the moment, for text or for commands.
+    /// The best way into the agent that stands at the moment, for this message: commands are typed, and
+    /// what was typed is gone on with there.
     ///
     /// # Errors
     /// None does. Nothing was done.
-    fn channel(&self, command: bool) -> Result<Box<dyn Channel + '_>, Stop>;
+    fn channel(&self, row: &Row) -> Result<Box<dyn Channel + '_>, Stop>;
 
     /// Exactly what is to be put before the agent by this way, and the file written for it, if it goes
     /// as one.
@@ -92,8 +94,22 @@ pub fn deliver(
         row.stage = Stage::Expired;
         return saved(journal, place, row);
     }
+    if let Some(better) = channel.better().filter(|b| b.silent < PREFER) {
+        return Ok(Step::Waits(better.why.clone()));
+    }
     let composed = match place.compose(&row, channel.kind()) {
         Ok(composed) => composed,
+        // What only this way cannot take waits for the better one.
+        Err(stop)
+            if channel
+                .better()
+                .is_some_and(|b| b.silent < HOPE && place.compose(&row, b.kind).is_ok()) =>
+        {
+            let why = channel.better().map(|b| b.why.clone());
+            let why = why.unwrap_or_else(|| Stop::busy(""));
+            let reason = format!("{}, and by its terminal: {}", why.reason, stop.reason);
+            return Ok(Step::Waits(Stop { reason, ..why }));
+        }
         Err(stop) => return refused(journal, place, row, stop),
     };
     if let Err(stop) = channel.ready_for(Duration::ZERO, row.options.draft) {
@@ -108,6 +124,7 @@ pub fn deliver(
     row.channel = Some(channel.kind());
     row.owner = Some(place.owner().clone());
     row.attempts += 1;
+    row.outcome.standing = Standing::Unknown;
     row.stage = Stage::Typing;
     row.changed = place.now();
     if !journal.save(&mut row)? {
@@ -122,7 +139,12 @@ pub fn deliver(
     row.outcome.evidence.clear();
     match channel.put(&message) {
         Ok(seen) => row.outcome.evidence.extend(seen),
-        Err(stop) => return stopped(journal, place, row, stop),
+        Err(stop) => {
+            if stop.reached == Reached::Typed {
+                row.outcome.standing = Standing::Unentered;
+            }
+            return stopped(journal, place, row, stop);
+        }
     }
     submit(journal, place, channel, row, &message)
 }
@@ -209,10 +231,8 @@ fn stopped(journal: &dyn Journal, place: &impl Place, mut row: Row, stop: Stop) 
         Reached::Unknown => Stage::Uncertain,
     };
     if row.stage == Stage::Queued {
-        // As if it had not been tried.
         let waits = stop.clone();
-        (row.owner, row.mark, row.composed, row.channel) = (None, None, None, None);
-        row.outcome.evidence.clear();
+        untried(&mut row);
         return match saved(journal, place, row)? {
             Step::Moved => Ok(Step::Waits(waits)),
             waits => Ok(waits),
@@ -222,7 +242,20 @@ fn stopped(journal: &dyn Journal, place: &impl Place, mut row: Row, stop: Stop) 
     saved(journal, place, row)
 }
 
-fn refused(journal: &dyn Journal, place: &impl Place, mut row: Row, stop: Stop) -> Result<Step> {
+/// As if it had not been tried.
+pub(super) fn untried(row: &mut Row) {
+    row.stage = Stage::Queued;
+    (row.owner, row.mark, row.composed, row.channel) = (None, None, None, None);
+    row.outcome.evidence.clear();
+    row.outcome.standing = Standing::Unknown;
+}
+
+pub(super) fn refused(
+    journal: &dyn Journal,
+    place: &impl Place,
+    mut row: Row,
+    stop: Stop,
+) -> Result<Step> {
     row.stage = Stage::Refused;
     because(&mut row, stop);
     saved(journal, place, row)

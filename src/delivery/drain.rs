@@ -140,7 +140,7 @@ pub fn run(
             if watched {
                 // Its queue is nobody's business any more, only its record.
                 tried = true;
-                let step = match place.channel(row.command()) {
+                let step = match place.channel(&row) {
                     Ok(channel) if look_up(journal, place, &*channel, row.clone())? => continue,
                     Ok(channel) if !channel.records() => Err(no_record(place.agent())),
                     Ok(_) => Ok(Stop::busy(match row.stage {
@@ -262,7 +262,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     let next = rows.iter().find(|r| r.stage == Stage::Queued);
     for row in rows.iter().filter(|r| r.stage != Stage::Queued) {
         let age = now.duration_since(row.changed);
-        let channel = match place.channel(row.command()) {
+        let channel = match place.channel(row) {
             Ok(channel) => channel,
             Err(stop) => return no_channel(journal, place, &rows, stop).map(Some),
         };
@@ -306,7 +306,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
         twin.mark = None;
         journal.save(&mut twin)?;
     }
-    match place.channel(row.command()) {
+    match place.channel(row) {
         Ok(channel) => deliver(journal, place, &*channel, row.clone()).map(Some),
         Err(stop) => no_channel(journal, place, &rows, stop).map(Some),
     }

@@ -92,8 +92,10 @@ impl Place for Machine<'_> {
         }
     }
 
-    fn channel(&self, command: bool) -> Result<Box<dyn Channel + '_>, Stop> {
-        channel::open_for(self.install, self.launch, command)
+    fn channel(&self, row: &Row) -> Result<Box<dyn Channel + '_>, Stop> {
+        let begun = matches!(row.stage, Stage::Typing | Stage::Typed);
+        let typed = begun && row.channel == Some(ChannelKind::Paste);
+        channel::open_for(self.install, self.launch, typed || row.command())
     }
 
     fn compose(&self, row: &Row, way: ChannelKind) -> Result<Composed, Stop> {

@@ -32,6 +32,7 @@ pub mod reset;
 pub mod restarted;
 pub mod sanitise;
 pub mod send;
+pub mod silence;
 pub mod stop;
 pub mod task;
 pub mod template;

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted};
+use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, TakenBack};
 use super::guard::Target;
 use super::mailbox::Draft;
+use super::silence::Better;
 use super::stop::{Reached, Stop};
 use crate::host::tmux::Pane;
 use crate::install::Install;
@@ -20,6 +21,7 @@ pub struct Paste<'a> {
     ready: RefCell<Option<(Pane, Run)>>,
     /// When the last piece was put into the box.
     pasted: RefCell<Instant>,
+    better: Option<Better>,
 }
 
 impl<'a> Paste<'a> {
@@ -32,7 +34,14 @@ impl<'a> Paste<'a> {
             target: Target::of(install, launch)?,
             ready: RefCell::new(None),
             pasted: RefCell::new(Instant::now()),
+            better: None,
         })
+    }
+
+    /// It stands in for a better way.
+    #[must_use]
+    pub fn instead_of(self, better: Option<Better>) -> Self {
+        Self { better, ..self }
     }
 
     /// Whether the process that was found ready is gone. What stood in its box is gone with it.
@@ -47,6 +56,10 @@ impl<'a> Paste<'a> {
 impl Channel for Paste<'_> {
     fn kind(&self) -> ChannelKind {
         ChannelKind::Paste
+    }
+
+    fn better(&self) -> Option<&Better> {
+        self.better.as_ref()
     }
 
     fn ready(&self, wait: Duration) -> Result<(), Stop> {
@@ -64,7 +77,11 @@ impl Channel for Paste<'_> {
     }
 
     fn mark(&self) -> Mark {
-        self.target.mark()
+        let ready = self.ready.borrow();
+        Mark {
+            process: ready.as_ref().map(|(_, run)| run.process()),
+            ..self.target.mark()
+        }
     }
 
     fn put(&self, message: &Outgoing<'_>) -> Result<Option<String>, Stop> {
@@ -103,6 +120,10 @@ impl Channel for Paste<'_> {
 
     fn left(&self, message: &Outgoing<'_>, _mark: &Mark) -> Left {
         self.target.left(message.text)
+    }
+
+    fn take_back(&self, message: &Outgoing<'_>, mark: &Mark) -> TakenBack {
+        self.target.take_back(message.text, mark.process.as_ref())
     }
 
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found {

@@ -136,6 +136,7 @@ impl Channel for PiSocket {
         Mark {
             account: self.account.as_ref().map_or(0, Account::mark),
             transcript: None,
+            process: None,
             session: self.status().ok().and_then(|a| a.session),
         }
     }

@@ -381,7 +381,13 @@ impl Model {
         match input {
             Input::Char(c) => self.draft.insert(c),
             Input::NewLine => self.draft.insert('\n'),
-            Input::Paste(text) => {
+            Input::Paste(mut text) => {
+                let kept = self.setup.personas.cut_first_paste;
+                let at = kept.and_then(|n| text.char_indices().nth(usize::try_from(n).ok()?));
+                if let Some((at, _)) = at {
+                    text.truncate(at);
+                    self.setup.personas.cut_first_paste = None;
+                }
                 let late = self.setup.personas.late_echo;
                 self.draft.paste(
                     &text,

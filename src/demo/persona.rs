@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 /// Every persona by name, with the kind of value it takes.
-const KNOWN: [(&str, Value); 17] = [
+const KNOWN: [(&str, Value); 18] = [
     ("alt-screen", Value::None),
     ("complete-first-enter", Value::None),
     ("crash-after", Value::Count),
     ("crash-at-start", Value::None),
+    ("cut-first-paste", Value::Count),
     ("daemon", Value::None),
     ("dialog-open", Value::None),
     ("draft", Value::Text),
@@ -45,6 +46,8 @@ pub struct Personas {
     pub crash_after: Option<u64>,
     /// Exits with status 3 before it touches terminal or transcript.
     pub crash_at_start: bool,
+    /// Keeps only so many characters of the first paste that is longer.
+    pub cut_first_paste: Option<u64>,
     /// Leaves a process of its own session behind.
     pub daemon: bool,
     /// Starts with the approval dialog open.
@@ -133,6 +136,7 @@ impl Personas {
             }
             "crash-after" => self.crash_after = Some(number),
             "crash-at-start" => self.crash_at_start = true,
+            "cut-first-paste" => self.cut_first_paste = Some(number),
             "daemon" => self.daemon = true,
             "dialog-open" => self.dialog_open = true,
             "draft" => self.draft = Some(text.to_owned()),

@@ -420,6 +420,10 @@ pub struct Typing {
     /// (tmux's name of it); absent where it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stash: Option<String>,
+    /// The key that empties the box, where that was measured: what mosaic typed and nobody submitted is
+    /// taken back with it, as long as nothing else stands there. A person's draft is never touched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clear: Option<ClearKey>,
     /// A message of more characters than this goes as a file to which a line points; 0 for the most that
     /// is ever typed.
     pub as_file_above: u32,
@@ -428,6 +432,17 @@ pub struct Typing {
     /// What becomes of a message that starts with `/` and a word. A path is not meant: a second `/` in
     /// the first word makes it text everywhere.
     pub slash: Leading,
+}
+
+/// The key that empties the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClearKey {
+    /// tmux's name of it.
+    pub key: String,
+    /// How often it is pressed at most, looking before each; twice for each row of a tall box.
+    #[serde(default = "once")]
+    pub presses: u32,
 }
 
 /// What becomes of a message whose first character could make a command of it.

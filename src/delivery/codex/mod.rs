@@ -176,6 +176,7 @@ impl Channel for CodexServer<'_> {
             (path, length)
         };
         Mark {
+            process: None,
             account: self.account.as_ref().map_or(0, Account::mark),
             transcript: thread.as_ref().and_then(|t| t.rollout.clone()).map(length),
             session: thread.map(|t| self.session(&t)),

@@ -10,6 +10,8 @@ pub enum Way {
     Box,
     /// It takes a message in one step.
     Socket,
+    /// The same, with a box in its place where it is silent.
+    Both,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,14 @@ pub struct Agent {
     /// How its record and its person behave.
     pub late: u64,
     pub restless: bool,
+    /// The end of a paste gets lost now and then.
+    pub lossy: bool,
+    /// Until then its socket does not answer, and since when.
+    pub silent: Option<(u64, u64)>,
+    /// When the person typed last. Nobody clears a box in the very instant in which mosaic presses Enter.
+    pub drafted: u64,
+    /// What a person typed was taken away.
+    pub harmed: bool,
     pub mortal: bool,
     /// It forgets ids it was given when it restarts.
     pub ids: Vec<String>,
@@ -55,10 +65,10 @@ impl Agent {
     pub fn new(dice: &mut Dice) -> Self {
         let late = [5, 100, 1_500, 7_000][usize::try_from(dice.below(4)).unwrap_or(0)];
         Self {
-            way: if dice.one_in(4) {
-                Way::Socket
-            } else {
-                Way::Box
+            way: match dice.below(8) {
+                0 | 1 => Way::Socket,
+                2 => Way::Both,
+                _ => Way::Box,
             },
             doing: if dice.one_in(3) {
                 Doing::Down(dice.below(800))
@@ -72,6 +82,10 @@ impl Agent {
             swallows: dice.one_in(2),
             late,
             restless: dice.one_in(2),
+            lossy: dice.one_in(3),
+            silent: None,
+            harmed: false,
+            drafted: 0,
             mortal: dice.one_in(3),
             ids: Vec::new(),
             calm: false,
@@ -92,8 +106,17 @@ impl Agent {
             }
             _ => {}
         }
+        if self.silent.is_some_and(|(_, until)| until <= clock) {
+            self.silent = None;
+            note("answers again");
+        }
         if self.calm {
             return;
+        }
+        if self.way == Way::Both && self.silent.is_none() && dice.one_in(40) {
+            let most = [300, 3_000, 14_000][usize::try_from(dice.below(3)).unwrap_or(0)];
+            self.silent = Some((clock, clock + dice.below(most)));
+            note("is silent");
         }
         if self.mortal && dice.one_in(150) && !matches!(self.doing, Doing::Down(_)) {
             self.die(clock, dice);
@@ -103,14 +126,15 @@ impl Agent {
             if dice.one_in(60) {
                 self.doing = Doing::Dialog(clock + dice.below(600));
                 note("asks");
-            } else if dice.one_in(40) && self.way == Way::Box {
+            } else if dice.one_in(40) && self.way != Way::Socket {
                 self.text.push_str("draft ");
+                self.drafted = clock;
                 note("gets a draft");
             } else if dice.one_in(10) && self.is_drafts() {
                 let text = std::mem::take(&mut self.text);
                 self.take(text, clock, dice);
                 note("is sent the draft");
-            } else if dice.one_in(30) && self.text.contains("draft") {
+            } else if dice.one_in(30) && self.text.contains("draft") && clock > self.drafted + 50 {
                 self.text.clear();
                 note("has its box cleared");
             }
@@ -144,7 +168,7 @@ impl Agent {
         // What takes a message in one step says so after it has written it down.
         let late = match self.way {
             Way::Box => dice.below(self.late),
-            Way::Socket => 0,
+            Way::Socket | Way::Both => 0,
         };
         self.record.push(Line {
             from: (clock + late).max(after),
@@ -152,6 +176,12 @@ impl Agent {
             ends,
         });
         self.doing = Doing::Working(ends);
+    }
+
+    /// The key that empties the box takes half of what stands there.
+    pub fn clear(&mut self) {
+        self.harmed |= self.text.contains("draft");
+        self.text.truncate(self.text.len() / 2);
     }
 
     /// Enter is pressed.

@@ -48,7 +48,10 @@ fn run(store: Store, usual: u64) {
     if !traced {
         // A run in which nothing went wrong would prove nothing.
         assert!(
-            seen.crashes > 0 && seen.uncertain > 0 && seen.delivered > seen.uncertain * 4,
+            seen.crashes > 0
+                && seen.uncertain > 0
+                && seen.taken_back > 0
+                && seen.delivered > seen.uncertain * 4,
             "{seen:?}"
         );
         show(&format!("{} seeds, {store:?}: {seen:?}", seeds.len()));

@@ -9,9 +9,12 @@ use jiff::Timestamp;
 
 use super::agent::{Doing, Way};
 use super::world::World;
-use crate::delivery::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted};
+use crate::delivery::channel::{
+    Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, TakenBack,
+};
 use crate::delivery::deliver::{Composed, Place};
 use crate::delivery::mailbox::{Journal, Mailbox, NewMessage, Outcome, Owner, Row, Stage};
+use crate::delivery::silence::Better;
 use crate::delivery::stop::{Reached, Stop};
 use crate::error::Result;
 
@@ -80,19 +83,41 @@ impl Place for Process {
         Ok(Some(Held(self.clone())))
     }
 
-    fn channel(&self, _command: bool) -> std::result::Result<Box<dyn Channel + '_>, Stop> {
+    fn channel(&self, row: &Row) -> std::result::Result<Box<dyn Channel + '_>, Stop> {
         self.step("channel");
         let state = self.world.state();
-        match state.agent.way {
-            Way::Socket if !state.agent.up() => Err(Stop::busy("nobody answers")),
-            _ => Ok(Box::new(Wire {
-                process: self.clone(),
-                ready: std::cell::Cell::new(0),
-            })),
-        }
+        let silent = !state.agent.up() || state.agent.silent.is_some();
+        let begun = matches!(row.stage, Stage::Typing | Stage::Typed);
+        let typed = begun && row.channel == Some(ChannelKind::Paste);
+        let since = state.agent.silent.map_or(state.clock, |(since, _)| since);
+        let (kind, better) = match state.agent.way {
+            Way::Socket if !state.agent.up() => return Err(Stop::busy("nobody answers")),
+            Way::Socket => (ChannelKind::PiSocket, None),
+            Way::Both if !typed && !silent => (ChannelKind::PiSocket, None),
+            Way::Both if !typed => {
+                let better = Better {
+                    kind: ChannelKind::PiSocket,
+                    why: Stop::busy("the socket is silent"),
+                    silent: Duration::from_millis(state.clock.saturating_sub(since)),
+                };
+                (ChannelKind::Paste, Some(better))
+            }
+            Way::Box | Way::Both => (ChannelKind::Paste, None),
+        };
+        Ok(Box::new(Wire {
+            process: self.clone(),
+            kind,
+            better,
+            ready: std::cell::Cell::new(0),
+        }))
     }
 
-    fn compose(&self, row: &Row, _: ChannelKind) -> std::result::Result<Composed, Stop> {
+    fn compose(&self, row: &Row, way: ChannelKind) -> std::result::Result<Composed, Stop> {
+        // Where there is a choice, the box takes one of the texts for a command.
+        let both = self.world.state().agent.way == Way::Both;
+        if both && way == ChannelKind::Paste && row.text == "twin" {
+            return Err(Stop::refused("a command"));
+        }
         Ok(Composed {
             text: format!("<{}>", row.text),
             file: None,
@@ -107,6 +132,8 @@ impl Place for Process {
 /// The way in.
 struct Wire {
     process: Process,
+    kind: ChannelKind,
+    better: Option<Better>,
     /// The agent's process that was found ready.
     ready: std::cell::Cell<u32>,
 }
@@ -148,8 +175,11 @@ impl Wire {
             }
             let mut state = self.process.world.state();
             // A dialog swallows what is pasted.
-            if !matches!(state.agent.doing, Doing::Dialog(_)) {
-                state.agent.text.push_str(piece);
+            let state_ = &mut *state;
+            if !matches!(state_.agent.doing, Doing::Dialog(_)) {
+                let lost = state_.agent.lossy && !state_.agent.calm && state_.dice.one_in(6);
+                let most = if lost { piece.len() / 2 } else { piece.len() };
+                state_.agent.text.push_str(&piece[..most]);
             }
             drop(state);
             done.push_str(piece);
@@ -170,10 +200,11 @@ impl Wire {
 
 impl Channel for Wire {
     fn kind(&self) -> ChannelKind {
-        match self.process.world.state().agent.way {
-            Way::Box => ChannelKind::Paste,
-            Way::Socket => ChannelKind::PiSocket,
-        }
+        self.kind
+    }
+
+    fn better(&self) -> Option<&Better> {
+        self.better.as_ref()
     }
 
     fn ready(&self, _wait: Duration) -> std::result::Result<(), Stop> {
@@ -182,7 +213,7 @@ impl Channel for Wire {
         self.ready.set(state.agent.process);
         match &state.agent.doing {
             Doing::Idle if state.agent.text.is_empty() => Ok(()),
-            Doing::Idle if state.agent.way == Way::Socket => Ok(()),
+            Doing::Idle if self.kind == ChannelKind::PiSocket => Ok(()),
             Doing::Idle => Err(Stop::busy("a draft stands in the box")),
             other => Err(Self::busy(other)),
         }
@@ -193,6 +224,10 @@ impl Channel for Wire {
         let clock = self.process.clock();
         Mark {
             account: self.process.world.state().agent.readable(clock) as u64,
+            process: Some(crate::record::Process {
+                pid: i32::try_from(self.ready.get()).unwrap_or(0),
+                start_ticks: 0,
+            }),
             ..Mark::default()
         }
     }
@@ -210,7 +245,8 @@ impl Channel for Wire {
             self.process.step("hand over");
             let mut state = self.process.world.state();
             let state = &mut *state;
-            if state.agent.process != self.ready.get() || !state.agent.up() {
+            let silent = state.agent.silent.is_some();
+            if state.agent.process != self.ready.get() || !state.agent.up() || silent {
                 return Err(Stop::busy("nobody answers"));
             }
             if state.agent.doing != Doing::Idle {
@@ -298,10 +334,39 @@ impl Channel for Wire {
         }
     }
 
+    fn take_back(&self, message: &Outgoing<'_>, mark: &Mark) -> TakenBack {
+        let mut last: Option<String> = None;
+        for _ in 0..8 {
+            self.process.step("look before a key");
+            let mut state = self.process.world.state();
+            if mark.process.as_ref().map(|p| p.pid) != i32::try_from(state.agent.process).ok() {
+                return TakenBack::No("it vanished".to_owned());
+            }
+            if state.agent.doing != Doing::Idle {
+                return TakenBack::Unseen(Self::busy(&state.agent.doing));
+            }
+            let shown = state.agent.text.clone();
+            let ours = match &last {
+                None => !shown.is_empty() && message.text.starts_with(&shown),
+                Some(last) => last.starts_with(&shown),
+            };
+            if !ours {
+                return TakenBack::No(format!("its box shows `{shown}`"));
+            }
+            if shown.is_empty() {
+                return TakenBack::Done("the box is empty".to_owned());
+            }
+            // No step between the look and the key.
+            state.agent.clear();
+            last = Some(shown);
+        }
+        TakenBack::No("it is not emptied".to_owned())
+    }
+
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found {
         self.process.step("find");
         let state = self.process.world.state();
-        if state.agent.way == Way::Socket && state.agent.ids.iter().any(|i| i == message.id) {
+        if self.kind == ChannelKind::PiSocket && state.agent.ids.iter().any(|i| i == message.id) {
             return Found::Accepted {
                 evidence: "it says so".to_owned(),
                 recorded: None,

@@ -28,6 +28,8 @@ pub struct Tally {
     pub delivered: u32,
     pub uncertain: u32,
     pub other: u32,
+    /// Taken out of the box again.
+    pub taken_back: u32,
 }
 
 impl Tally {
@@ -36,6 +38,7 @@ impl Tally {
         self.delivered += other.delivered;
         self.uncertain += other.uncertain;
         self.other += other.other;
+        self.taken_back += other.taken_back;
     }
 }
 
@@ -305,8 +308,16 @@ fn judged(world: &World, rows: &[Row], told: &[Told]) -> (std::result::Result<()
             .count()
     };
     let verdict = (|| {
+        if world.state().agent.harmed {
+            return Err("a draft was harmed".to_owned());
+        }
         for row in rows {
             let times = times(&row.text);
+            tally.taken_back += row.outcome.taken_back;
+            // Nothing here is refused for good but what the box lost again and again.
+            if row.stage == Stage::Refused && row.outcome.taken_back < 2 {
+                return Err(format!("refused: {row:?}"));
+            }
             match row.stage {
                 stage if proved(stage) => tally.delivered += 1,
                 Stage::Uncertain => tally.uncertain += 1,

@@ -25,6 +25,7 @@ impl Target<'_> {
         Mark {
             account: self.reports.as_ref().map_or(0, Account::mark),
             session: None,
+            process: None,
             transcript: observe::transcript(self.install, self.launch).map(|path| {
                 let length = report::length(&path);
                 (path, length)

@@ -3,7 +3,8 @@
 //! Nothing is typed unless the pane is the agent's own, the agent's process is in the foreground
 //! there, and an empty input box is on the screen ([`looking`]). The box must be seen to hold exactly
 //! what was put into it ([`filling`]) before Enter is pressed ([`submitting`]). What was typed and
-//! cannot be proved stays where it is: a text is never taken back by keys on a guess. What the agent
+//! cannot be proved stays where it is: a text is never taken back by keys on a guess, but only where all
+//! that stands in the box is seen to be mosaic's own ([`taking_back`]). What the agent
 //! itself says is read by [`evidence`].
 
 mod answering;
@@ -13,6 +14,7 @@ mod filling;
 mod left;
 mod looking;
 mod submitting;
+mod taking_back;
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub use row::{Draft, NewMessage, Options, Outcome, Owner, Row, Stage, Style, VERSION};
+pub use row::{Draft, NewMessage, Options, Outcome, Owner, Row, Stage, Standing, Style, VERSION};
 
 use crate::error::{Error, Result};
 use crate::host::files;

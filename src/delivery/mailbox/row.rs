@@ -182,6 +182,37 @@ pub struct Outcome {
     pub dropped: Vec<Dropped>,
     /// What the agent said last in the turn.
     pub answer: Option<String>,
+    /// What is known of an attempt that stopped.
+    #[serde(skip_serializing_if = "Standing::is_unknown")]
+    pub standing: Standing,
+    /// How often it was taken back out of the agent's box.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken_back: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// What is known of a message in [`Stage::Typed`] beyond that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Nothing: it may have been submitted.
+    #[default]
+    Unknown,
+    /// mosaic certainly did not press Enter on it.
+    Unentered,
+    /// The same, and the box is empty again. What is left to rule out is a person's Enter.
+    Emptied,
+}
+
+impl Standing {
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    const fn is_unknown(&self) -> bool {
+        matches!(self, Standing::Unknown)
+    }
 }
 
 /// The process that hands a message over, named for good.

@@ -94,6 +94,7 @@ fn a_change_that_is_based_on_an_old_reading_is_refused() {
     let mut other = one.enqueue(&new("m2", "a", "x")).unwrap();
     other.stage = Stage::Typing;
     other.mark = Some(crate::delivery::channel::Mark {
+        process: None,
         account: 7,
         transcript: Some(("/t".into(), 9)),
         session: Some("s".into()),

@@ -211,6 +211,7 @@ impl Channel for OpencodeHttp {
         };
         let time = jiff::Timestamp::now().as_millisecond();
         Mark {
+            process: None,
             account: self.account.mark(),
             transcript: None,
             session: Some(Place { session, time }.to_string()),

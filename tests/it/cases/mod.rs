@@ -20,6 +20,7 @@ mod remote;
 mod reset;
 mod restart_message;
 mod runtimes;
+mod taken_back;
 mod units;
 mod verify;
 mod watching;
