@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::delivery::mailbox::Mailbox;
 use crate::fleet::Fleet;
 use crate::host::manager::Manager;
 use crate::host::{files, linger, process, tmux};
@@ -92,6 +93,7 @@ pub fn examine(
         )),
         Some(install) => installation(install, &mut found),
     }
+    found.extend(mailbox(paths));
     found.push(state_dir(paths));
     found
 }
@@ -269,6 +271,19 @@ fn courier(install: &Install, up: bool) -> Option<Finding> {
             )
         }),
     }
+}
+
+/// A damaged one keeps every message from every agent, and the courier from its start.
+fn mailbox(paths: &Paths) -> Option<Finding> {
+    if !paths.mailbox().exists() {
+        return None;
+    }
+    Some(
+        match Mailbox::open(paths).and_then(|mailbox| mailbox.check()) {
+            Ok(waiting) => ok("mailbox", format!("{waiting} messages wait")),
+            Err(e) => finding("mailbox", Level::Fail, e.to_string(), e.hints.join("; ")),
+        },
+    )
 }
 
 fn state_dir(paths: &Paths) -> Finding {

@@ -169,6 +169,57 @@ fn read_from(path: &Path, offset: u64, most: u64) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The position behind all that was ever reported; see [`since`].
+pub fn position(path: &Path) -> u64 {
+    let shift = std::fs::File::open(path).map_or(0, |mut f| shift(&mut f));
+    length(path) + shift
+}
+
+/// What was reported since a position, up to a bound. Positions stay right when the file is cut back
+/// ([`trim`]): what was before is never taken for what came after. A file that was removed since is read
+/// from its start.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn since(path: &Path, position: u64) -> Result<String> {
+    let shift = std::fs::File::open(path).map_or(0, |mut f| shift(&mut f));
+    lines_since(path, position.saturating_sub(shift))
+}
+
+/// First line of a file that was cut back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cut {
+    /// `cut`; no event of [`What`].
+    event: String,
+    /// What to add to an offset to have its position. A text of constant length, so that the line's
+    /// own length is known before.
+    shift: String,
+}
+
+impl Cut {
+    fn line(shift: u64) -> String {
+        let cut = Self {
+            event: "cut".to_owned(),
+            shift: format!("{shift:020}"),
+        };
+        serde_json::to_string(&cut).unwrap_or_default() + "\n"
+    }
+}
+
+/// How much was cut off in front of a file's first byte.
+fn shift(file: &mut std::fs::File) -> u64 {
+    use std::io::{BufRead as _, Read as _};
+    // Longer than the line of a cut, shorter than a message.
+    const MOST: u64 = 128;
+    let mut line = String::new();
+    let read = std::io::BufReader::new(file.take(MOST)).read_line(&mut line);
+    let cut = read
+        .ok()
+        .and_then(|_| serde_json::from_str::<Cut>(&line).ok());
+    cut.and_then(|c| c.shift.parse().ok()).unwrap_or(0)
+}
+
 /// Adds a line.
 ///
 /// # Errors
@@ -197,7 +248,12 @@ pub fn trim(path: &Path) -> Result<()> {
             .char_indices()
             .find(|(i, c)| *i >= half && *c == '\n')
             .map_or(text.len(), |(i, _)| i + 1);
-        files::write_atomic(path, &text.as_bytes()[cut..], files::PRIVATE)?;
+        let before = std::fs::File::open(path).map_or(0, |mut f| shift(&mut f));
+        // The line itself takes room too.
+        let own = Cut::line(0).len();
+        let shift = before + (cut.saturating_sub(own)) as u64;
+        let text = Cut::line(shift) + &text[cut..];
+        files::write_atomic(path, text.as_bytes(), files::PRIVATE)?;
     }
     Ok(())
 }
@@ -235,5 +291,40 @@ mod tests {
         assert!((500..600).contains(&left.len()), "{}", left.len());
         assert_eq!(left.last().unwrap().what, What::Idle);
         assert_eq!(tail(&path).unwrap().last().unwrap().what, What::Idle);
+    }
+
+    #[test]
+    fn a_position_stays_right_when_the_file_is_cut_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let said = |text: &str| append(&path, What::Prompt { text: text.into() }).unwrap();
+        let fill = || (0..1100).for_each(|_| said(&"x".repeat(2000)));
+        let after = |at: u64| {
+            let got = parse(&since(&path, at).unwrap());
+            got.into_iter().map(|r| r.what).collect::<Vec<_>>()
+        };
+        assert_eq!((position(&path), after(0)), (0, vec![]));
+        // Twice: what an earlier cut took away counts too.
+        for _ in 0..2 {
+            fill();
+            said("go on");
+            let mark = position(&path);
+            trim(&path).unwrap();
+            assert!(length(&path) < mark);
+            assert_eq!(position(&path), mark);
+            // An old one is not taken for one that was said since.
+            assert_eq!(after(mark), []);
+            said("done");
+            let done = What::Prompt {
+                text: "done".into(),
+            };
+            assert_eq!(after(mark), [done]);
+            // What was cut off cannot be given; all that is left came later.
+            assert_eq!(after(1).len(), read(&path).unwrap().len());
+        }
+        let before = position(&path);
+        std::fs::remove_file(&path).unwrap();
+        said("anew");
+        assert_eq!(after(before).len(), 1);
     }
 }

@@ -41,7 +41,12 @@ impl Waiting {
         Some(Self {
             first: first.id.clone(),
             begun: begun.is_some(),
-            expires: rows.iter().filter_map(|r| r.expires).min(),
+            // What was begun is not taken back by time.
+            expires: rows
+                .iter()
+                .filter(|r| r.stage == Stage::Queued)
+                .filter_map(|r| r.expires)
+                .min(),
         })
     }
 }
@@ -131,7 +136,9 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::delivery::mailbox::{Journal as _, Mailbox, NewMessage};
 
     fn waiting(begun: bool) -> Waiting {
         Waiting {
@@ -208,5 +215,30 @@ mod tests {
             turn.decide(&mail, Some(State::Exited), false, now),
             Act::At(now.0 + Duration::from_secs(7))
         );
+    }
+
+    #[test]
+    fn a_message_that_was_begun_does_not_expire() {
+        let dir = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(&dir.path().join("db"), &dir.path().join("poke")).unwrap();
+        let enqueue = |text: &str, expires| {
+            let new = NewMessage {
+                agent: "a".into(),
+                text: text.into(),
+                expires: Some(Timestamp::from_second(expires).unwrap()),
+                ..NewMessage::default()
+            };
+            mailbox.enqueue(&new).unwrap()
+        };
+        let mut one = enqueue("one", 7);
+        enqueue("two", 9);
+        let expires = || {
+            let waiting = Waiting::of(&mailbox.pending("a").unwrap()).unwrap();
+            (waiting.begun, waiting.expires.unwrap().as_second())
+        };
+        assert_eq!(expires(), (false, 7));
+        one.stage = Stage::Typed;
+        assert!(mailbox.save(&mut one).unwrap());
+        assert_eq!(expires(), (true, 9));
     }
 }

@@ -1,4 +1,4 @@
-//! Messages that are too long to be typed: the text goes into a file of the agent's own, and a line
+//! Messages that are too long to be typed, or are to go so: the text goes into a file of the agent's own, and a line
 //! that points to it is delivered.
 
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub fn path(paths: &Paths, agent: &str, id: &str) -> PathBuf {
 /// The line that points to it.
 pub fn line(file: &Path, text: &str) -> String {
     format!(
-        "Your message is in the file {} ({} lines, {} bytes), as it is too long to be typed: read it, and take it as if it stood here.",
+        "Your message is in the file {} ({} lines, {} bytes): read it, and take it as if it stood here.",
         file.display(),
         text.lines().count(),
         text.len()
@@ -77,6 +77,13 @@ mod tests {
         assert!(!needed("éééé", &typing(4)));
         assert!(needed(&"x".repeat(MAX_BYTES), &typing(0)));
         assert!(needed(&"x\n".repeat(MAX_LINES), &typing(0)));
+    }
+
+    #[test]
+    fn the_line_gives_no_reason_that_may_be_false() {
+        let line = line(Path::new("/s/x.txt"), "one\ntwo\n");
+        assert!(line.contains("/s/x.txt (2 lines, 8 bytes)"), "{line}");
+        assert!(!line.contains("too long"), "{line}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::report::{Report, What};
+use crate::runtime::survey::channels;
 
 /// A way into an agent. A runtime lists its ways, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -171,14 +172,9 @@ pub trait Channel {
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found;
 }
 
-/// The ways into an agent, best first. A runtime of which only the screen is known is pasted into.
+/// The ways into an agent, best first.
 pub fn ways(launch: &Launch) -> Vec<ChannelKind> {
-    let spec = &launch.agent.spec;
-    match &spec.channels {
-        Some(channels) => channels.clone(),
-        None if spec.screen.is_some() => vec![ChannelKind::Paste],
-        None => Vec::new(),
-    }
+    channels(&launch.agent.spec)
 }
 
 /// Whether messages can be delivered to agents of this runtime at all.
@@ -199,20 +195,11 @@ pub fn supported(launch: &Launch) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Opens the best way into an agent that stands at the moment. Nothing is handed over by that,
-/// so the next best one may be taken.
+/// Opens the best way into an agent that stands at the moment. Nothing is handed over by that, so the
+/// next best one may be taken. A command of the agent CLI goes by the terminal where there is a choice.
 ///
 /// # Errors
 /// None stands: why the best one does not.
-pub fn open<'a>(install: &'a Install, launch: &'a Launch) -> Result<Box<dyn Channel + 'a>, Stop> {
-    open_for(install, launch, false)
-}
-
-/// The same for a command of the agent CLI, which goes by the terminal where there is a choice, or for
-/// text.
-///
-/// # Errors
-/// As [`open`].
 pub fn open_for<'a>(
     install: &'a Install,
     launch: &'a Launch,

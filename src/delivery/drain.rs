@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::channel::Channel;
 use super::deliver::{Place, Step, deliver, look_up};
+use super::held::bare;
 use super::machine::Machine;
 use super::mailbox::{Journal, LOOKED_FOR, Mailbox, Row, Stage};
 use super::receipt::{Receipt, Rung};
@@ -175,10 +176,10 @@ pub fn run(
                 }
                 Ok(None) => {
                     taken = true;
-                    drained.waits = Some(Stop::busy(format!(
-                        "another process delivers to `{}`",
-                        place.agent()
-                    )));
+                    // What was seen of the agent before says more.
+                    drained.waits.get_or_insert_with(|| {
+                        Stop::busy(format!("another process delivers to `{}`", place.agent()))
+                    });
                 }
                 Err(stop) => drained.waits = Some(stop),
             }
@@ -191,7 +192,10 @@ pub fn run(
             return Ok(drained);
         }
         let worth = now.duration_since(begun) >= WORTH_SAYING;
-        if let Some(stop) = drained.waits.as_ref().filter(|s| worth && s.reason != said) {
+        if let Some(stop) = drained.waits.as_ref()
+            && worth
+            && worth_telling(&said, &stop.reason, taken)
+        {
             said.clone_from(&stop.reason);
             (options.waiting)(&said);
         }
@@ -209,6 +213,12 @@ pub fn run(
             .saturating_sub(now.duration_since(begun));
         place.sleep(pause.min(left.unsigned_abs()));
     }
+}
+
+/// Whether a wait is another one than the last that was told. The lock is held by the courier again and
+/// again while it looks at an agent, so that wait is told only before any other.
+fn worth_telling(said: &str, reason: &str, taken: bool) -> bool {
+    reason != said && (!taken || said.is_empty())
 }
 
 fn own(journal: &dyn Journal, id: &str) -> Result<Row> {
@@ -243,6 +253,12 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     if !rows.iter().any(|r| r.stage.pending()) {
         return Ok(None);
     }
+    let over = |r: &&Row| r.stage == Stage::Queued && r.expires.is_some_and(|t| t <= now);
+    if let Some(row) = rows.iter().find(over) {
+        let mut row = row.clone();
+        row.stage = Stage::Expired;
+        return super::deliver::saved(journal, place, row).map(Some);
+    }
     let next = rows.iter().find(|r| r.stage == Stage::Queued);
     for row in rows.iter().filter(|r| r.stage != Stage::Queued) {
         let age = now.duration_since(row.changed);
@@ -261,7 +277,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
                     return Ok(Some(Step::Moved));
                 }
                 // Commands leave no record in some agent CLIs.
-                let twin = next.is_some_and(|n| n.text == row.text);
+                let twin = next.is_some_and(|n| holds(row, n));
                 let wait = match row.stage {
                     Stage::Submitted | Stage::Uncertain if twin && !row.command() => TWIN,
                     Stage::Submitted if !row.command() => IN_FLIGHT,
@@ -284,7 +300,7 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     // From here on a record of this text would be the second's: the first is no longer looked for.
     let twins = rows
         .iter()
-        .filter(|r| r.stage != Stage::Queued && r.mark.is_some() && r.text == row.text);
+        .filter(|r| r.stage != Stage::Queued && r.mark.is_some() && holds(row, r));
     for twin in twins {
         let mut twin = twin.clone();
         twin.mark = None;
@@ -296,21 +312,47 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     }
 }
 
+/// Whether a record of the one could be taken for the other's: it has its text in it, see
+/// [`super::channel::same`].
+fn holds(one: &Row, other: &Row) -> bool {
+    bare(&one.text).contains(&bare(&other.text))
+}
+
 /// No way into the agent stands. What was never begun and cannot ever be delivered is refused; all else
 /// waits.
 fn no_channel(journal: &dyn Journal, place: &impl Place, rows: &[Row], stop: Stop) -> Result<Step> {
     let Some(row) = rows.iter().find(|r| r.stage == Stage::Queued) else {
         return Ok(Step::Waits(stop));
     };
-    let mut row = row.clone();
-    if row.expires.is_some_and(|t| t <= place.now()) {
-        row.stage = Stage::Expired;
-        return super::deliver::saved(journal, place, row);
-    }
     if stop.retry {
         return Ok(Step::Waits(stop));
     }
+    let mut row = row.clone();
     row.stage = Stage::Refused;
     super::deliver::because(&mut row, stop);
     super::deliver::saved(journal, place, row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth_telling;
+
+    #[test]
+    fn a_lock_that_comes_and_goes_is_not_told_each_time() {
+        let table = [
+            ("", "lock", true, true),
+            ("lock", "lock", true, false),
+            ("lock", "working", false, true),
+            ("working", "lock", true, false),
+            ("working", "working", false, false),
+            ("working", "a dialog", false, true),
+        ];
+        for (said, reason, taken, expected) in table {
+            assert_eq!(
+                worth_telling(said, reason, taken),
+                expected,
+                "{said} {reason}"
+            );
+        }
+    }
 }

@@ -47,6 +47,11 @@ impl<'a> Machine<'a> {
         self.early.replace(self.hold().unwrap_or_default());
     }
 
+    /// Lets go of what [`Machine::hold_early`] took and nobody has asked for since.
+    pub fn let_go(&self) {
+        self.early.take();
+    }
+
     /// Ids of the messages whose stage changed here, in order.
     pub fn told_of(&self) -> Vec<String> {
         self.told.borrow().clone()
@@ -115,7 +120,11 @@ impl Place for Machine<'_> {
         if matches!(row.stage, Stage::Queued | Stage::Answered) {
             return;
         }
-        let mut detail = format!("{} from {}", row.stage.as_str(), row.sender);
+        let mut detail = row.stage.as_str().to_owned();
+        // The kickstart and the restart message are nobody's.
+        if !row.sender.is_empty() {
+            detail.push_str(&format!(" from {}", row.sender));
+        }
         if let Some(reason) = &row.outcome.reason {
             detail.push_str(&format!(": {reason}"));
         }

@@ -6,7 +6,6 @@
 //! `src/runtime/reporters/pi.ts`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use serde_json::json;
 
 use super::channel::{Channel, ChannelKind, Found, Mark, Outgoing, Submitted, find_in};
 use super::stop::{Reached, Stop};
+use crate::host::unix_socket::connect_within;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::paths::Paths;
@@ -205,9 +205,7 @@ impl Channel for PiSocket {
 /// Asks once.
 fn ask(path: &Path, request: &serde_json::Value, wait: Duration) -> Result<Answer, Failure> {
     use Failure::{NoAnswer, NotSent};
-    let mut stream = UnixStream::connect(path).map_err(NotSent)?;
-    stream.set_read_timeout(Some(wait)).map_err(NotSent)?;
-    stream.set_write_timeout(Some(wait)).map_err(NotSent)?;
+    let mut stream = connect_within(path, wait).map_err(NotSent)?;
     // A request counts only with its final newline, so one that broke off was not sent; but whether
     // the last write got through is not known for certain.
     let body = request.to_string();

@@ -95,7 +95,9 @@ impl Control {
     /// Reads what the server tells unasked, and forgets it.
     pub fn drain(&mut self) {
         self.read();
-        while self.take_line().is_some() {}
+        while let Some(line) = self.take_line() {
+            self.heed(&line);
+        }
     }
 
     /// Runs one command and gives what it prints.
@@ -115,6 +117,7 @@ impl Control {
         loop {
             while let Some(line) = self.take_line() {
                 let Some(open) = &mut reply else {
+                    self.heed(&line);
                     reply = Reply::begin(&line);
                     continue;
                 };
@@ -167,10 +170,14 @@ impl Control {
         let end = self.unread.iter().position(|b| *b == b'\n')?;
         let line = String::from_utf8_lossy(&self.unread[..end]).into_owned();
         self.unread.drain(..=end);
+        Some(line)
+    }
+
+    /// Takes what the server tells unasked. A row of a screen, in an answer, may look the same.
+    fn heed(&mut self, line: &str) {
         if line == "%exit" || line.starts_with("%exit ") {
             self.open = false;
         }
-        Some(line)
     }
 }
 
@@ -216,7 +223,38 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// A client of a server that answers as told: once at the start, then for each line of input.
+    fn served(dir: &std::path::Path, answer: &str) -> Control {
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = dir.join("tmux");
+        let script = format!(
+            "#!/bin/sh\nread q; printf '%%begin 1 1 1\\nok\\n%%end 1 1 1\\n'\nwhile read q; do printf '{answer}'; done\n"
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let tmux = Tmux {
+            program,
+            socket: dir.join("s"),
+        };
+        Control::attach(&tmux, "x").unwrap()
+    }
+
+    #[test]
+    fn a_row_that_looks_like_the_end_of_the_server_is_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let answer = r"%%begin 1 2 1\n%%exit now\n%%exit\n%%end 1 2 1\n";
+        let mut control = served(dir.path(), answer);
+        for _ in 0..2 {
+            assert_eq!(control.screen("%1").unwrap(), "%exit now\n%exit\n");
+            assert!(control.open());
+        }
+        let mut control = served(dir.path(), r"%%exit\n");
+        assert!(control.screen("%1").is_err());
+        assert!(!control.open());
+    }
 
     #[test]
     fn an_answer_ends_at_its_own_guard() {

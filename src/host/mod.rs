@@ -13,3 +13,4 @@ pub mod process;
 pub mod procfs;
 pub mod tmux;
 pub mod tty;
+pub mod unix_socket;

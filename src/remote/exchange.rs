@@ -228,7 +228,9 @@ fn readers(child: &mut Child) -> Receiver<Line> {
     }
     let (sender, receiver) = mpsc::channel();
     read(child.stdout.take(), Line::Out, sender.clone());
-    read(child.stderr.take(), Line::Err, sender);
+    // ssh ends its own lines as a terminal in raw mode needs them.
+    let complaint = |text: String| Line::Err(text.trim_end_matches('\r').to_owned());
+    read(child.stderr.take(), complaint, sender);
     receiver
 }
 

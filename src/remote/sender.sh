@@ -44,6 +44,10 @@ quoted() {
 record=''
 # finish RECEIPT STATUS RETRY EVIDENCE REASON HINT: the last words, also kept for the next ask.
 finish() {
+  if [[ $1 == refused && -n $pending ]]; then
+    pending=''
+    finish uncertain 1 false '' "an earlier attempt with this id broke off while it was typed, or is still at it ($5)" 'look at the pane before you send it again under another id'
+  fi
   local evidence reason=null hint=null doc
   now; local elapsed=$((REPLY - begun))
   if [[ -n $4 ]]; then quoted "$4"; evidence="[$REPLY]"; else evidence='[]'; fi
@@ -76,15 +80,22 @@ IFS= read -r encoded || exit 76
 printf -v today '%(%s)T' -1
 dir=${XDG_STATE_HOME:-$HOME/.local/state}/mosaic/sender
 if ! (umask 077; mkdir -p -- "$dir") 2>/dev/null; then refuse "cannot write to $dir"; fi
-for file in "$dir"/*-*; do
-  stamp=${file##*/}; of=${stamp#*-}; stamp=${stamp%%-*}
-  if [[ $stamp == +([0-9]) ]] && ((stamp < today - 86400)); then rm -f -- "$file"; fi
-  if [[ -f $file && $of == "$id" ]]; then
-    read -r status doc <"$file" || true
-    if [[ -n ${doc:-} ]]; then printf '%s\n' "$doc"; exit "$status"; fi
-    finish uncertain 1 false '' 'an earlier attempt with this id broke off while it was typed' 'look at the pane before you send it again under another id'
-  fi
-done
+# known: ends with what an earlier attempt of this id said. One that has not said it is $pending: it is
+# still at work, or broke off.
+pending=''
+known() {
+  local file stamp of status doc
+  for file in "$dir"/*-*; do
+    stamp=${file##*/}; of=${stamp#*-}; stamp=${stamp%%-*}
+    if [[ $stamp == +([0-9]) ]] && ((stamp < today - 86400)); then rm -f -- "$file"; fi
+    if [[ -f $file && $of == "$id" ]]; then
+      read -r status doc <"$file" || true
+      if [[ -n ${doc:-} ]]; then printf '%s\n' "$doc"; exit "$status"; fi
+      pending=$file
+    fi
+  done
+}
+known
 
 # The pane, by exact comparison: tmux itself would also take the beginning of a name.
 found=()
@@ -124,6 +135,10 @@ lock=$dir/lock${id_of_pane#%}
 if command -v flock >/dev/null 2>&1 && exec 9>"$lock"; then
   if ! flock -w "$wait" 9; then busy 'others send to this pane all the time'; fi
 fi
+# Whoever had the pane until now may have typed this very message.
+pending=''
+known
+if [[ -n $pending ]]; then refuse 'it did not say how it ended'; fi
 
 state=$("${tmux[@]}" display-message -p -t "$id_of_pane" '#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_current_command}') ||
   refuse "the pane $id_of_pane is gone"

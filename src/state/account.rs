@@ -87,7 +87,7 @@ impl Account {
     /// The position behind all there is so far; see [`Account::since`].
     pub fn mark(&self) -> u64 {
         match self {
-            Self::Lines { path, .. } => report::length(path),
+            Self::Lines { path, .. } => report::position(path),
             Self::Gemini(..) => Gemini::mark(),
             Self::Goose(goose, _) => goose.mark(),
         }
@@ -99,9 +99,7 @@ impl Account {
     /// The source exists and cannot be read.
     pub fn since(&self, mark: u64) -> Result<Vec<Report>> {
         let (mut reports, rest) = match self {
-            Self::Lines { path, format } => {
-                (format.parse(&report::lines_since(path, mark)?), &None)
-            }
+            Self::Lines { path, format } => (format.parse(&report::since(path, mark)?), &None),
             Self::Gemini(gemini, rest) => (gemini.since(mark)?, rest),
             Self::Goose(goose, rest) => (goose.since(mark)?, rest),
         };

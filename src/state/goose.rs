@@ -46,7 +46,8 @@ impl Goose {
     }
 
     /// The position behind all messages so far. It only ever rises, though messages are deleted when
-    /// the context is emptied.
+    /// the context is emptied. Where it cannot be read, one behind everything: nothing that was said
+    /// before must be taken for what comes after, so that nothing is found then.
     pub fn mark(&self) -> u64 {
         let read = || -> Result<Option<i64>> {
             let Some(db) = self.open()? else {
@@ -60,11 +61,13 @@ impl Goose {
             .optional()
             .map_err(|e| self.failed(e))
         };
-        read()
-            .ok()
-            .flatten()
-            .and_then(|n| u64::try_from(n).ok())
-            .unwrap_or(0)
+        match read() {
+            Ok(last) => last.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+            Err(e) => {
+                tracing::warn!("{e}");
+                u64::MAX
+            }
+        }
     }
 
     /// What was added since a mark, oldest first; before it a new conversation where the session

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::delivery::codex;
 use crate::error::{Error, Result};
+use crate::host::unix_socket::connect_within;
 use crate::host::{files, process};
 use crate::install::Install;
 use crate::paths::Paths;
@@ -18,6 +18,12 @@ use crate::report;
 
 /// How long the server may take until it listens. Measured: 0.2 s on an idle machine.
 const LISTENS: Duration = Duration::from_secs(25);
+
+/// How long the server of an earlier start may take to go.
+const EARLIER: Duration = Duration::from_secs(5);
+
+/// For a connection; a server that stands still takes none.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Between two tries.
 const TRY: Duration = Duration::from_millis(10);
@@ -60,6 +66,7 @@ pub fn start(install: &Install, agent: &str, server: &Server<'_>) -> Result<()> 
     if let Some(dir) = socket.parent() {
         files::make_private_dir(dir)?;
     }
+    wait_for_earlier(&socket, EARLIER)?;
     let log = paths.agent_dir(agent).join("server.log");
     let failed = |what: &str| format!("{what} the server of `{agent}`");
     let out = std::fs::File::create(&log).map_err(|e| Error::io(failed("cannot log"), e))?;
@@ -84,7 +91,7 @@ pub fn start(install: &Install, agent: &str, server: &Server<'_>) -> Result<()> 
         .map_err(|e| Error::io(failed("cannot start"), e))?;
     let begun = Instant::now();
     loop {
-        if UnixStream::connect(&socket).is_ok() {
+        if connect_within(&socket, CONNECT).is_ok() {
             return Ok(());
         }
         let ended = child
@@ -107,8 +114,25 @@ pub fn start(install: &Install, agent: &str, server: &Server<'_>) -> Result<()> 
     }
 }
 
+/// Waits until nobody listens: a server that lost its agent is ended in a moment by the process that
+/// started it, and an agent that attached to it now would stand before a dead one.
+fn wait_for_earlier(socket: &Path, wait: Duration) -> Result<()> {
+    let begun = Instant::now();
+    while connect_within(socket, CONNECT).is_ok() {
+        if begun.elapsed() > wait {
+            return Err(
+                Error::busy(format!("another server listens at `{}`", socket.display()))
+                    .hint(format!("see whose it is: `fuser {}`", socket.display())),
+            );
+        }
+        std::thread::sleep(TRY);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -125,5 +149,19 @@ mod tests {
         assert_eq!(got[0], "unix:///run/sock/a.codex");
         assert_eq!(got[1], r#"projects={"/w/my.dir/\"q\"\\"={}}"#);
         assert_eq!(got[2], "-x");
+    }
+
+    #[test]
+    fn a_server_of_an_earlier_start_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let old = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(wait_for_earlier(&socket, Duration::from_millis(50)).is_err());
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(old);
+        });
+        wait_for_earlier(&socket, Duration::from_secs(20)).unwrap();
+        ends.join().unwrap();
     }
 }

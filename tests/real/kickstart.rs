@@ -58,20 +58,19 @@ fn a_start_that_begins_a_conversation_sends_it() {
 
 #[test]
 fn a_kickstart_that_cannot_be_sent_is_an_event_and_no_failure() {
-    let roster = Roster::new([
-        agent("asks", "start").persona("dialog-open"),
-        agent("misspelt", "start").key("kickstart", json!({"text": "You are {nobody}."})),
-    ]);
-    let Some(s) = roster.boot() else { return };
-    for (name, why) in [("asks", "waiting"), ("misspelt", "nobody")] {
-        let place = s.up(name);
-        let events = s.events(name);
-        let event = events.iter().find(|e| e["event"] == "kickstart").unwrap();
-        assert_eq!(event["receipt"], "refused", "{event}");
-        assert!(event["why"].as_str().unwrap().contains(why), "{event}");
-        assert_eq!(s.messages(name), Vec::<String>::new());
-        assert_eq!((place.restarts, proc::alive(place.pid)), (0, true));
-    }
+    let Some(s) = Roster::new([agent("asks", "start").persona("dialog-open")]).boot() else {
+        return;
+    };
+    let place = s.up("asks");
+    let events = s.events("asks");
+    let event = events.iter().find(|e| e["event"] == "kickstart").unwrap();
+    assert_eq!(event["receipt"], "refused", "{event}");
+    assert!(
+        event["why"].as_str().unwrap().contains("waiting"),
+        "{event}"
+    );
+    assert_eq!(s.messages("asks"), Vec::<String>::new());
+    assert_eq!((place.restarts, proc::alive(place.pid)), (0, true));
 }
 
 #[test]

@@ -190,7 +190,10 @@ pub fn send(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         }
     };
     let raw = text(args)?;
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => uuid::Uuid::new_v4().to_string(),
+    };
     let pane = described(args, &id, socket, context.ui.verbose())?;
     let (message, dropped) = composed(args, &raw, &args.pane.host_label(), &pane.name)?;
     let mut lines = Vec::new();
@@ -207,8 +210,14 @@ pub fn send(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     )?;
     match end {
         End::Exit(status) => receipt(context, args, &lines, status, None, &dropped),
-        End::NotStarted(why) | End::Lost(why) => {
+        End::NotStarted(why) => {
             Err(Error::no(format!("cannot send into `{}`", pane.target)).because(why))
         }
+        End::Lost(why) => Err(Error::no(format!(
+            "whether the message `{id}` stands in `{}` is not known",
+            pane.target
+        ))
+        .because(why)
+        .hint("look at the pane before you send it again")),
     }
 }

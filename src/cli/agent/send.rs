@@ -85,7 +85,7 @@ pub struct Args {
     no_queue: bool,
     /// Name the message: whatever is sent under the same id again is not delivered twice
     #[arg(long, value_name = "ID")]
-    id: Option<String>,
+    pub(super) id: Option<String>,
     /// Do not deliver it after this time, for example `2h`
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Duration>,

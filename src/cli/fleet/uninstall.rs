@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::apply;
 use crate::cli::{Context, answer};
 use crate::converge::{self, Convergence};
+use crate::delivery::mailbox::Mailbox;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::host::files;
 use crate::host::manager::Verb;
+use crate::install::Install;
 use crate::inventory;
 use crate::plan::{Options, Scope};
 
@@ -22,7 +24,7 @@ pub struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Remove conversations, reports, secrets and the event log, too
+    /// Remove conversations, reports, secrets, messages and the event log, too
     #[arg(long)]
     purge: bool,
 }
@@ -30,6 +32,14 @@ pub struct Args {
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let install = context.install()?;
+    if let Some(waiting) = waiting(&install).filter(|n| *n > 0) {
+        context.ui.status(match args.purge {
+            true => format!("{waiting} messages that wait in the mailbox are lost with `--purge`"),
+            false => format!(
+                "{waiting} messages wait in the mailbox: they stay, and are delivered if the fleet comes up again"
+            ),
+        });
+    }
     if !args.yes {
         if !context.ui.interactive() {
             return Err(Error::usage("uninstall stops every agent")
@@ -126,7 +136,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             remove_all(&install.paths.state)?;
         } else {
             context.ui.status(format!(
-                "conversations and the event log stay in {} (`--purge` removes them)",
+                "conversations, the mailbox and the event log stay in {} (`--purge` removes them)",
                 install.paths.state.display()
             ));
         }
@@ -145,4 +155,12 @@ fn remove_all(dir: &std::path::Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// How many messages wait; `None` where there is no mailbox that can be read.
+fn waiting(install: &Install) -> Option<usize> {
+    if !install.paths.mailbox().exists() {
+        return None;
+    }
+    Mailbox::open(&install.paths).and_then(|m| m.check()).ok()
 }

@@ -26,9 +26,6 @@ use crate::report::{self, What};
 /// How long the app-server may take until it listens. Measured: 0.2 s.
 const LISTENS: Duration = Duration::from_secs(20);
 
-/// How long an app-server of an earlier start may take to go.
-const EARLIER: Duration = Duration::from_secs(5);
-
 /// How long the app-server may take to end when told to.
 const ENDS: Duration = Duration::from_secs(2);
 
@@ -62,7 +59,6 @@ pub fn run(beside: &Beside<'_>) -> Result<ExitCode> {
     let agent = rustix::process::getppid()
         .and_then(|p| Some((p, rustix::process::pidfd_open(p, PidfdFlags::empty()).ok()?)))
         .ok_or_else(|| Error::no("the agent is gone"))?;
-    wait_for_earlier(beside.socket)?;
     let mut server = start(beside.command)?;
     let outcome = attend(beside, &agent.1, &mut server);
     end(&mut server);
@@ -72,21 +68,6 @@ pub fn run(beside: &Beside<'_>) -> Result<ExitCode> {
     // Not politely: an agent that ended well would not be started again.
     let _ = rustix::process::pidfd_send_signal(&agent.1, Signal::KILL);
     outcome.map(|()| ExitCode::FAILURE)
-}
-
-/// An app-server that lost its agent is ended by its own reporter in a moment.
-fn wait_for_earlier(socket: &Path) -> Result<()> {
-    let begun = Instant::now();
-    while std::os::unix::net::UnixStream::connect(socket).is_ok() {
-        if begun.elapsed() > EARLIER {
-            return Err(Error::busy(format!(
-                "another app-server listens at `{}`",
-                socket.display()
-            )));
-        }
-        std::thread::sleep(FOLLOW);
-    }
-    Ok(())
 }
 
 fn start(command: &[String]) -> Result<Child> {

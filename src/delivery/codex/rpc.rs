@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tungstenite::protocol::WebSocket;
 use tungstenite::{Error as WsError, HandshakeError, Message};
 
+use crate::host::unix_socket::connect_within;
+
 /// For the handshake and for every question. Measured: 1 ms on an idle machine; an app-server that
 /// stands still answers nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -46,13 +48,7 @@ impl Client {
     /// Nobody listens, or what listens is no app-server.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
         let not = |why: String| Failure::NotSent(format!("`{}`: {why}", path.display()));
-        let stream = UnixStream::connect(path).map_err(|e| not(e.to_string()))?;
-        for set in [
-            stream.set_read_timeout(Some(ANSWER)),
-            stream.set_write_timeout(Some(ANSWER)),
-        ] {
-            set.map_err(|e| not(e.to_string()))?;
-        }
+        let stream = connect_within(path, ANSWER).map_err(|e| not(e.to_string()))?;
         let (socket, _) = tungstenite::client("ws://localhost/", stream).map_err(|e| match e {
             HandshakeError::Failure(e) => not(e.to_string()),
             HandshakeError::Interrupted(_) => not("it does not finish its greeting".to_owned()),

@@ -141,8 +141,13 @@ impl Agent {
         let ends = clock + dice.below(700);
         // A record is written in order.
         let after = self.record.last().map_or(0, |l| l.from);
+        // What takes a message in one step says so after it has written it down.
+        let late = match self.way {
+            Way::Box => dice.below(self.late),
+            Way::Socket => 0,
+        };
         self.record.push(Line {
-            from: (clock + dice.below(self.late)).max(after),
+            from: (clock + late).max(after),
             text,
             ends,
         });

@@ -120,6 +120,12 @@ fn pieces(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Whether a line of the record is taken for a message: it may have more after it, as with real
+/// agents, see [`crate::delivery::channel::same`].
+fn holds(line: &str, message: &str) -> bool {
+    line.starts_with(message.trim_end_matches('>'))
+}
+
 impl Wire {
     fn busy(doing: &Doing) -> Stop {
         Stop::busy(format!("it is {doing:?}"))
@@ -308,7 +314,7 @@ impl Channel for Wire {
             .iter()
             .filter(|l| l.from <= state.clock)
             .skip(from)
-            .find(|l| l.text == message.text);
+            .find(|l| holds(&l.text, message.text));
         match line {
             None => Found::Nothing,
             Some(l) if l.ends <= state.clock => Found::Answered {

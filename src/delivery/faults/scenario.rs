@@ -145,18 +145,22 @@ impl Cast {
     }
 }
 
+/// Texts of several messages; the one is a part of the other.
+const TWINS: [&str; 2] = ["twin", "twin and more"];
+
 fn errands(dice: &mut Dice, actors: usize) -> Vec<Vec<Errand>> {
     (0..actors)
         .map(|a| {
             (0..=dice.below(2))
                 .map(|n| {
-                    // Now and then two send under the same id, or the same text under two.
+                    // Now and then two send under the same id, or the same text under two, or a text
+                    // with another one in it.
                     let id = match dice.one_in(12) {
                         true => "same".to_owned(),
                         false => format!("m{a}{n}"),
                     };
-                    let text = match id != "same" && dice.one_in(6) {
-                        true => "twin".to_owned(),
+                    let text = match id != "same" && dice.one_in(4) {
+                        true => TWINS[dice.below(2) as usize].to_owned(),
                         false => id.clone(),
                     };
                     Errand {
@@ -341,7 +345,7 @@ fn judged(world: &World, rows: &[Row], told: &[Told]) -> (std::result::Result<()
         }
         let order: Vec<i64> = model
             .iter()
-            .filter(|m| *m != "<twin>")
+            .filter(|m| !TWINS.iter().any(|t| **m == format!("<{t}>")))
             .filter_map(|m| rows.iter().find(|r| format!("<{}>", r.text) == *m))
             .map(|r| r.seq)
             .collect();

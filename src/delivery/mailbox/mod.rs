@@ -227,6 +227,26 @@ impl Mailbox {
         Ok(rows)
     }
 
+    /// Reads all of it, and counts the messages that go on by themselves.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged anywhere.
+    pub fn check(&self) -> Result<usize> {
+        let failed = |e: rusqlite::Error| error("read", &self.path, &e);
+        let found: String = self
+            .db
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(failed)?;
+        if found != "ok" {
+            let damaged = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(failed(rusqlite::Error::SqliteFailure(damaged, Some(found))));
+        }
+        let agents = self.agents_with_pending()?;
+        agents
+            .iter()
+            .try_fold(0, |sum, agent| Ok(sum + self.pending(agent)?.len()))
+    }
+
     /// Agents that have messages to be delivered, in order of name.
     ///
     /// # Errors
@@ -518,7 +538,7 @@ fn error(doing: &str, path: &Path, e: &rusqlite::Error) -> Error {
         }
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
             Error::config(what).because(e).hint(format!(
-                "put it aside and let it be made anew: `mv {0} {0}.old`; messages in it are not delivered then",
+                "put it aside, with what belongs to it, and let it be made anew: `mkdir {0}.old; mv {0} {0}-* {0}.old`; messages in it are not delivered then",
                 path.display()
             ))
         }

@@ -216,3 +216,28 @@ fn a_newer_format_and_no_mailbox_at_all_are_refused() {
     assert_eq!(e.kind, crate::error::Kind::Config, "{e:?}");
     assert!(e.hints[0].contains("mv "), "{e:?}");
 }
+
+#[test]
+fn damage_in_the_middle_is_found_by_reading_all_of_it() {
+    let place = Place::new();
+    let mailbox = place.open();
+    for n in 0..40 {
+        let text = "x".repeat(2_000);
+        mailbox.enqueue(&new(&format!("m{n}"), "a", &text)).unwrap();
+    }
+    mailbox.enqueue(&new("other", "b", "text")).unwrap();
+    assert_eq!(mailbox.check().unwrap(), 41);
+    mailbox
+        .db
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(mailbox);
+    let mut bytes = std::fs::read(place.path()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4_096].fill(0xa5);
+    std::fs::write(place.path(), bytes).unwrap();
+    let error = place.open().check().unwrap_err();
+    // What SQLite wrote and has not moved yet lies in files beside it.
+    let hints = error.hints.join(" ");
+    assert!(hints.contains("mailbox.db-*"), "{error}: {hints}");
+}

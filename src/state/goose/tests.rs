@@ -168,3 +168,18 @@ fn what_exists_is_resumed() {
     std::fs::write(&none, "no database").unwrap();
     assert_eq!(stored(&format!("{}#mine", none.display())), Stored::Whole);
 }
+
+#[test]
+fn a_position_that_cannot_be_read_is_behind_everything() {
+    let (_dir, db, goose) = database();
+    let said = r#"[{"type":"text","text":"go on"}]"#;
+    add(&db, "s1", "user", said, true, 100);
+    // Another process holds it for longer than it is waited for.
+    db.execute_batch("pragma journal_mode = delete; begin exclusive")
+        .unwrap();
+    let mark = goose.mark();
+    assert_eq!(mark, u64::MAX);
+    db.execute_batch("commit").unwrap();
+    assert_eq!(goose.since(mark).unwrap(), []);
+    assert_ne!(goose.since(0).unwrap(), []);
+}

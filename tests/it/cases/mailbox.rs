@@ -156,6 +156,38 @@ fn the_same_id_is_never_typed_twice() {
 }
 
 #[test]
+fn who_only_waits_for_an_answer_does_not_hold_the_agent() {
+    let Some(s) = thinking("4000") else { return };
+    send(&s, "long", &["--id", "job"]).ok();
+    let again = s.start(&[
+        "agent",
+        "send",
+        "a",
+        "--no-preamble",
+        "-m",
+        "long",
+        "--id",
+        "job",
+        "--until",
+        "answered",
+    ]);
+    let open = |name: &str| {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", again.pid()));
+        let mut links = fds.into_iter().flatten().flatten();
+        links.any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with(name)))
+    };
+    let free = std::cell::Cell::new(0);
+    eventually("it waits, with the pane free, for a while", || {
+        // It may take the pane for a moment.
+        let waits = open("mailbox.db") && !open("locks/a.lock");
+        free.set(if waits { free.get() + 1 } else { 0 });
+        free.get() > 20
+    });
+    again.wait().ok();
+    assert_eq!(s.messages("a"), ["long"]);
+}
+
+#[test]
 fn senders_killed_at_any_point_lose_and_double_nothing() {
     let Some(s) = thinking("20") else { return };
     let mut dice = 88_172_645_463_325_252_u64;
@@ -317,12 +349,8 @@ fn a_stopped_process_is_waited_for() {
     s.kill_agent(&a, Signal::STOP);
     let out = send(&s, "hello", &["--timeout", "1"]).code(75);
     assert_eq!(receipt(&out), "queued");
-    assert!(
-        out.json()["reason"]
-            .as_str()
-            .unwrap()
-            .contains("is stopped")
-    );
+    let reason = out.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("is stopped"), "{reason}");
     s.kill_agent(&a, Signal::CONT);
     inbox(&s, &["flush", "--timeout", "20"]).ok();
     eventually("it was told", || s.messages("a") == ["hello"]);

@@ -297,6 +297,14 @@ fn a_pane_of_this_host_is_sent_to_by_the_same_rules() {
     let out = send(&["--pane", "a:0.0", "-L", "far"], "good morning").ok();
     assert_eq!(out.json()["receipt"], "submitted");
     eventually("it stands there", || far.messages("a") == ["good morning"]);
+    for _ in 0..2 {
+        let named = ["--pane", "a:0.0", "-L", "far", "--id", "job"];
+        let out = send(&named, "once").ok();
+        assert_eq!(out.json()["id"], "job");
+    }
+    eventually("it stands there once", || {
+        far.messages("a") == ["good morning", "once"]
+    });
     // Without a fleet there is no server to look on.
     send(&["--pane", "a:0.0"], "x").code(78).warns("-L");
     Roster::demo(&["b"]).write(s);
@@ -350,6 +358,29 @@ fn a_connection_lost_before_the_message_left_is_no_delivery_and_one_lost_later_i
     assert_eq!(out.json()["host"], far.host);
     client(&real);
     eventually("it stands there once", || far.messages("a") == ["two"]);
+}
+
+#[test]
+fn two_that_send_under_one_id_at_once_type_it_once() {
+    let Some(far) = Far::new("") else { return };
+    let send = || {
+        let place = ["agent", "send", "-H", &far.host, "-L", "far", "a"];
+        let how = ["--json", "--no-preamble", "--id", "one", "--timeout", "20"];
+        far.s
+            .mosaic_with(&[&place[..], &how].concat(), b"only once")
+    };
+    let ended = std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(send));
+        threads.map(|t| t.join().unwrap())
+    });
+    for out in ended {
+        assert_eq!(out.ok().json()["receipt"], "submitted");
+    }
+    eventually("it stands there", || far.messages("a") == ["only once"]);
+    far.send(&["a", "--no-preamble"], "next").ok();
+    eventually("it stands there once", || {
+        far.messages("a") == ["only once", "next"]
+    });
 }
 
 #[test]
