@@ -418,8 +418,8 @@ fn correct(
         };
     }
     // The box is there and nothing moves. Right after a report that only means that the screen has
-    // not been drawn yet.
-    if !settled {
+    // not been drawn yet, and behind a long draft it means nothing.
+    if !settled || seen.covered {
         return base;
     }
     let was = if base.state == State::Waiting {

@@ -146,6 +146,8 @@ pub struct Seen {
     pub input: Option<Input>,
     /// Work going on.
     pub working: bool,
+    /// The box fills the screen up to its top, so that work could not be seen.
+    pub covered: bool,
     /// The agent waits until its provider takes requests again.
     pub limited: bool,
     /// Rows of an open dialog, around its marked choice.
@@ -369,6 +371,7 @@ pub fn read(screen: &str, width: u16, rules: &Rules) -> Seen {
         seen.matched.push(matched("prompt", found.first));
         seen.matched
             .extend(found.bottom.map(|row| matched("bottom", row)));
+        seen.covered = rules.data.input.overflows && found.top.is_none();
         let within = usize::from(rules.data.working_within);
         let (first, last) = match (rules.data.input.shape, found.bottom) {
             (BoxShape::Bar, Some(bottom)) => (bottom + 1, rows.len().min(bottom + 1 + within)),

@@ -18,6 +18,7 @@ fn screen(kind: &str) -> Seen {
     let text = match kind {
         "box" => format!("● done\n\n{rule}\n❯\u{a0}\u{1b}[7m \n{rule}\n  footer"),
         "working" => format!("✶ Perusing…\n\n{rule}\n❯\u{a0}\u{1b}[7m \n{rule}\n  footer"),
+        "covered" => format!("  a draft\n  that is long\n{rule}\n  footer"),
         "dialog" => {
             format!("{rule}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel")
         }
@@ -164,6 +165,30 @@ fn signs_are_weighed() {
             IDLE,
             Some("working"),
             State::Working,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt()],
+            IDLE,
+            Some("covered"),
+            State::Working,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![prompt(), report(20, What::Idle)],
+            IDLE,
+            Some("covered"),
+            State::Idle,
+            Source::Report,
+            false,
+        ),
+        (
+            vec![session("resume")],
+            IDLE,
+            Some("covered"),
+            State::Idle,
             Source::Report,
             false,
         ),
