@@ -14,7 +14,7 @@ use crate::host::files;
 use crate::paths::Paths;
 use crate::record::Run;
 
-/// So long nothing is typed where the better way is silent. Measured: pi's socket stands 1 s after its
+/// So long nothing is typed where the better way is silent. Chosen: pi's socket stands 1 s after its
 /// start on an idle machine, and some seconds after it on a busy one; a question to it is given up
 /// after two seconds.
 pub const PREFER: Duration = Duration::from_secs(10);
