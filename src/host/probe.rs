@@ -47,10 +47,9 @@ fn status_line(address: SocketAddr, path: &str, wait: Duration) -> std::io::Resu
     };
     let mut stream = TcpStream::connect_timeout(&address, left()?)?;
     stream.set_write_timeout(Some(left()?))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    // In one piece: a server may answer and close after the first line.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     // The status line is all that matters, and no server may keep us by sending it bytewise.
     let mut line = Vec::new();
     let mut buffer = [0; 256];
@@ -82,11 +81,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut line = String::new();
-            std::io::BufReader::new(&stream)
-                .read_line(&mut line)
-                .unwrap();
-            assert_eq!(line, "GET /status HTTP/1.0\r\n");
+            // All of it: what is left unread would break the connection off.
+            let request = std::io::BufReader::new(&stream).lines();
+            let request: Vec<String> = request
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            assert_eq!(request[0], "GET /status HTTP/1.0");
             serve(&mut stream);
         });
         port
