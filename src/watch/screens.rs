@@ -1,8 +1,9 @@
 //! How a watcher asks tmux: by a client for each question, or by one control client that stays, as
 //! residents do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use crate::host::control::Control;
 use crate::host::tmux::{Pane, Tmux, TmuxError};
@@ -17,6 +18,10 @@ pub enum Asks {
     OneClient,
 }
 
+/// How long after its loss the client is attached anew. A server that is just coming up is left in
+/// peace; plain clients do meanwhile.
+const AGAIN: Duration = Duration::from_secs(3);
+
 /// Lists panes and captures screens.
 #[derive(Debug)]
 pub struct Screens {
@@ -25,6 +30,8 @@ pub struct Screens {
     asks: Asks,
     // Captures happen in the midst of a look that reads everything else of the watcher.
     control: RefCell<Option<Control>>,
+    /// When the client was lost last.
+    lost: Cell<Option<Instant>>,
 }
 
 impl Screens {
@@ -35,6 +42,7 @@ impl Screens {
             session: install.holder_session.clone(),
             asks,
             control: RefCell::new(None),
+            lost: Cell::new(None),
         }
     }
 
@@ -72,9 +80,15 @@ impl Screens {
         if let Some(control) = slot.as_mut() {
             match ask(control) {
                 // It was attached to a server that is gone; there may be another one by now.
-                Err(_) if !control.open() => *slot = None,
+                Err(_) if !control.open() => {
+                    *slot = None;
+                    self.lost.set(Some(Instant::now()));
+                }
                 answer => return Some(answer),
             }
+        }
+        if self.lost.get().is_some_and(|t| t.elapsed() < AGAIN) {
+            return None;
         }
         match Control::attach(&self.tmux, &self.session) {
             Ok(control) => Some(ask(slot.insert(control))),
@@ -101,6 +115,7 @@ impl Screens {
         let gone = !control.open();
         if gone {
             *slot = None;
+            self.lost.set(Some(Instant::now()));
         }
         gone
     }
