@@ -24,6 +24,7 @@ use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record::Process;
+use crate::record::Run;
 use crate::report::{Report, What};
 use crate::runtime::survey::channels;
 
@@ -197,6 +198,20 @@ pub trait Channel {
 
     /// Looks for the message in the agent's own record since the mark. Never changes anything.
     fn find(&self, message: &Outgoing<'_>, mark: &Mark) -> Found;
+}
+
+/// What a running agent recorded at its start: what each native way begins with.
+///
+/// # Errors
+/// It does not run, or its record is damaged.
+pub(super) fn running(install: &Install, agent: &str) -> Result<Run, Stop> {
+    Run::load(&install.paths, agent)
+        .map_err(|e| Stop::of(&e))?
+        .filter(Run::alive)
+        .ok_or_else(|| {
+            Stop::busy(format!("`{agent}` is not running"))
+                .hint(format!("`mosaic fleet start {agent}`"))
+        })
 }
 
 /// The ways into an agent, best first.

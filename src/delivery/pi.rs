@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::channel::{Channel, ChannelKind, Found, Mark, Outgoing, Submitted, find_in};
+use super::channel::{Channel, ChannelKind, Found, Mark, Outgoing, Submitted, find_in, running};
 use super::stop::{Reached, Stop};
 use crate::host::unix_socket::connect_within;
 use crate::install::Install;
@@ -79,13 +79,7 @@ impl PiSocket {
     /// It does not; nothing was done.
     pub fn connect(install: &Install, launch: &Launch) -> Result<Self, Stop> {
         let agent = launch.agent.name.as_str();
-        let run = Run::load(&install.paths, agent)
-            .map_err(|e| Stop::of(&e))?
-            .filter(Run::alive)
-            .ok_or_else(|| {
-                Stop::busy(format!("`{agent}` is not running"))
-                    .hint(format!("`mosaic fleet start {agent}`"))
-            })?;
+        let run = running(install, agent)?;
         let channel = Self {
             path: socket(&install.paths, agent),
             agent: agent.to_owned(),

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::load::read_text;
-use super::parse::parse;
-use super::runtimes::spec;
-use crate::error::{Error, Result};
+use super::runtimes::{parse_if_any, spec};
+use crate::error::Result;
 use crate::runtime::{RuntimeSpec, builtin};
 
 /// A runtime.
@@ -46,18 +44,7 @@ impl Definition {
 /// # Errors
 /// Kind `Config`: the roster cannot be read, or its runtimes are wrong.
 pub fn definitions(path: &Path) -> Result<BTreeMap<String, Definition>> {
-    let shown = path.display().to_string();
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => "version: 1\nagents: []\n".to_owned(),
-        Err(e) => {
-            return Err(Error::config(format!("cannot read the roster `{shown}`")).because(e));
-        }
-    };
-    let parsed = parse(&shown, &text);
-    if let Some(error) = Error::all(parsed.problems.clone()) {
-        return Err(error);
-    }
+    let parsed = parse_if_any(path)?;
     let own = parsed.roster.runtimes.clone().unwrap_or_default();
     let names: BTreeSet<String> = builtin::names()
         .iter()

@@ -14,6 +14,18 @@ use crate::runtime::{RuntimeSpec, builtin};
 /// # Errors
 /// Kind `Config`: the roster cannot be read or has problems, or no runtime has this name.
 pub fn load_runtime(roster: &Path, name: &str) -> Result<RuntimeSpec> {
+    let parsed = parse_if_any(roster)?;
+    spec(&parsed, name).ok_or_else(|| {
+        Error::config(format!("unknown runtime `{}`", suggest::clip(name)))
+            .hint(known_runtimes(&parsed, Some(name)))
+    })
+}
+
+/// A roster's text without problems; where there is none, that of an empty one.
+///
+/// # Errors
+/// Kind `Config`: it cannot be read, or has problems.
+pub(super) fn parse_if_any(roster: &Path) -> Result<Parsed> {
     let shown = roster.display().to_string();
     let text = match read_text(roster) {
         Ok(text) => text,
@@ -26,10 +38,7 @@ pub fn load_runtime(roster: &Path, name: &str) -> Result<RuntimeSpec> {
     if let Some(error) = Error::all(parsed.problems.clone()) {
         return Err(error);
     }
-    spec(&parsed, name).ok_or_else(|| {
-        Error::config(format!("unknown runtime `{}`", suggest::clip(name)))
-            .hint(known_runtimes(&parsed, Some(name)))
-    })
+    Ok(parsed)
 }
 
 /// The definition of a runtime: the roster's over the built-in one of its name, or of `like`.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted};
+use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, running};
 use super::stop::Stop;
 use crate::install::Install;
 use crate::launch::Launch;
@@ -58,13 +58,7 @@ impl<'a> CodexServer<'a> {
     /// It does not answer; nothing was done.
     pub fn connect(install: &'a Install, launch: &Launch) -> Result<Self, Stop> {
         let agent = launch.agent.name.as_str();
-        let run = Run::load(&install.paths, agent)
-            .map_err(|e| Stop::of(&e))?
-            .filter(Run::alive)
-            .ok_or_else(|| {
-                Stop::busy(format!("`{agent}` is not running"))
-                    .hint(format!("`mosaic fleet start {agent}`"))
-            })?;
+        let run = running(install, agent)?;
         let client = Client::connect(&socket(&install.paths, agent)).map_err(|e| {
             Stop::busy(format!("the app-server of `{agent}` does not answer: {e}"))
                 .hint(format!("`mosaic fleet restart {agent}`"))

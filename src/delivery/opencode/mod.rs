@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 pub use asks::{Ask, Reply, pending, reply};
 pub use reset::{Fresh, new_session};
 
-use super::channel::{Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, find_in};
+use super::channel::{
+    Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, find_in, running,
+};
 use super::stop::{Reached, Stop};
 use crate::host::files;
 use crate::install::Install;
@@ -78,13 +80,7 @@ impl OpencodeHttp {
     /// Finds it, and asks nothing yet.
     fn of(install: &Install, launch: &Launch) -> Result<Self, Stop> {
         let agent = launch.agent.name.as_str();
-        let run = Run::load(&install.paths, agent)
-            .map_err(|e| Stop::of(&e))?
-            .filter(Run::alive)
-            .ok_or_else(|| {
-                Stop::busy(format!("`{agent}` is not running"))
-                    .hint(format!("`mosaic fleet start {agent}`"))
-            })?;
+        let run = running(install, agent)?;
         let node = files::read_json::<NodeRecord>(&install.paths.node(agent))
             .map_err(|e| Stop::of(&e))?
             .ok_or_else(|| {
