@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::AgentName;
 use crate::notices::{Notify, On};
+use crate::routing::policy::Policy;
 use crate::runtime::RuntimeSpec;
 
 /// Class of an agent where the roster names none.
@@ -18,7 +19,7 @@ pub const DEFAULT_CLASS: &str = "agent";
 pub const DEFAULT_RESTART_DELAY_MS: u64 = 1000;
 
 /// All agents of one roster, in the roster's order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fleet {
     /// Name of the dedicated tmux socket.
     pub socket_name: String,
@@ -26,6 +27,9 @@ pub struct Fleet {
     pub holder_session: String,
     /// The agents.
     pub agents: Vec<Agent>,
+    /// How chats are placed on them.
+    #[serde(default)]
+    pub routing: Policy,
 }
 
 /// One agent with everything decided.
@@ -83,6 +87,15 @@ pub struct Agent {
     pub ready_timeout_ms: u64,
     /// Whether a restarted agent takes its conversation up again.
     pub resume: Resume,
+    /// Labels, for selectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Among nodes of the same score a chat goes to the higher one.
+    #[serde(default)]
+    pub priority: i32,
+    /// Most chats that are placed on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_chats: Option<u32>,
     /// Commands that are run when its state changes.
     #[serde(default, skip_serializing_if = "On::is_empty")]
     pub on: On,
@@ -125,6 +138,9 @@ impl Agent {
             start_limit: StartLimit::default(),
             ready_timeout_ms: 0,
             resume: Resume::default(),
+            labels: BTreeMap::new(),
+            priority: 0,
+            max_chats: None,
             on: On::default(),
             notify: Notify::default(),
         }

@@ -27,6 +27,7 @@ pub mod record;
 pub mod remote;
 pub mod report;
 pub mod roster;
+pub mod routing;
 pub mod runtime;
 pub mod services;
 pub mod state;

@@ -120,6 +120,30 @@ impl Paths {
     pub fn mailbox_poke(&self) -> PathBuf {
         self.state.join("mailbox.poke")
     }
+    /// How chats are placed, as the last `apply` resolved it.
+    pub fn routing_policy(&self) -> PathBuf {
+        self.state.join("routing.json")
+    }
+    /// Which chat is on which node.
+    pub fn pins(&self) -> PathBuf {
+        self.state.join("pins.db")
+    }
+    /// What the gateway observed of the nodes last.
+    pub fn adverts(&self) -> PathBuf {
+        self.runtime.join("adverts.json")
+    }
+    /// The gateway's own secret, which its clients give.
+    pub fn gateway_secret(&self) -> PathBuf {
+        self.state.join("gateway.secret")
+    }
+    /// Who the fleet's gateway is.
+    pub fn gateway(&self) -> PathBuf {
+        self.runtime.join("gateway.json")
+    }
+    /// Held by the gateway as long as it lives.
+    pub fn gateway_lock(&self) -> PathBuf {
+        self.runtime.join("locks/gateway")
+    }
     /// Who the fleet's courier is.
     pub fn courier(&self) -> PathBuf {
         self.runtime.join("courier.json")

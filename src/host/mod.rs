@@ -2,6 +2,7 @@
 //! there are pure functions, or code that calls these.
 
 pub mod control;
+pub mod database;
 pub mod files;
 pub mod inotify;
 pub mod interrupt;

@@ -69,6 +69,7 @@ pub(crate) fn fleet(agents: Vec<Agent>) -> Fleet {
         socket_name: "mosaic-factory".into(),
         holder_session: "_holder".into(),
         agents,
+        routing: Default::default(),
     }
 }
 

@@ -187,6 +187,9 @@ impl Resolver<'_> {
                 .unwrap_or_default()
                 .over(defaults.on.clone().unwrap_or_default()),
             notify: entry.notify.unwrap_or_default(),
+            labels: entry.labels.unwrap_or_default(),
+            priority: entry.priority.unwrap_or_default(),
+            max_chats: entry.max_chats,
             spec,
         })
     }

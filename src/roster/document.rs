@@ -216,6 +216,13 @@ agent_keys! {
     /// What a restarted agent goes on with: its own `last` conversation, or `none`.
     #[schemars(extend("default" = "last"))]
     resume: Resume,
+    /// Labels of the agent's own making, for selectors such as `label:gpu=yes`.
+    labels: BTreeMap<String, String>,
+    /// Among agents that are equally good for a chat, the higher one gets it.
+    #[schemars(extend("default" = 0))]
+    priority: i32,
+    /// Most chats that are placed on the agent at a time; no limit without this key.
+    max_chats: u32,
     /// Commands that the courier runs by `sh -c` when the agent's state changes, over those of
     /// `defaults` one by one; an empty one takes back that of `defaults`. They find MOSAIC_AGENT,
     /// MOSAIC_STATE_FROM, MOSAIC_STATE_TO and MOSAIC_EVIDENCE in their environment.

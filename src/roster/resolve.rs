@@ -91,6 +91,7 @@ pub fn resolve(
             .holder_session
             .unwrap_or_else(|| DEFAULT_HOLDER.to_owned()),
         agents,
+        routing: Default::default(),
     };
     let mut warnings = resolver.warnings;
     warnings.extend(warn::of_fleet(parsed, &fleet));

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::channel::ChannelKind;
+use crate::routing::node::Dialect;
 
 /// A runtime as written in YAML: every key optional, so that the same type serves the built-in
 /// files and a roster's overrides. [`RuntimeSpec::over`] lays one on another.
@@ -84,6 +85,9 @@ pub struct RuntimeSpec {
     /// Set when the agent is a server that speaks HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSpec>,
+    /// What its clients speak to it; without one, messages go by mosaic's own ways into the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// Memory in bytes below which the agent is killed while idle; a lower limit draws a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_memory: Option<u64>,
@@ -590,6 +594,7 @@ impl RuntimeSpec {
             home: self.home.or_else(|| base.home.clone()),
             server: self.server.or_else(|| base.server.clone()),
             node: self.node.or_else(|| base.node.clone()),
+            dialect: self.dialect.or(base.dialect),
             min_memory: self.min_memory.or(base.min_memory),
             install: self.install.or_else(|| base.install.clone()),
         }

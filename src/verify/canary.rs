@@ -109,6 +109,7 @@ impl Canary {
             socket_name: self.install.socket_name.clone(),
             holder_session: self.install.holder_session.clone(),
             agents: vec![agent(SHORT)?, agent(LONG)?],
+            routing: Default::default(),
         })
     }
 

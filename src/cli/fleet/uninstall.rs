@@ -62,6 +62,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         socket_name: install.socket_name.clone(),
         holder_session: install.holder_session.clone(),
         agents: Vec::new(),
+        routing: Default::default(),
     };
     let mut convergence = Convergence::new(&install, &nobody)?;
     // A fleet that wants no file at all: the plan then removes every one that mosaic wrote.

@@ -11,7 +11,6 @@ mod tests;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -21,10 +20,6 @@ pub use row::{Draft, NewMessage, Options, Outcome, Owner, Row, Stage, Standing, 
 use crate::error::{Error, Result};
 use crate::host::files;
 use crate::paths::Paths;
-
-/// How long another process's change is waited for. Each takes milliseconds; a suspended machine or a
-/// sick disk takes longer, and giving up loses a receipt.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// How long a message is kept after its end: dead letters are to be found after a holiday, and its id
 /// is not taken twice within this time.
@@ -102,42 +97,7 @@ impl Mailbox {
     /// # Errors
     /// As there.
     pub fn at(path: &Path, poke: &Path) -> Result<Self> {
-        if let Some(dir) = path.parent() {
-            files::make_private_dir(dir)?;
-        }
-        // SQLite gives its other files the mode of this one.
-        std::fs::File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(files::PRIVATE)
-            .open(path)
-            .map_err(|e| Error::io(format!("cannot open the mailbox `{}`", path.display()), e))?;
-        let failed = |e: rusqlite::Error| error("open", path, &e);
-        let mut db = Connection::open(path).map_err(failed)?;
-        db.busy_timeout(BUSY).map_err(failed)?;
-        db.pragma_update(None, "synchronous", "FULL")
-            .map_err(failed)?;
-        // Else the last process to leave would move the log into the database each time, which costs
-        // every single sender some synchronous writes.
-        db.set_db_config(
-            rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
-            true,
-        )
-        .map_err(failed)?;
-        let found = schema::version(&db).map_err(failed)?;
-        if found > schema::VERSION {
-            return Err(Error::config(format!(
-                "the mailbox `{}` was written by a newer mosaic (format {found}, this one knows {})",
-                path.display(),
-                schema::VERSION
-            ))
-            .hint("upgrade mosaic"));
-        }
-        if found < schema::VERSION {
-            write_ahead(&db).map_err(failed)?;
-            schema::upgrade(&mut db).map_err(failed)?;
-        }
+        let db = schema::MAILBOX.open(path)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -490,23 +450,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-/// Turns the write-ahead log on, for good. SQLite does not wait by itself for others that do the same.
-fn write_ahead(db: &Connection) -> rusqlite::Result<()> {
-    let begun = std::time::Instant::now();
-    loop {
-        let set =
-            db.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get::<_, String>(0));
-        match set {
-            Err(rusqlite::Error::SqliteFailure(e, _))
-                if e.code == rusqlite::ErrorCode::DatabaseBusy && begun.elapsed() < BUSY =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            other => return other.map(drop),
-        }
-    }
-}
-
 fn checked(id: &str) -> Result<&str> {
     let good = !id.is_empty()
         && id.len() <= ID_MOST
@@ -530,18 +473,5 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn error(doing: &str, path: &Path, e: &rusqlite::Error) -> Error {
-    let what = format!("cannot {doing} the mailbox `{}`", path.display());
-    let code = e.sqlite_error_code();
-    match code {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            Error::busy(what).because(e)
-        }
-        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            Error::config(what).because(e).hint(format!(
-                "put it aside, with what belongs to it, and let it be made anew: `mkdir {0}.old; mv {0} {0}-* {0}.old`; messages in it are not delivered then",
-                path.display()
-            ))
-        }
-        _ => Error::io(what, e),
-    }
+    schema::MAILBOX.error(doing, path, e)
 }

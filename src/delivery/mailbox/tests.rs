@@ -194,7 +194,11 @@ fn the_first_format_is_read_for_ever() {
     assert_eq!(second.mark.as_ref().unwrap().account, 812);
     assert_eq!(second.owner.as_ref().unwrap().pid, 4711);
     assert_eq!(second.outcome.reason.as_deref(), Some("it broke off"));
-    assert_eq!(schema::version(&mailbox.db).unwrap(), schema::VERSION);
+    let version: i64 = mailbox
+        .db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, schema::MAILBOX.version());
 }
 
 #[test]

@@ -58,6 +58,9 @@ fn the_least_roster() {
             resume: Resume::Last,
             on: crate::notices::On::default(),
             notify: crate::notices::Notify::Off,
+            labels: Default::default(),
+            priority: 0,
+            max_chats: None,
         }
     );
 }
