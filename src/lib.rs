@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod fleet;
+pub mod gateway;
 #[cfg(test)]
 mod golden;
 pub mod host;

@@ -1,6 +1,7 @@
 //! The doors: everything that touches the machine goes through one of these modules. Elsewhere
 //! there are pure functions, or code that calls these.
 
+pub mod basic_auth;
 pub mod control;
 pub mod database;
 pub mod files;

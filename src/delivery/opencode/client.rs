@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::host::basic_auth::basic;
+
 /// For a question. Measured: 2 to 30 ms, a first one 140 ms; above 2 s where many processes share the
 /// processor.
 pub const ASK: Duration = Duration::from_secs(5);
@@ -267,7 +269,7 @@ impl Client {
         Self {
             http: config.into(),
             base: format!("http://127.0.0.1:{port}"),
-            authorization: format!("Basic {}", base64(format!("{USER}:{secret}").as_bytes())),
+            authorization: basic(USER, secret),
         }
     }
 
@@ -438,26 +440,6 @@ fn failure(e: ureq::Error) -> Failure {
         ureq::Error::Timeout(_) => Failure::NoAnswer("no answer in time".to_owned()),
         _ => Failure::NoAnswer(e.to_string()),
     }
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bytes
-        .chunks(3)
-        .flat_map(|chunk| {
-            let bits = chunk.iter().enumerate().fold(0u32, |bits, (at, byte)| {
-                bits | u32::from(*byte) << (16 - 8 * at)
-            });
-            (0..4).map(move |at| {
-                if at > chunk.len() {
-                    '='
-                } else {
-                    char::from(ALPHABET[(bits >> (18 - 6 * at)) as usize & 63])
-                }
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Pins {
     /// # Errors
     /// It cannot be read.
     pub fn ledger(&mut self) -> Result<Ledger> {
-        self.within("read", |t| ledger(t))
+        self.within("read", ledger)
     }
 
     /// Pins a chat to the node that `choose` takes, unless it is pinned already.
@@ -269,7 +269,7 @@ impl Pins {
             let mut all = self
                 .db
                 .prepare(&format!("{COLUMNS} WHERE standing = 'held' ORDER BY chat"))?;
-            let rows = all.query_map([], |row| read_pin(row))?;
+            let rows = all.query_map([], read_pin)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|e| PINS.error("read", &self.path, &e))
@@ -504,7 +504,7 @@ fn insert(
 
 fn pin(db: &Connection, chat: &str) -> rusqlite::Result<Option<Pin>> {
     db.prepare(&format!("{COLUMNS} WHERE chat = ?1 AND standing = 'held'"))?
-        .query_row([chat], |row| read_pin(row))
+        .query_row([chat], read_pin)
         .optional()
 }
 

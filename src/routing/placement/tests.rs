@@ -39,6 +39,8 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_000_000).unwrap()
 }
 
+type Change = fn(&mut Node, &mut Advert, &mut u32);
+
 /// Places among nodes `a`, `b`, `c`, each changed by `change`.
 fn chosen(
     change: impl Fn(&mut Node, &mut Advert, &mut u32),
@@ -135,7 +137,7 @@ fn the_lowest_score_wins_and_ties_go_by_priority_host_id() {
 
 #[test]
 fn each_filter_rejects_and_says_so() {
-    let cases: [(Filter, fn(&mut Node, &mut Advert, &mut u32), &str); 6] = [
+    let cases: [(Filter, Change, &str); 6] = [
         (
             Filter::Stale,
             |_, a, _| a.observed = now() - jiff::SignedDuration::from_secs(21),

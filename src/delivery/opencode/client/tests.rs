@@ -137,16 +137,3 @@ fn what_was_not_sent_is_told_from_what_was_not_answered() {
     let broken = client.health(ASK).unwrap_err();
     assert!(matches!(broken, Failure::NoAnswer(_)), "{broken:?}");
 }
-
-#[test]
-fn base64_as_in_the_standard() {
-    for (plain, coded) in [
-        ("", ""),
-        ("f", "Zg=="),
-        ("fo", "Zm8="),
-        ("foo", "Zm9v"),
-        ("foob", "Zm9vYg=="),
-    ] {
-        assert_eq!(base64(plain.as_bytes()), coded);
-    }
-}

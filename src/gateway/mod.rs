@@ -1,0 +1,140 @@
+//! The gateway: one local URL for every node of the fleet. A chat that a client begins is placed on a
+//! node and stays there; everything else of the chat goes where it was placed.
+//!
+//! ```text
+//! client ─> server (accept, TLS, limits) ─> guard (secret, Host, Origin) ─> a dialect ─> upstream ─> node
+//!                                                          place, pins <───────┤
+//!             observer (a thread) ─> nodes (what they are, how they are) <─────┘
+//! ```
+//!
+//! Each dialect is a room of its own: goosed at the root, ACP at `/acp`, opencode below `/opencode`, any
+//! node (plain terminals included) at `/nodes` and `/chats`. They share what
+//! decides: who may ask, where a chat goes, what a failure means.
+
+pub mod guard;
+pub mod ids;
+pub mod nodes;
+pub mod place;
+pub mod reply;
+pub mod server;
+pub mod stream;
+pub mod upstream;
+
+#[cfg(test)]
+pub mod stand_in;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+
+use crate::error::Result;
+use crate::install::Install;
+use crate::routing::pins::Pins;
+use crate::routing::policy::Policy;
+use guard::Secret;
+use nodes::Nodes;
+use upstream::Upstream;
+
+/// What every request needs. Cheap to clone.
+pub type Gateway = Arc<Shared>;
+
+/// The one state of a gateway. Nothing in it must survive: what must is in [`Pins`].
+pub struct Shared {
+    /// The fleet; `None` in tests that have stand-ins for nodes and no agents.
+    pub install: Option<Install>,
+    /// How chats are placed.
+    policy: Mutex<Arc<Policy>>,
+    /// The nodes, as observed last.
+    pub nodes: Nodes,
+    /// The way to them.
+    pub upstream: Upstream,
+    /// The gateway's own secret.
+    pub secret: Secret,
+    /// Ends every stream when the gateway stops.
+    pub stopping: stream::Switch,
+    pins: Arc<Mutex<Pins>>,
+    /// Chats used since the last flush.
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A gateway that knows no nodes yet.
+    pub fn new(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Gateway {
+        Arc::new(Self {
+            install,
+            policy: Mutex::new(Arc::new(policy)),
+            nodes: Nodes::default(),
+            upstream: Upstream::new(),
+            secret,
+            stopping: stream::Switch::default(),
+            pins: Arc::new(Mutex::new(pins)),
+            used: Mutex::new(BTreeSet::new()),
+        })
+    }
+
+    /// How chats are placed at the moment.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&lock(&self.policy))
+    }
+
+    /// Replaces that.
+    pub fn set_policy(&self, policy: Policy) {
+        *lock(&self.policy) = Arc::new(policy);
+    }
+
+    /// Reads or writes pins, on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub async fn pins<T: Send + 'static, E: From<crate::error::Error> + Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Pins) -> std::result::Result<T, E> + Send + 'static,
+    ) -> std::result::Result<T, E> {
+        let pins = Arc::clone(&self.pins);
+        tokio::task::spawn_blocking(move || run(&mut lock(&pins)))
+            .await
+            .unwrap_or_else(|e| {
+                Err(E::from(crate::error::Error::bug(format!(
+                    "reading or writing pins broke off: {e}"
+                ))))
+            })
+    }
+
+    /// Notes that a chat was used; written down by [`Shared::flush_used`].
+    pub fn used(&self, chat: &str) {
+        lock(&self.used).insert(chat.to_owned());
+    }
+
+    /// Writes down which chats were used. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be written; the rest is lost, which only makes pins seem older.
+    pub fn flush_used(&self) -> Result<()> {
+        let used = std::mem::take(&mut *lock(&self.used));
+        let pins = lock(&self.pins);
+        used.iter().try_for_each(|chat| pins.used(chat))
+    }
+}
+
+/// Everything that the gateway answers.
+pub fn router(gateway: &Gateway) -> Router {
+    Router::new()
+        .fallback(reply::no_such_route)
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            guard::check,
+        ))
+        .with_state(Arc::clone(gateway))
+}
+
+/// What a panic of another holder has left is as good as before: every change is made whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

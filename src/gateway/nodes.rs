@@ -1,0 +1,161 @@
+//! The nodes as the gateway knows them at the moment: what they are, where they listen, how they were when
+//! they were observed last. An observer fills it; a request that fails corrects it at once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::lock;
+use super::stream::Switch;
+use crate::routing::node::{Advert, Dialect, Health, Node};
+use crate::routing::pins::Ledger;
+use crate::routing::placement::Candidate;
+
+/// Where a node listens, and what it wants to hear.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Port on loopback.
+    pub port: u16,
+    /// Its secret.
+    pub secret: String,
+    /// The same as a header of HTTP Basic, for opencode.
+    pub authorization: String,
+    /// What it understands.
+    pub dialect: Dialect,
+}
+
+impl std::fmt::Debug for Endpoint {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("port", &self.port)
+            .field("dialect", &self.dialect)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Live {
+    /// As the roster has it.
+    pub node: Node,
+    /// Where it listens; `None` for plain terminals, and for servers that never started.
+    pub endpoint: Option<Endpoint>,
+    /// How it was when it was observed last.
+    advert: Mutex<Option<Arc<Advert>>>,
+    /// Ends the streams that come from it, when it hangs.
+    pub streams: Switch,
+}
+
+impl Live {
+    /// A node that was not observed yet.
+    pub fn new(node: Node, endpoint: Option<Endpoint>) -> Self {
+        Self {
+            node,
+            endpoint,
+            advert: Mutex::new(None),
+            streams: Switch::default(),
+        }
+    }
+
+    /// How it was when it was observed last.
+    pub fn advert(&self) -> Option<Arc<Advert>> {
+        lock(&self.advert).clone()
+    }
+
+    /// Notes an observation. Streams from a node that hangs are ended: no byte comes on them, and their
+    /// clients would wait for ever.
+    pub fn observed(&self, advert: Advert) {
+        if matches!(advert.health, Health::Timeout(_) | Health::Refused(_)) {
+            self.streams.cut();
+        }
+        *lock(&self.advert) = Some(Arc::new(advert));
+    }
+
+    /// Notes that a request found it otherwise than it was observed, until it is observed anew.
+    pub fn found(&self, health: Health) {
+        let mut advert = lock(&self.advert);
+        if let Some(known) = advert.as_ref() {
+            *advert = Some(Arc::new(Advert {
+                health,
+                ..Advert::clone(known)
+            }));
+        }
+    }
+}
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    all: Mutex<Arc<BTreeMap<String, Arc<Live>>>>,
+}
+
+impl Nodes {
+    /// All of them, by id.
+    pub fn all(&self) -> Arc<BTreeMap<String, Arc<Live>>> {
+        Arc::clone(&lock(&self.all))
+    }
+
+    /// One.
+    pub fn get(&self, id: &str) -> Option<Arc<Live>> {
+        lock(&self.all).get(id).cloned()
+    }
+
+    /// Those that understand a dialect, by id.
+    pub fn speaking(&self, dialect: Dialect) -> Vec<Arc<Live>> {
+        self.all()
+            .values()
+            .filter(|live| live.node.dialect == dialect)
+            .cloned()
+            .collect()
+    }
+
+    /// Replaces what the nodes are. Those that are as they were keep what was observed of them.
+    pub fn set(&self, known: Vec<(Node, Option<Endpoint>)>) {
+        let before = self.all();
+        let now = known
+            .into_iter()
+            .map(|(node, endpoint)| {
+                let same = before
+                    .get(&node.id)
+                    .filter(|live| live.node == node && live.endpoint == endpoint);
+                let live = same
+                    .cloned()
+                    .unwrap_or_else(|| Arc::new(Live::new(node, endpoint)));
+                (live.node.id.clone(), live)
+            })
+            .collect();
+        *lock(&self.all) = Arc::new(now);
+    }
+}
+
+/// Nodes with what is known of them, held still for one placement.
+#[derive(Debug)]
+pub struct Snapshot(Vec<(Arc<Live>, Option<Arc<Advert>>)>);
+
+impl Snapshot {
+    /// Of some nodes.
+    pub fn of(nodes: impl IntoIterator<Item = Arc<Live>>) -> Self {
+        Self(
+            nodes
+                .into_iter()
+                .map(|live| {
+                    let advert = live.advert();
+                    (live, advert)
+                })
+                .collect(),
+        )
+    }
+
+    /// As placement wants them.
+    pub fn candidates(&self, ledger: &Ledger) -> Vec<Candidate<'_>> {
+        self.0
+            .iter()
+            .map(|(live, advert)| Candidate {
+                node: &live.node,
+                advert: advert.as_deref(),
+                chats: ledger.chats.get(&live.node.id).copied().unwrap_or(0),
+                drained: ledger.drained.contains(&live.node.id),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! A new chat on a server: a place is reserved, the node is asked whether it is there, and only then the
+//! chat is made. What certainly was not made is tried on another node; what may have been made never is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+
+use super::nodes::{Live, Snapshot};
+use super::reply::Reply;
+use super::upstream::{Failure, PROBE};
+use super::{Gateway, ids};
+use crate::routing::node::{Dialect, Health, Node};
+use crate::routing::pins::{Ledger, Reservation};
+use crate::routing::placement::{self, Rules, Wish};
+
+/// What came of asking a node to make a chat.
+#[derive(Debug)]
+pub enum Made<T> {
+    /// It made it, under this name of its own.
+    Chat {
+        /// The node's name of the chat.
+        native: String,
+        /// What the caller goes on with.
+        value: T,
+    },
+    /// It answered that it did not: the answer is the client's.
+    Refused(Response),
+}
+
+/// A chat and its node.
+#[derive(Debug)]
+pub struct Placed<T> {
+    /// The node.
+    pub live: Arc<Live>,
+    /// The chat's name towards clients.
+    pub chat: String,
+    /// What the maker returned.
+    pub value: T,
+}
+
+/// Makes a chat on the best node of a dialect. `make` is called with one node at a time, with another one
+/// only after [`Failure::NotSent`]. `named` makes the client's name from the node's id and the node's own
+/// name.
+///
+/// # Errors
+/// The client's answer: 503 where no node is eligible, 504 where a node may have made it, or the node's own
+/// refusal.
+pub async fn create<T, F>(
+    gateway: &Gateway,
+    dialect: Dialect,
+    wish: Wish,
+    named: fn(&str, &str) -> Option<String>,
+    mut make: impl FnMut(Arc<Live>) -> F,
+) -> Result<Placed<T>, Response>
+where
+    F: Future<Output = Result<Made<T>, Failure>>,
+{
+    use axum::response::IntoResponse as _;
+    let mut tried = BTreeSet::new();
+    loop {
+        let reservation = reserve(gateway, dialect, &wish, &tried)
+            .await
+            .map_err(|e| e.into_response())?;
+        tried.insert(reservation.node.clone());
+        let Some(live) = gateway.nodes.get(&reservation.node) else {
+            abandon(gateway, reservation).await;
+            continue;
+        };
+        if let Err(health) = probe(gateway, &live).await {
+            tracing::info!(
+                node = live.node.id,
+                health = health.as_str(),
+                "{}",
+                health.why()
+            );
+            live.found(health);
+            abandon(gateway, reservation).await;
+            continue;
+        }
+        match make(Arc::clone(&live)).await {
+            Ok(Made::Chat { native, value }) => {
+                let chat = confirm(gateway, &live, reservation, native, named)
+                    .await
+                    .map_err(|e| e.into_response())?;
+                return Ok(Placed { live, chat, value });
+            }
+            Ok(Made::Refused(answer)) => {
+                abandon(gateway, reservation).await;
+                return Err(answer);
+            }
+            Err(failure @ Failure::NotSent(_)) => {
+                live.found(Health::Refused(failure.to_string()));
+                abandon(gateway, reservation).await;
+            }
+            // It may have been made: the place stays taken, and nobody else is asked.
+            Err(failure) => {
+                return Err(Reply::failed(&live.node.id, "", &failure).into_response());
+            }
+        }
+    }
+}
+
+/// Chooses among live nodes.
+///
+/// # Errors
+/// 503: no node is eligible; which filter took the last one.
+pub fn choose(
+    gateway: &Gateway,
+    nodes: impl IntoIterator<Item = Arc<Live>>,
+    wish: &Wish,
+    ledger: &Ledger,
+) -> Result<Node, Reply> {
+    let snapshot = Snapshot::of(nodes);
+    let policy = gateway.policy();
+    let rules = Rules {
+        policy: &policy,
+        wish,
+        history: &ledger.history,
+        now: jiff::Timestamp::now(),
+    };
+    match placement::place(&snapshot.candidates(ledger), &rules) {
+        Ok(placed) => Ok(placed.node.clone()),
+        Err(empty) => Err(Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("no node can take a chat: {empty}"),
+        )),
+    }
+}
+
+async fn reserve(
+    gateway: &Gateway,
+    dialect: Dialect,
+    wish: &Wish,
+    tried: &BTreeSet<String>,
+) -> Result<Reservation, Reply> {
+    let nodes: Vec<Arc<Live>> = gateway
+        .nodes
+        .speaking(dialect)
+        .into_iter()
+        .filter(|live| !tried.contains(&live.node.id))
+        .collect();
+    if nodes.is_empty() && !tried.is_empty() {
+        let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
+        return Err(Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "no node can take a chat: none of {} answers",
+                tried.join(", ")
+            ),
+        ));
+    }
+    let (shared, wish) = (Arc::clone(gateway), wish.clone());
+    gateway
+        .pins(move |pins| pins.reserve(|ledger| choose(&shared, nodes, &wish, ledger)))
+        .await
+}
+
+async fn abandon(gateway: &Gateway, reservation: Reservation) {
+    let done: crate::error::Result<()> = gateway.pins(move |pins| pins.abandon(&reservation)).await;
+    if let Err(e) = done {
+        tracing::warn!("{e}");
+    }
+}
+
+async fn confirm(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    reservation: Reservation,
+    native: String,
+    named: fn(&str, &str) -> Option<String>,
+) -> Result<String, Reply> {
+    let Some(chat) = named(&live.node.id, &native) else {
+        return Err(Reply::new(
+            StatusCode::BAD_GATEWAY,
+            format!(
+                "the node `{}` gave a chat a name that no URL can hold",
+                live.node.id
+            ),
+        ));
+    };
+    let pinned = chat.clone();
+    gateway
+        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&native)))
+        .await
+        .map_err(|e: crate::error::Error| Reply::from(e))?;
+    Ok(chat)
+}
+
+/// The name of a session that its node numbers by itself.
+pub fn of_node(node: &str, native: &str) -> Option<String> {
+    ids::join(node, native)
+}
+
+/// The name of a session whose node gives names that are unique everywhere.
+pub fn as_it_is(_node: &str, native: &str) -> Option<String> {
+    ids::join("x", native).map(|_| native.to_owned())
+}
+
+/// Whether a node is there and takes its secret, within [`PROBE`].
+///
+/// # Errors
+/// How it is instead.
+pub async fn probe(gateway: &Gateway, live: &Live) -> Result<(), Health> {
+    let Some(endpoint) = &live.endpoint else {
+        return Err(Health::Refused("it has never started".to_owned()));
+    };
+    let path = match endpoint.dialect {
+        Dialect::Opencode => "/global/health",
+        _ => "/status",
+    };
+    let request = Request::get(path)
+        .body(Body::empty())
+        .map_err(|e| Health::Unfit(e.to_string()))?;
+    match gateway.upstream.send(endpoint, request, PROBE).await {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => Err(Health::Unauthorized(
+            "it does not take its secret".to_owned(),
+        )),
+        Ok(answer) => Err(Health::Unfit(format!("it answers {}", answer.status()))),
+        Err(Failure::NotSent(why)) => Err(Health::Refused(why)),
+        Err(Failure::NoAnswer(why)) => Err(Health::Timeout(why)),
+    }
+}

@@ -1,0 +1,91 @@
+//! What the gateway says itself: `{"message": …}` with a status, as goosed's clients expect errors.
+
+use axum::Json;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+
+use super::upstream::Failure;
+use crate::error::{Error, Kind};
+
+/// A refusal, or a failure on the way.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// In words.
+    pub message: String,
+}
+
+impl Reply {
+    /// With a status.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// 400: the request makes no sense.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 503: the chat's node is down, and the chat stays pinned to it.
+    pub fn down(node: &str, chat: &str, why: &str) -> Self {
+        let chat = match chat {
+            "" => String::new(),
+            chat => format!("; the chat `{chat}` stays there"),
+        };
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the node `{node}` is not available: {why}{chat}"),
+        )
+    }
+
+    /// 503 or 504 after a request to a node: nobody took it, or it may have been taken.
+    pub fn failed(node: &str, chat: &str, failure: &Failure) -> Self {
+        match failure {
+            Failure::NotSent(why) => Self::down(node, chat, why),
+            Failure::NoAnswer(why) => {
+                let chat = match chat {
+                    "" => String::new(),
+                    chat => format!(" for the chat `{chat}`"),
+                };
+                Self::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    format!(
+                        "the node `{node}` did not answer{chat}: {why}; it may have taken the request"
+                    ),
+                )
+            }
+        }
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(e: Error) -> Self {
+        let status = match e.kind {
+            Kind::Usage => StatusCode::BAD_REQUEST,
+            Kind::Busy | Kind::Unavailable | Kind::No => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Bug | Kind::Config => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, e.to_string())
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({"message": self.message});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+/// For everything that no dialect knows.
+pub async fn no_such_route(uri: Uri) -> Reply {
+    Reply::missing(format!("the gateway has no `{}`", uri.path()))
+}

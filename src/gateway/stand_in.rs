@@ -1,0 +1,111 @@
+//! Nodes for tests: routers of the test's own behind real ports, and a gateway in front of them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use super::nodes::Endpoint;
+use super::{Gateway, Secret, Shared};
+use crate::host::basic_auth::basic;
+use crate::routing::node::{Advert, Dialect, Health, Load, Node};
+use crate::routing::pins::Pins;
+use crate::routing::policy::Policy;
+
+/// The gateway's secret in tests.
+pub const SECRET: &str = "gateway-secret";
+
+/// A gateway on a port of its own, and what must live as long.
+pub struct Under {
+    pub gateway: Gateway,
+    pub url: String,
+    pub directory: tempfile::TempDir,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+/// A node of a dialect.
+pub fn node(id: &str, dialect: Dialect) -> Node {
+    Node {
+        id: id.to_owned(),
+        host: "here".to_owned(),
+        class: "node".to_owned(),
+        runtime: dialect.as_str().to_owned(),
+        dialect,
+        labels: Default::default(),
+        model_hint: None,
+        working_directory: "/".into(),
+        priority: 0,
+        max_chats: None,
+    }
+}
+
+/// An advert of a node that is well.
+pub fn well(id: &str) -> Advert {
+    Advert {
+        id: id.to_owned(),
+        // Tests may take long; these never get stale.
+        observed: Timestamp::now() + jiff::SignedDuration::from_hours(1),
+        health: Health::Healthy,
+        load: Load {
+            disk_available_bytes: u64::MAX,
+            ..Load::default()
+        },
+        rtt_ms: 1.0,
+        state: String::new(),
+    }
+}
+
+/// The secret of a stand-in.
+pub fn secret_of(id: &str) -> String {
+    format!("secret-of-{id}")
+}
+
+/// Serves a router on a free port of loopback, until the runtime ends.
+pub async fn serve(router: Router) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    port
+}
+
+/// A gateway in front of nodes at these ports.
+pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
+    let directory = tempfile::tempdir().unwrap();
+    let pins = Pins::at(&directory.path().join("pins.db")).unwrap();
+    let gateway = Shared::new(None, Policy::default(), pins, Secret::new(SECRET));
+    let known = nodes
+        .iter()
+        .map(|(id, dialect, port)| {
+            let endpoint = Endpoint {
+                port: *port,
+                secret: secret_of(id),
+                authorization: basic("opencode", &secret_of(id)),
+                dialect: *dialect,
+            };
+            (node(id, *dialect), Some(endpoint))
+        })
+        .collect();
+    gateway.nodes.set(known);
+    for (id, ..) in nodes {
+        gateway.nodes.get(id).unwrap().observed(well(id));
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (served, router) = (gateway.clone(), super::router(&gateway));
+    tokio::spawn(async move {
+        super::server::serve(&served, listener, router, async move {
+            let _ = stopped.await;
+        })
+        .await;
+    });
+    Under {
+        gateway,
+        url,
+        directory,
+        _stop: stop,
+    }
+}

@@ -1,0 +1,85 @@
+//! Bodies that are passed on byte by byte, as they come, and that can be ended: when the gateway stops, or
+//! when their node hangs.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::sync::watch;
+
+/// Ends all that was begun before it is cut.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    sender: watch::Sender<u64>,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self {
+            sender: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Switch {
+    /// Ends what was begun so far.
+    pub fn cut(&self) {
+        self.sender.send_modify(|n| *n += 1);
+    }
+
+    /// Waits for the next cut.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut receiver = self.sender.subscribe();
+        async move {
+            receiver.mark_unchanged();
+            // An error means that the switch is gone, and so is whoever could have cut.
+            let _ = receiver.changed().await;
+        }
+    }
+}
+
+/// The body of a node's answer. Ends early when one of the switches is cut; dropped, it closes the
+/// connection to the node.
+pub fn passed_on(body: Incoming, switches: &[&Switch]) -> Body {
+    let waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = switches
+        .iter()
+        .map(|s| Box::pin(s.wait()) as Pin<Box<dyn Future<Output = ()> + Send>>)
+        .collect();
+    Body::new(Passed { body, waits }.boxed_unsync())
+}
+
+struct Passed {
+    body: Incoming,
+    waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl HttpBody for Passed {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|f| f.map_err(Into::into)));
+        }
+        for wait in &mut self.waits {
+            if wait.as_mut().poll(cx).is_ready() {
+                // An error, and no proper end: a client must not take what it has for the whole.
+                return Poll::Ready(Some(Err("the gateway ended the stream".into())));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,175 @@
+//! The way to the nodes: one pool of connections, and what a failure means. Only "certainly not taken"
+//! may be tried again elsewhere.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::uri::{Authority, Scheme};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::nodes::Endpoint;
+use crate::routing::node::Dialect;
+
+/// For a connection on loopback; a listener that is alive takes microseconds.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How long a probe may take.
+pub const PROBE: Duration = Duration::from_secs(1);
+
+/// How long the head of an answer is waited for, where the node has only to look something up.
+pub const ANSWER: Duration = Duration::from_secs(10);
+
+/// The same for a new chat: extensions are loaded, which goosed does before it answers.
+pub const CREATE: Duration = Duration::from_secs(60);
+
+/// Idle connections are kept for less than servers keep them.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Headers that are between two neighbours and never passed on (RFC 9110, section 7.6.1).
+const HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// goosed's header of the secret.
+pub const SECRET_HEADER: HeaderName = HeaderName::from_static("x-secret-key");
+
+/// Why there is no answer of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The node certainly did not take the request.
+    NotSent(String),
+    /// It may have taken it.
+    NoAnswer(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::NotSent(why) | Failure::NoAnswer(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The pool.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    client: Client<HttpConnector, Body>,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Upstream {
+    /// Connects to nothing yet.
+    pub fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        Self {
+            client: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector),
+        }
+    }
+
+    /// Sends a request to a node, with the node's own credentials, and waits for the head of the answer.
+    /// The path and the headers are those of `request`; what a client said about itself (its secret, Host,
+    /// Origin) is taken out. The body of the answer is not waited for, and not bounded in time.
+    ///
+    /// # Errors
+    /// No answer in time; whether the node may have taken the request.
+    pub async fn send(
+        &self,
+        to: &Endpoint,
+        mut request: Request<Body>,
+        wait: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        address(to, &mut request)?;
+        clean(request.headers_mut());
+        credentials(to, request.headers_mut());
+        match tokio::time::timeout(wait, self.client.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(e)) if e.is_connect() => Err(Failure::NotSent(words(&e))),
+            Ok(Err(e)) => Err(Failure::NoAnswer(words(&e))),
+            Err(_) => Err(Failure::NoAnswer(format!(
+                "nothing within {} s",
+                wait.as_secs()
+            ))),
+        }
+    }
+}
+
+/// Puts the node's address before the path.
+fn address(to: &Endpoint, request: &mut Request<Body>) -> Result<(), Failure> {
+    let bad = |e: &dyn std::fmt::Display| Failure::NotSent(format!("a bad request line: {e}"));
+    let authority: Authority = format!("127.0.0.1:{}", to.port)
+        .parse()
+        .map_err(|e| bad(&e))?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(axum::http::uri::PathAndQuery::from_static("/"));
+    }
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|e| bad(&e))?;
+    *request.version_mut() = axum::http::Version::HTTP_11;
+    Ok(())
+}
+
+/// Takes out what is between two neighbours, and what a client says of itself.
+pub fn clean(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    for name in [
+        header::AUTHORIZATION,
+        header::HOST,
+        header::ORIGIN,
+        header::COOKIE,
+    ] {
+        headers.remove(name);
+    }
+    headers.remove(SECRET_HEADER);
+}
+
+fn credentials(to: &Endpoint, headers: &mut HeaderMap) {
+    let (name, value) = match to.dialect {
+        Dialect::Opencode => (header::AUTHORIZATION, to.authorization.clone()),
+        _ => (SECRET_HEADER, to.secret.clone()),
+    };
+    if let Ok(mut value) = HeaderValue::from_str(&value) {
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+}
+
+/// The last cause says most: `connection refused`.
+fn words(e: &dyn std::error::Error) -> String {
+    let mut last = e;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
