@@ -14,6 +14,7 @@
 pub mod guard;
 pub mod ids;
 pub mod nodes;
+pub mod opencode;
 pub mod place;
 pub mod reply;
 pub mod server;
@@ -126,6 +127,7 @@ impl Shared {
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
     Router::new()
+        .nest("/opencode", opencode::router(gateway))
         .fallback(reply::no_such_route)
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
