@@ -11,6 +11,7 @@
 //! here talks to a node.
 
 pub mod node;
+pub mod observe;
 pub mod pins;
 pub mod placement;
 pub mod policy;
