@@ -193,6 +193,9 @@ fn show(context: &Context<'_>, args: &Show) -> Result<ExitCode> {
     line("agent", &row.agent);
     line("state", row.stage.as_str());
     line("from", &format!("{}:{}", row.host, row.sender));
+    if let Some(chat) = &row.chat {
+        line("chat", chat);
+    }
     line("created", &row.created.to_string());
     line("changed", &row.changed.to_string());
     if let Some(t) = row.expires {

@@ -130,8 +130,9 @@ impl Mailbox {
             .db
             .prepare(
                 "INSERT INTO message
-                    (id, agent, sender, host, text, options, stage, outcome, created, changed, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8, ?9)
+                    (id, agent, sender, host, text, options, stage, outcome, created, changed, expires,
+                     chat)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8, ?9, ?10)
                  ON CONFLICT (id) DO NOTHING",
             )
             .and_then(|mut s| {
@@ -145,6 +146,7 @@ impl Mailbox {
                     json(&outcome),
                     now.as_millisecond(),
                     new.expires.map(Timestamp::as_millisecond),
+                    new.chat,
                 ])
             })
             .map_err(|e| error("write to", &self.path, &e))?
@@ -157,7 +159,7 @@ impl Mailbox {
             if row.seq % PRUNE_EVERY == 0 {
                 self.prune(now)?;
             }
-        } else if row.agent != new.agent || row.text != new.text {
+        } else if row.agent != new.agent || row.text != new.text || row.chat != new.chat {
             return Err(Error::usage(format!(
                 "the id `{id}` belongs to another message, to `{}`",
                 row.agent
@@ -251,6 +253,17 @@ impl Mailbox {
         self.select(
             &format!("{stages} AND (?1 IS NULL OR agent = ?1) ORDER BY seq"),
             params![agent],
+        )
+    }
+
+    /// Messages of a chat that were stored since then, in the order in which they were.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn of_chat(&self, chat: &str, since: Timestamp) -> Result<Vec<Row>> {
+        self.select(
+            "chat = ?1 AND created >= ?2 ORDER BY created, seq",
+            params![chat, since.as_millisecond()],
         )
     }
 
@@ -422,7 +435,7 @@ const OPEN_SINCE: &str = "stage IN ('queued', 'typing', 'typed', 'submitted', 'u
     AND (stage NOT IN ('submitted', 'uncertain') OR changed >= ?1)";
 
 const COLUMNS: &str = "id, agent, seq, revision, sender, host, text, options, stage, composed, mark, \
-    channel, outcome, created, changed, expires, attempts, owner";
+    channel, outcome, created, changed, expires, attempts, owner, chat";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     fn damaged(
@@ -464,6 +477,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         expires: time(15)?,
         attempts: row.get(16)?,
         owner: parsed(row, 17)?,
+        chat: row.get(18)?,
     })
 }
 
