@@ -46,9 +46,8 @@ pub struct Answer {
 /// # Errors
 /// No answer.
 pub fn get(at: &Listens, path: &str, secret: Option<&str>, wait: Duration) -> Result<Answer> {
-    let failed = |why: String| {
-        Error::no(format!("the gateway does not answer on {}", at.url)).because(why)
-    };
+    let failed =
+        |why: String| Error::no(format!("the gateway does not answer on {}", at.url)).because(why);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,7 +1,6 @@
 //! What the gateway counts and measures, in Prometheus' text format at `/metrics`. Requests are counted as
 //! they are answered; what can be read off the state is read when somebody asks.
 
-use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -64,19 +63,26 @@ struct NodeHealth {
 }
 
 /// The counters; cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Request, Counter>,
     upstream: Family<Node, Histogram, fn() -> Histogram>,
     placements: Family<Placed, Counter>,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
         Self {
+            requests: Family::default(),
             upstream: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
-            ..Self::default()
+            placements: Family::default(),
         }
     }
 
@@ -181,7 +187,6 @@ async fn text(gateway: &Shared) -> Result<String, Error> {
     streams.set(i64::try_from(gateway.stopping.waiting()).unwrap_or(i64::MAX));
     let mut out = String::new();
     encode(&mut out, &registry)
-        .or_else(|_| out.write_str("# EOF\n"))
         .map_err(|e| Error::bug(format!("the metrics cannot be written: {e}")))?;
     Ok(out)
 }

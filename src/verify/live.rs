@@ -235,10 +235,10 @@ fn gateway(install: &Install) -> Result<Seen> {
         return Ok(Seen::fail("it does not run"));
     };
     let Some(at) = record.listens else {
-        return Ok(Seen::fail(
-            listen::port_is_taken(install)
-                .map_or_else(|| "it does not listen yet".to_owned(), |e| e.to_string()),
-        ));
+        return Ok(Seen::fail(listen::port_is_taken(install).map_or_else(
+            || "it does not listen yet".to_owned(),
+            |e| e.to_string(),
+        )));
     };
     let secret = secret::obtain(&install.paths)?;
     let up = ask::get(&at, "/status", None, WAIT)?.status;
