@@ -11,6 +11,8 @@ use crate::host::tmux::{Pane, TmuxError};
 use crate::install::{Install, Mode};
 use crate::launch::Launch;
 use crate::record::{self, Run};
+use crate::resident::Resident;
+use crate::routing::policy::Policy;
 use crate::services::Services;
 use crate::state::{self, Evidence, State};
 use crate::terminal::holder::on_a_pane_of;
@@ -33,6 +35,11 @@ pub struct Status {
     pub server: Server,
     /// The courier; `null` when none runs.
     pub courier: Option<Courier>,
+    /// The gateway; `null` when none runs.
+    pub gateway: Option<Gateway>,
+    /// The fleet has a gateway of its own.
+    #[serde(skip)]
+    pub wants_gateway: bool,
     /// In name order.
     pub agents: Vec<AgentStatus>,
 }
@@ -46,6 +53,19 @@ pub struct Courier {
     pub since: jiff::Timestamp,
     /// mosaic's version that it is of.
     pub version: String,
+}
+
+/// The gateway.
+#[derive(Debug, Clone, Serialize)]
+pub struct Gateway {
+    /// Its process.
+    pub pid: i32,
+    /// Since when it runs.
+    pub since: jiff::Timestamp,
+    /// mosaic's version that it is of.
+    pub version: String,
+    /// Where clients find it; `null` while it does not listen yet.
+    pub url: Option<String>,
 }
 
 /// The tmux server.
@@ -157,11 +177,18 @@ pub fn collect(install: &Install) -> Result<Status> {
             active: holder.map(|u| u.active.clone()).unwrap_or_default(),
             restarts: holder.map_or(0, |u| u.restarts),
         },
-        courier: crate::courier::service::running(install).map(|r| Courier {
+        courier: Resident::Courier.running(install).map(|r| Courier {
             pid: r.pid,
             since: r.started,
             version: r.mosaic,
         }),
+        gateway: Resident::Gateway.running(install).map(|r| Gateway {
+            pid: r.pid,
+            since: r.started,
+            version: r.mosaic,
+            url: r.listens.map(|l| l.url),
+        }),
+        wants_gateway: Policy::load(&install.paths).is_ok_and(|p| p.gateway),
         agents,
     })
 }

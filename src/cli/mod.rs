@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod courier;
 mod fleet;
+mod gateway;
 mod internal;
 mod node;
 mod pin;
@@ -83,6 +84,9 @@ enum Command {
     /// Which chat is on which node
     #[command(subcommand)]
     Pin(pin::Verb),
+    /// One local URL for every node of the fleet
+    #[command(subcommand)]
+    Gateway(gateway::Verb),
     /// Become an agent CLI, here, without permission questions
     Yolo(yolo::Args),
     /// Print a completion script for a shell
@@ -152,6 +156,7 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
         Command::Courier(verb) => courier::run(&context, verb),
         Command::Node(verb) => node::run(&context()?, verb),
         Command::Pin(verb) => pin::run(&context()?, verb),
+        Command::Gateway(verb) => gateway::run(&context, verb),
         Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),

@@ -11,7 +11,6 @@
 
 mod notifier;
 mod rules;
-pub mod service;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +24,7 @@ use crate::error::Result;
 use crate::host::interrupt::Interrupt;
 use crate::install::Install;
 use crate::launch::Launch;
+use crate::resident::Resident;
 use crate::watch::{Asks, Other, Topic, Wanted, Watcher, Whom, Woken};
 use notifier::Notifier;
 use rules::{Act, Turn, Waiting};
@@ -53,7 +53,7 @@ const ENDING: Duration = Duration::from_secs(4);
 /// # Errors
 /// Kind `Busy` when the fleet has a courier already. Mailbox or inotify cannot be used.
 pub fn run(install: &Install) -> Result<()> {
-    let _alone = service::claim(install)?;
+    let _alone = Resident::Courier.claim(install, false)?;
     let interrupt = Interrupt::listen()?;
     let mut courier = Courier::new(install)?;
     while !interrupt.is_set() {
