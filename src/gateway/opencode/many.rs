@@ -16,7 +16,6 @@ use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
-use crate::routing::node::Health;
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -99,12 +98,10 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     Ok(response)
 }
 
-/// A node's part of a list. One that is known to hang is not waited for.
+/// A node's part of a list. One that was found ill is not waited for, if it still is.
 async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answer, Failure> {
-    if let Some(advert) = live.advert()
-        && let Health::Timeout(why) = &advert.health
-    {
-        return Err(Failure::NotSent(why.clone()));
+    if let Err(e) = ask::there(gateway, live, "").await {
+        return Err(Failure::NotSent(e.message));
     }
     ask::whole(gateway, live, ask::get(path)?).await
 }

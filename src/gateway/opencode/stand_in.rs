@@ -384,7 +384,10 @@ async fn fork(State(inner): State<Arc<Inner>>, Path(id): Path<String>) -> Respon
 async fn verb(
     State(inner): State<Arc<Inner>>,
     Path((id, verb)): Path<(String, String)>,
+    body: Body,
 ) -> Response {
+    // All of it, as a server does that looks into it.
+    axum::body::to_bytes(body, 1 << 26).await.unwrap();
     match known(&inner, &id) {
         Err(e) => e,
         Ok(_) => Json(json!({"node": inner.id, "verb": verb})).into_response(),

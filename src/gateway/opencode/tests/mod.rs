@@ -77,12 +77,8 @@ impl World {
         let known = self.nodes.iter().map(|n| {
             let mut node = stand_in::node(n.id, Dialect::Opencode);
             node.working_directory = PathBuf::from(n.directory);
-            let endpoint = Endpoint {
-                port: n.port,
-                secret: stand_in::secret_of(n.id),
-                authorization: basic("opencode", &stand_in::secret_of(n.id)),
-                dialect: Dialect::Opencode,
-            };
+            let secret = stand_in::secret_of(n.id);
+            let endpoint = Endpoint::new(n.id, Dialect::Opencode, n.port, &secret);
             (node, Some(endpoint))
         });
         self.under.gateway.nodes.set(known.collect());
