@@ -63,7 +63,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
     let got = world.post(&path, json!({"parts": []})).await;
     assert_eq!(got.status, 504);
     assert!(
-        started.elapsed() < Duration::from_secs(8),
+        started.elapsed() < Duration::from_secs(14),
         "{:?}",
         started.elapsed()
     );
@@ -78,7 +78,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
         "{}",
         again.message()
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
     let started = Instant::now();
     for _ in 0..4 {
         assert_ne!(world.session().await.1.id, node.id);
@@ -87,7 +87,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
         world.get("/session").await.headers["x-mosaic-missing"],
         node.id
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
     node.inner.hangs.store(false, Ordering::SeqCst);
     assert_eq!(world.get(&format!("/session/{session}")).await.status, 200);
 }
