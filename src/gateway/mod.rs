@@ -15,6 +15,7 @@ pub mod access;
 pub mod ask;
 pub mod guard;
 pub mod ids;
+pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod nodes;
@@ -36,6 +37,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 
 use crate::error::Result;
@@ -43,6 +45,7 @@ use crate::install::Install;
 use crate::routing::pins::Pins;
 use crate::routing::policy::Policy;
 use guard::Secret;
+use limits::Limits;
 use metrics::Metrics;
 use nodes::Nodes;
 use upstream::Upstream;
@@ -66,6 +69,8 @@ pub struct Shared {
     pub secret: Secret,
     /// Names under which it may be asked, beside addresses.
     pub names: tls::Names,
+    /// What clients may take.
+    pub limits: Limits,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<Mutex<Pins>>,
@@ -95,6 +100,7 @@ impl Shared {
             metrics,
             secret,
             names: tls::Names::default(),
+            limits: Limits::default(),
             stopping: stream::Switch::default(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
@@ -104,6 +110,11 @@ impl Shared {
     /// The same with names of its own.
     pub fn named(self, names: tls::Names) -> Self {
         Self { names, ..self }
+    }
+
+    /// The same with limits of its own.
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// How chats are placed at the moment.
@@ -164,6 +175,8 @@ pub fn router(gateway: &Gateway) -> Router {
     Router::new()
         .route("/metrics", get(metrics::show))
         .fallback(reply::otherwise)
+        // The gateway's own limits are higher, and hold for what is only passed on too.
+        .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
             guard::check,
