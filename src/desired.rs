@@ -108,6 +108,11 @@ pub fn render(install: &Install, fleet: &Fleet, lookup: &dyn Lookup) -> Desired 
     desired
         .files
         .insert(paths.install(), state_file(files::to_json(install)));
+    // Read at use: a change of it restarts nothing.
+    desired.files.insert(
+        paths.routing_policy(),
+        state_file(files::to_json(&fleet.routing)),
+    );
     desired.files.insert(
         paths.tmux_conf(),
         state_file(crate::terminal::holder::conf(install, HISTORY)),

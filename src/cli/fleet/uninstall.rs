@@ -131,6 +131,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     files::remove(&inventory::reload_mark(&install))?;
     files::remove(&install.paths.tmux_conf())?;
+    files::remove(&install.paths.routing_policy())?;
     super::apply::print(context, &report);
     if report.ok() {
         files::remove(&install.paths.install())?;
@@ -140,7 +141,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             remove_all(&install.paths.state)?;
         } else {
             context.ui.status(format!(
-                "conversations, the mailbox and the event log stay in {} (`--purge` removes them)",
+                "conversations, the mailbox, pins and the event log stay in {} (`--purge` removes them)",
                 install.paths.state.display()
             ));
         }
