@@ -172,8 +172,13 @@ impl Shared {
 
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics::show))
+    let routes = Router::new().route("/metrics", get(metrics::show));
+    behind_the_door(gateway, routes)
+}
+
+/// Routes that are reached by those who may, within limits, counted.
+fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
+    routes
         .fallback(reply::otherwise)
         // The gateway's own limits are higher, and hold for what is only passed on too.
         .layer(DefaultBodyLimit::disable())
