@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod ask;
+pub mod goose_desktop;
 pub mod guard;
 pub mod ids;
 pub mod limits;
