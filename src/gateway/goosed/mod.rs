@@ -29,8 +29,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 
-use super::Gateway;
 use super::reply::Reply;
+use super::{Gateway, access};
 use table::{Class, ROUTES, Route, Where};
 
 /// What this dialect keeps: the right to write the configuration.
@@ -125,7 +125,7 @@ async fn served(
 
 /// Runs what must not stop half-way because its client has gone.
 async fn to_the_end(run: impl Future<Output = Response> + Send + 'static) -> Response {
-    match tokio::spawn(run).await {
+    match tokio::spawn(access::along(run)).await {
         Ok(response) => response,
         Err(e) => Reply::new(
             StatusCode::INTERNAL_SERVER_ERROR,

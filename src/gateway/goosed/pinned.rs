@@ -15,7 +15,7 @@ use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::{Gateway, ids};
+use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;
 
 /// Serves it.
@@ -33,6 +33,7 @@ pub async fn serve(
     let native = key::native(route, place, uri.path(), uri.query(), &body).map_err(missing)?;
     let key = native.key;
     let live = node_of(gateway, &key)?;
+    access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
     let request = request(&parts, &native.target, native.body)?;
     let answer = ask(gateway, &live, request, route.wait)
