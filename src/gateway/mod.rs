@@ -14,6 +14,7 @@
 pub mod access;
 pub mod ask;
 pub mod goose_desktop;
+pub mod goosed;
 pub mod guard;
 pub mod ids;
 pub mod limits;
@@ -173,7 +174,9 @@ impl Shared {
 
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
-    let routes = Router::new().route("/metrics", get(metrics::show));
+    let routes = Router::new()
+        .merge(goosed::routes())
+        .route("/metrics", get(metrics::show));
     behind_the_door(gateway, routes)
 }
 
