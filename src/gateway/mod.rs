@@ -22,6 +22,7 @@ pub mod listen;
 pub mod metrics;
 pub mod nodes;
 pub mod observe;
+pub mod opencode;
 pub mod place;
 pub mod reply;
 pub mod run;
@@ -176,6 +177,7 @@ impl Shared {
 pub fn router(gateway: &Gateway) -> Router {
     let routes = Router::new()
         .merge(goosed::routes())
+        .nest("/opencode", opencode::router(gateway))
         .route("/metrics", get(metrics::show));
     behind_the_door(gateway, routes)
 }
