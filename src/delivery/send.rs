@@ -33,6 +33,8 @@ pub struct Post {
     pub sender: String,
     /// Short name of this host, see [`host_name`].
     pub host: String,
+    /// The chat that it belongs to.
+    pub chat: Option<String>,
     /// How it is to be delivered.
     pub options: Options,
     /// The receipt asked for.
@@ -92,6 +94,7 @@ pub fn post(
         agent: agent.to_owned(),
         sender: post.sender.clone(),
         host: post.host.clone(),
+        chat: post.chat.clone(),
         text: clean.text,
         dropped: clean.dropped,
         options: post.options.clone(),
@@ -216,6 +219,7 @@ pub fn send(install: &Install, launch: &Launch, message: &Message) -> Receipt {
         id: None,
         sender: message.sender.clone(),
         host: message.host.clone(),
+        chat: None,
         options: Options {
             style,
             draft: Draft::Wait,

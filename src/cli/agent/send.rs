@@ -171,6 +171,7 @@ impl Args {
                 std::env::var("MOSAIC_AGENT").ok().as_deref(),
             ),
             host: self.pane.host_label(),
+            chat: None,
             options: Options {
                 style,
                 draft: self.draft,

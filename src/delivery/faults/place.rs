@@ -439,6 +439,7 @@ impl Box_ {
                             revision: 0,
                             sender: String::new(),
                             host: String::new(),
+                            chat: None,
                             text: text.to_owned(),
                             options: new.options,
                             stage: Stage::Queued,

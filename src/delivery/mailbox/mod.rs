@@ -36,7 +36,12 @@ const ID_MOST: usize = 128;
 
 /// How long a message that was submitted or became uncertain is still looked for in its agent's
 /// record, when the queue is worked on.
-pub const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(60);
+const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(60);
+
+/// The oldest stage of a message that is looked for in its agent's record.
+pub fn looked_for_since(now: Timestamp) -> Timestamp {
+    now.checked_sub(LOOKED_FOR).unwrap_or(Timestamp::MIN)
+}
 
 /// Where messages and what became of them are written down. The mailbox; in tests also a scripted
 /// one that crashes.
@@ -125,8 +130,9 @@ impl Mailbox {
             .db
             .prepare(
                 "INSERT INTO message
-                    (id, agent, sender, host, text, options, stage, outcome, created, changed, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8, ?9)
+                    (id, agent, sender, host, text, options, stage, outcome, created, changed, expires,
+                     chat)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8, ?9, ?10)
                  ON CONFLICT (id) DO NOTHING",
             )
             .and_then(|mut s| {
@@ -140,6 +146,7 @@ impl Mailbox {
                     json(&outcome),
                     now.as_millisecond(),
                     new.expires.map(Timestamp::as_millisecond),
+                    new.chat,
                 ])
             })
             .map_err(|e| error("write to", &self.path, &e))?
@@ -152,7 +159,7 @@ impl Mailbox {
             if row.seq % PRUNE_EVERY == 0 {
                 self.prune(now)?;
             }
-        } else if row.agent != new.agent || row.text != new.text {
+        } else if row.agent != new.agent || row.text != new.text || row.chat != new.chat {
             return Err(Error::usage(format!(
                 "the id `{id}` belongs to another message, to `{}`",
                 row.agent
@@ -212,13 +219,22 @@ impl Mailbox {
     /// # Errors
     /// The mailbox cannot be read.
     pub fn agents_with_pending(&self) -> Result<Vec<String>> {
+        self.agents_with_open(Timestamp::MAX)
+    }
+
+    /// Agents that have messages as [`Journal::open_rows`] lists them, in order of name.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn agents_with_open(&self, since: Timestamp) -> Result<Vec<String>> {
         self.db
-            .prepare(
-                "SELECT DISTINCT agent FROM message
-                 WHERE stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
-                   AND stage IN ('queued', 'typing', 'typed') ORDER BY agent",
-            )
-            .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
+            .prepare(&format!(
+                "SELECT DISTINCT agent FROM message WHERE {OPEN_SINCE} ORDER BY agent"
+            ))
+            .and_then(|mut s| {
+                s.query_map([since.as_millisecond()], |r| r.get(0))?
+                    .collect()
+            })
             .map_err(|e| error("read", &self.path, &e))
     }
 
@@ -237,6 +253,17 @@ impl Mailbox {
         self.select(
             &format!("{stages} AND (?1 IS NULL OR agent = ?1) ORDER BY seq"),
             params![agent],
+        )
+    }
+
+    /// Messages of a chat that were stored since then, in the order in which they were.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn of_chat(&self, chat: &str, since: Timestamp) -> Result<Vec<Row>> {
+        self.select(
+            "chat = ?1 AND created >= ?2 ORDER BY created, seq",
+            params![chat, since.as_millisecond()],
         )
     }
 
@@ -353,9 +380,8 @@ impl Journal for Mailbox {
 
     fn open_rows(&self, agent: &str, since: Timestamp) -> Result<Vec<Row>> {
         let mut rows = self.select(
-            "agent = ?1 AND stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
-                 AND (stage NOT IN ('submitted', 'uncertain') OR changed >= ?2) ORDER BY seq",
-            params![agent, since.as_millisecond()],
+            &format!("agent = ?2 AND {OPEN_SINCE} ORDER BY seq"),
+            params![since.as_millisecond(), agent],
         )?;
         rows.sort_by_key(|r| (!r.options.first, r.seq));
         Ok(rows)
@@ -404,8 +430,12 @@ impl Journal for Mailbox {
     }
 }
 
+/// Not at their end, or submitted or uncertain since `?1`. The first part is the index's own.
+const OPEN_SINCE: &str = "stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
+    AND (stage NOT IN ('submitted', 'uncertain') OR changed >= ?1)";
+
 const COLUMNS: &str = "id, agent, seq, revision, sender, host, text, options, stage, composed, mark, \
-    channel, outcome, created, changed, expires, attempts, owner";
+    channel, outcome, created, changed, expires, attempts, owner, chat";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     fn damaged(
@@ -447,6 +477,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         expires: time(15)?,
         attempts: row.get(16)?,
         owner: parsed(row, 17)?,
+        chat: row.get(18)?,
     })
 }
 

@@ -259,6 +259,9 @@ pub struct Row {
     pub sender: String,
     /// The sender's host, short.
     pub host: String,
+    /// The chat that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
     /// The text as given, cleaned.
     pub text: String,
     /// How it is to be delivered.
@@ -298,6 +301,8 @@ pub struct NewMessage {
     pub sender: String,
     /// The sender's host.
     pub host: String,
+    /// The chat that it belongs to.
+    pub chat: Option<String>,
     /// The cleaned text.
     pub text: String,
     /// What cleaning changed.

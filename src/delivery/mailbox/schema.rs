@@ -6,7 +6,8 @@ use crate::host::database::Database;
 pub const MAILBOX: Database = Database {
     name: "mailbox",
     lost: "messages in it are not delivered then",
-    steps: &["
+    steps: &[
+        "
     CREATE TABLE message (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -30,5 +31,10 @@ pub const MAILBOX: Database = Database {
     CREATE INDEX message_open ON message (agent, seq)
         WHERE stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain');
     CREATE INDEX message_changed ON message (changed);
-"],
+",
+        "
+    ALTER TABLE message ADD COLUMN chat TEXT;
+    CREATE INDEX message_chat ON message (chat, created) WHERE chat IS NOT NULL;
+",
+    ],
 };

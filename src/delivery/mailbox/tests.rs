@@ -74,6 +74,12 @@ fn an_id_names_one_message_for_good() {
         let e = mailbox.enqueue(&other).unwrap_err();
         assert_eq!(e.kind, crate::error::Kind::Usage);
     }
+    let chats = NewMessage {
+        chat: Some("ISSUE-12".into()),
+        ..new("m1", "a", "hello")
+    };
+    let e = mailbox.enqueue(&chats).unwrap_err();
+    assert_eq!(e.kind, crate::error::Kind::Usage);
     for bad in ["", "a b", "-x", "é", "a\n", &"x".repeat(129)] {
         let e = mailbox.enqueue(&new(bad, "a", "x")).unwrap_err();
         assert_eq!(e.kind, crate::error::Kind::Usage, "{bad:?}");
@@ -123,6 +129,13 @@ fn queues_are_in_order_and_first_words_come_first() {
     let open = |since| mailbox.open_rows("a", since).unwrap();
     assert_eq!(ids(&open(row.changed)), ["4", "1", "3"]);
     assert_eq!(ids(&open(Timestamp::MAX)), ["4", "3"]);
+    let agents = |since| mailbox.agents_with_open(since).unwrap();
+    let mut left = mailbox.require("2").unwrap();
+    left.stage = Stage::Submitted;
+    assert!(mailbox.save(&mut left).unwrap());
+    assert_eq!(agents(left.changed), ["a", "b"]);
+    assert_eq!(agents(Timestamp::MAX), ["a"]);
+    assert_eq!(mailbox.agents_with_pending().unwrap(), ["a"]);
     let dead = mailbox.list(Some("a"), Which::PendingAndDead).unwrap();
     assert_eq!(ids(&dead), ["1", "3", "4"]);
     // Tried again, it is the last.
@@ -159,6 +172,33 @@ fn what_ended_long_ago_goes_and_what_waits_stays() {
 }
 
 #[test]
+fn a_chats_messages_are_in_order_and_no_other_chats() {
+    let place = Place::new();
+    let mailbox = place.open();
+    let of = |id: &str, chat: &str| NewMessage {
+        chat: Some(chat.to_owned()),
+        ..new(id, "a", "x")
+    };
+    let since = Timestamp::now();
+    for message in [of("1", "c"), of("2", "d"), new("3", "a", "x"), of("4", "c")] {
+        let created = mailbox.enqueue(&message).unwrap().created;
+        // Times are kept to the millisecond.
+        while Timestamp::now().as_millisecond() <= created.as_millisecond() {
+            std::hint::spin_loop();
+        }
+    }
+    let mut first = mailbox.cancel("1").unwrap();
+    // Tried again it is delivered last; it was said first all the same.
+    first = mailbox.retry(&first.id).unwrap();
+    assert_eq!(first.chat.as_deref(), Some("c"));
+    let since = Timestamp::from_millisecond(since.as_millisecond()).unwrap();
+    assert_eq!(ids(&mailbox.of_chat("c", since).unwrap()), ["1", "4"]);
+    let later = first.created + SignedDuration::from_secs(60);
+    assert_eq!(ids(&mailbox.of_chat("c", later).unwrap()), [""; 0]);
+    assert_eq!(mailbox.require("3").unwrap().chat, None);
+}
+
+#[test]
 fn many_write_at_once() {
     let place = Place::new();
     std::thread::scope(|scope| {
@@ -187,6 +227,7 @@ fn the_first_format_is_read_for_ever() {
     let rows = mailbox.list(None, Which::All).unwrap();
     assert_eq!(ids(&rows), ["m1", "m2"]);
     assert_eq!(rows[0].stage, Stage::Queued);
+    assert_eq!(rows[0].chat, None);
     assert_eq!(rows[0].options.style, Style::Message);
     let second = &rows[1];
     assert_eq!(second.stage, Stage::Uncertain);

@@ -37,7 +37,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, get};
+use axum::routing::any;
 
 use super::Gateway;
 use rooms::{Limits, Rooms};
@@ -59,7 +59,5 @@ fn with(gateway: &Gateway, limits: Limits) -> Router<Gateway> {
         gateway: Arc::clone(gateway),
         rooms: Rooms::new(limits),
     };
-    Router::new()
-        .route("/acp", any(http::answer).with_state(acp))
-        .route("/health", get(|| async { "ok" }))
+    Router::new().route("/acp", any(http::answer).with_state(acp))
 }

@@ -14,7 +14,7 @@ use super::link::{Asker, Command, too_much};
 use super::methods::{self, Class};
 use super::names;
 use super::out::Route;
-use crate::gateway::ids;
+use crate::gateway::{access, ids};
 use crate::routing::node::Dialect;
 
 /// Takes a message of a client's.
@@ -61,6 +61,7 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
             Ok((node, native)) => {
                 let mut params = params;
                 names::set(&mut params, &native);
+                access::node(&node);
                 client.gateway.used(&chat);
                 let ends = method == "session/delete";
                 let asker = Asker::Client {

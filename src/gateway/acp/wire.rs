@@ -113,12 +113,14 @@ impl Wire {
         // Before anything is sent, so that no cut is missed.
         let cut = live.streams.wait();
         let stopped = client.gateway.stopping.wait();
+        let begun = std::time::Instant::now();
         let opened = connect(&endpoint, &client.hello()).await;
         let (sink, stream, hello) = opened.map_err(|health| {
             let why = health.why().to_owned();
             live.found(health);
             Failure::NotSent(why)
         })?;
+        client.gateway.metrics.took(node, begun.elapsed());
         let number = client.next_wire();
         let sink = Arc::new(tokio::sync::Mutex::new(Some(sink)));
         let waiting = Arc::new(Mutex::new(Waiting::new(UNANSWERED)));
