@@ -12,6 +12,7 @@
 //! decides: who may ask, where a chat goes, what a failure means.
 
 pub mod access;
+pub mod acp;
 pub mod ask;
 pub mod goose_desktop;
 pub mod goosed;
@@ -178,6 +179,7 @@ pub fn router(gateway: &Gateway) -> Router {
     let routes = Router::new()
         .merge(goosed::routes())
         .nest("/opencode", opencode::router(gateway))
+        .merge(acp::router(gateway))
         .route("/metrics", get(metrics::show));
     behind_the_door(gateway, routes)
 }
