@@ -11,6 +11,7 @@
 //! node (plain terminals included) at `/nodes` and `/chats`. They share what
 //! decides: who may ask, where a chat goes, what a failure means.
 
+pub mod chats;
 pub mod guard;
 pub mod ids;
 pub mod nodes;
@@ -126,6 +127,7 @@ impl Shared {
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
     Router::new()
+        .merge(chats::router(gateway))
         .fallback(reply::no_such_route)
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
