@@ -108,6 +108,11 @@ pub fn render(install: &Install, fleet: &Fleet, lookup: &dyn Lookup) -> Desired 
     desired
         .files
         .insert(paths.install(), state_file(files::to_json(install)));
+    // Read at use: a change of it restarts nothing.
+    desired.files.insert(
+        paths.routing_policy(),
+        state_file(files::to_json(&fleet.routing)),
+    );
     desired.files.insert(
         paths.tmux_conf(),
         state_file(crate::terminal::holder::conf(install, HISTORY)),
@@ -145,6 +150,12 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
             .files
             .insert(dir.join(&file.path), unit_file(file.text));
     }
+    if fleet.routing.gateway {
+        let file = unit::gateway(install);
+        desired
+            .files
+            .insert(dir.join(&file.path), unit_file(file.text));
+    }
     let wants = dir.join(format!("{}.wants", install.target_unit()));
     let mut want = |unit: String, file: String| {
         desired
@@ -153,6 +164,9 @@ fn units(install: &Install, fleet: &Fleet, desired: &mut Desired) {
     };
     want(install.holder_unit(), install.holder_unit());
     want(install.courier_unit(), install.courier_unit());
+    if fleet.routing.gateway {
+        want(install.gateway_unit(), install.gateway_unit());
+    }
     for agent in fleet.agents.iter().filter(|a| a.enabled) {
         want(
             install.agent_unit(agent.name.as_str()),

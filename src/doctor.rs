@@ -10,6 +10,8 @@ use crate::host::manager::Manager;
 use crate::host::{files, linger, process, tmux};
 use crate::install::{Install, Mode};
 use crate::paths::Paths;
+use crate::resident::Resident;
+use crate::routing::policy::Policy;
 use crate::terminal::holder;
 
 /// How a finding is meant.
@@ -218,7 +220,27 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
     });
     let tmux = install.tmux();
     let server = tmux.server_pid();
-    found.extend(courier(install, server.is_ok()));
+    let up = server.is_ok();
+    found.extend(resident(
+        install,
+        Resident::Courier,
+        up,
+        "messages that wait are delivered only by the next `agent send`",
+    ));
+    match Policy::load(&install.paths) {
+        Ok(policy) => found.extend(resident(
+            install,
+            Resident::Gateway,
+            up && policy.gateway,
+            "clients find no node of the fleet",
+        )),
+        Err(e) => found.push(finding(
+            "gateway",
+            Level::Fail,
+            e.to_string(),
+            "mosaic fleet apply",
+        )),
+    }
     found.push(match server {
         Ok(pid) => ok(
             "tmux server",
@@ -251,22 +273,34 @@ fn installation(install: &Install, found: &mut Vec<Finding>) {
 }
 
 /// Nothing is missing where the whole fleet is down.
-fn courier(install: &Install, up: bool) -> Option<Finding> {
-    match crate::courier::service::running(install) {
+fn resident(install: &Install, which: Resident, up: bool, lost: &str) -> Option<Finding> {
+    let name = which.name();
+    match which.running(install) {
         Some(record) if record.mosaic == env!("CARGO_PKG_VERSION") => {
-            Some(ok("courier", format!("pid {}", record.pid)))
+            let pid = format!("pid {}", record.pid);
+            Some(match (which, record.listens) {
+                (Resident::Gateway, Some(at)) => ok(name, format!("{pid} on {}", at.url)),
+                (Resident::Gateway, None) => finding(
+                    name,
+                    Level::Warn,
+                    crate::gateway::listen::port_is_taken(install)
+                        .map_or_else(|| format!("{pid} does not listen yet"), |e| e.to_string()),
+                    "end that, or choose another `local_port` under `routing:`",
+                ),
+                _ => ok(name, pid),
+            })
         }
         Some(record) => Some(finding(
-            "courier",
+            name,
             Level::Warn,
             format!("pid {} is mosaic {}", record.pid, record.mosaic),
             "mosaic fleet start",
         )),
         None => up.then(|| {
             finding(
-                "courier",
+                name,
                 Level::Warn,
-                "not running: messages that wait are delivered only by the next `agent send`",
+                format!("not running: {lost}"),
                 "mosaic fleet start",
             )
         }),

@@ -131,6 +131,10 @@ impl Install {
     pub fn courier_unit(&self) -> String {
         format!("{}-courier.service", self.unit_prefix)
     }
+    /// Unit of the gateway.
+    pub fn gateway_unit(&self) -> String {
+        format!("{}-gateway.service", self.unit_prefix)
+    }
     /// Target that starts and stops the fleet.
     pub fn target_unit(&self) -> String {
         format!("{}-fleet.target", self.unit_prefix)

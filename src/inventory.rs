@@ -232,6 +232,11 @@ fn leftovers(install: &Install, found: &mut Inventory, names: &mut BTreeSet<Stri
     if install.mode != Mode::Systemd {
         return Ok(());
     }
+    // A fleet may have had a gateway.
+    look_at(
+        &install.paths.units.join(install.gateway_unit()),
+        &mut found.files,
+    )?;
     for dir in list(&install.paths.units) {
         let name = dir
             .file_name()
@@ -273,6 +278,7 @@ fn is_own_link(install: &Install, path: &Path, target: &Path) -> bool {
     let known = name == install.holder_unit()
         || name == install.target_unit()
         || name == install.courier_unit()
+        || name == install.gateway_unit()
         || install.agent_of_unit(&name).is_some();
     known && target.starts_with("..")
 }

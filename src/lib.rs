@@ -27,6 +27,7 @@ pub mod plan;
 pub mod record;
 pub mod remote;
 pub mod report;
+pub mod resident;
 pub mod roster;
 pub mod routing;
 pub mod runtime;

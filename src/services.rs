@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::host::manager::{Detail, Job, Manager, Unit, Verb};
 use crate::install::{Install, Mode};
+use crate::resident::Resident;
 use crate::terminal::supervised;
 
 /// Longest time for a fleet's jobs: the units' own start time-out, and as much for a slow machine.
@@ -127,49 +128,64 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Starts the courier; no error when it runs. One of another version of mosaic is started anew. The
-    /// server is up.
+    /// Starts a resident; no error when it runs. One of another version of mosaic, or one that listens
+    /// elsewhere than it should, is started anew. The server is up.
     ///
     /// # Errors
     /// It does not come.
-    pub fn start_courier(&self) -> Result<()> {
-        let old = crate::courier::service::running(self.install)
-            .is_some_and(|r| r.mosaic != env!("CARGO_PKG_VERSION"));
+    pub fn start_resident(&self, which: Resident) -> Result<()> {
+        let old = match which.running(self.install) {
+            Some(record) if record.mosaic != env!("CARGO_PKG_VERSION") => true,
+            Some(record) if which == Resident::Gateway => {
+                crate::gateway::listen::is_elsewhere(self.install, &record)?
+            }
+            _ => false,
+        };
         match &self.manager {
             Some(manager) => {
-                let unit = self.install.courier_unit();
+                let unit = which.unit(self.install);
                 let verb = if old { Verb::Restart } else { Verb::Start };
                 manager.reset_failed(std::slice::from_ref(&unit))?;
                 let jobs = manager.jobs(verb, std::slice::from_ref(&unit), JOBS_TIMEOUT)?;
                 match jobs.first() {
                     Some(job) if job.result == "done" => Ok(()),
-                    job => Err(crate::error::Error::no("the courier did not start")
-                        .because(format!(
-                            "{unit}: {}",
-                            job.map_or("no job", |j| j.result.as_str())
-                        ))
-                        .hint(format!("see `systemctl --user status {unit}`"))),
+                    job => Err(crate::error::Error::no(format!(
+                        "the {} did not start",
+                        which.name()
+                    ))
+                    .because(format!(
+                        "{unit}: {}",
+                        job.map_or("no job", |j| j.result.as_str())
+                    ))
+                    .hint(format!("see `systemctl --user status {unit}`"))),
                 }
             }
             None => {
                 if old {
-                    crate::courier::service::stop(self.install)?;
+                    which.stop(self.install)?;
                 }
-                crate::courier::service::start(self.install)
+                which.start(self.install)
             }
         }
     }
 
-    /// Ends the courier, and waits for that. No error when there is none.
+    /// Ends a resident, and waits for that. No error when there is none; one that somebody runs by hand is
+    /// theirs.
     ///
     /// # Errors
     /// It does not end.
-    pub fn stop_courier(&self) -> Result<()> {
+    pub fn stop_resident(&self, which: Resident) -> Result<()> {
         match &self.manager {
-            Some(manager) => manager
-                .jobs(Verb::Stop, &[self.install.courier_unit()], JOBS_TIMEOUT)
-                .map(drop),
-            None => crate::courier::service::stop(self.install),
+            Some(manager) => {
+                let unit = which.unit(self.install);
+                let known = manager.units(&[&unit], Detail::Process)?;
+                if known.iter().all(|u| u.active == "inactive") {
+                    return Ok(());
+                }
+                manager.jobs(Verb::Stop, &[unit], JOBS_TIMEOUT).map(drop)
+            }
+            None if which.running(self.install).is_some_and(|r| r.by_hand) => Ok(()),
+            None => which.stop(self.install),
         }
     }
 

@@ -11,6 +11,8 @@ use crate::host::tmux::{Pane, TmuxError};
 use crate::install::{Install, Mode};
 use crate::launch::Launch;
 use crate::record::{self, Run};
+use crate::resident::Resident;
+use crate::routing::policy::Policy;
 use crate::services::Services;
 use crate::state::{self, Evidence, State};
 use crate::terminal::holder::on_a_pane_of;
@@ -33,6 +35,11 @@ pub struct Status {
     pub server: Server,
     /// The courier; `null` when none runs.
     pub courier: Option<Courier>,
+    /// The gateway; `null` when none runs.
+    pub gateway: Option<Gateway>,
+    /// The fleet has a gateway of its own.
+    #[serde(skip)]
+    pub wants_gateway: bool,
     /// In name order.
     pub agents: Vec<AgentStatus>,
 }
@@ -46,6 +53,19 @@ pub struct Courier {
     pub since: jiff::Timestamp,
     /// mosaic's version that it is of.
     pub version: String,
+}
+
+/// The gateway.
+#[derive(Debug, Clone, Serialize)]
+pub struct Gateway {
+    /// Its process.
+    pub pid: i32,
+    /// Since when it runs.
+    pub since: jiff::Timestamp,
+    /// mosaic's version that it is of.
+    pub version: String,
+    /// Where clients find it; `null` while it does not listen yet.
+    pub url: Option<String>,
 }
 
 /// The tmux server.
@@ -108,20 +128,14 @@ pub struct AgentStatus {
 /// # Errors
 /// The manager does not answer. No tmux server is no error.
 pub fn collect(install: &Install) -> Result<Status> {
-    // The two questions take about as long as each other: they are asked at the same time.
-    let tmux = install.tmux();
-    let (panes, known, units) = std::thread::scope(|scope| {
-        let panes = scope.spawn(|| tmux.panes());
+    let (asked, known) = std::thread::scope(|scope| {
         let known = scope.spawn(|| known(install));
-        let units = Services::connect(install).and_then(|s| s.details());
-        (panes.join(), known.join(), units)
+        (ask(install), known.join())
     });
-    let units = units?;
-    let (panes, up) = match panes {
-        Ok(Ok(panes)) => (panes, true),
-        Ok(Err(TmuxError::NoServer(_))) => (Vec::new(), false),
-        Ok(Err(e)) => return Err(e.into()),
-        Err(_) => return Err(crate::error::Error::bug("the question to tmux panicked")),
+    let units = asked.units?;
+    let (panes, up) = match asked.panes? {
+        Some(panes) => (panes, true),
+        None => (Vec::new(), false),
     };
     let holder = units.iter().find(|u| u.name == install.holder_unit());
     let known =
@@ -163,13 +177,56 @@ pub fn collect(install: &Install) -> Result<Status> {
             active: holder.map(|u| u.active.clone()).unwrap_or_default(),
             restarts: holder.map_or(0, |u| u.restarts),
         },
-        courier: crate::courier::service::running(install).map(|r| Courier {
+        courier: Resident::Courier.running(install).map(|r| Courier {
             pid: r.pid,
             since: r.started,
             version: r.mosaic,
         }),
+        gateway: Resident::Gateway.running(install).map(|r| Gateway {
+            pid: r.pid,
+            since: r.started,
+            version: r.mosaic,
+            url: r.listens.map(|l| l.url),
+        }),
+        wants_gateway: Policy::load(&install.paths).is_ok_and(|p| p.gateway),
         agents,
     })
+}
+
+/// What tmux and the service manager say of the whole fleet.
+#[derive(Debug)]
+pub struct Asked {
+    /// Every pane; `None` without a server.
+    pub panes: Result<Option<Vec<Pane>>>,
+    /// The agents' units, and the tmux server's.
+    pub units: Result<Vec<Unit>>,
+}
+
+/// Asks both at the same time: one question takes about as long as the other.
+pub fn ask(install: &Install) -> Asked {
+    let tmux = install.tmux();
+    std::thread::scope(|scope| {
+        let panes = scope.spawn(|| tmux.panes());
+        let units = Services::connect(install).and_then(|s| s.details());
+        let panes = match panes.join() {
+            Ok(Ok(panes)) => Ok(Some(panes)),
+            Ok(Err(TmuxError::NoServer(_))) => Ok(None),
+            Ok(Err(e)) => Err(e.into()),
+            Err(_) => Err(crate::error::Error::bug("the question to tmux panicked")),
+        };
+        Asked { panes, units }
+    })
+}
+
+/// What an agent does, where its unit alone tells that; `None` of one that is up.
+pub fn by_unit(unit: &Unit) -> Option<(State, Evidence)> {
+    let state = match unit.active.as_str() {
+        "active" | "reloading" => return None,
+        "activating" => State::Starting,
+        "failed" => State::Failed,
+        _ => State::Exited,
+    };
+    Some((state, unit_evidence(unit)))
 }
 
 /// What mosaic's own files say of an agent.
@@ -218,8 +275,9 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
     if a.enabled && unit.active == "failed" {
         problems.push(format!("failed: {}", unit.result));
     }
-    let (state, evidence, question) = match unit.active.as_str() {
-        "active" | "reloading" => {
+    let (state, evidence, question) = match by_unit(&unit) {
+        Some((state, evidence)) => (state, evidence, None),
+        None => {
             let mut seen = state::observe(install, launch, panes, false);
             // What it asks stands on its screen only.
             if seen.state == State::Waiting && seen.screen.is_none() {
@@ -230,9 +288,6 @@ fn agent(install: &Install, known: &Known, unit: Unit, panes: &[Pane]) -> AgentS
                 .flatten();
             (seen.state, seen.evidence, question)
         }
-        "activating" => (State::Starting, unit_evidence(&unit), None),
-        "failed" => (State::Failed, unit_evidence(&unit), None),
-        _ => (State::Exited, unit_evidence(&unit), None),
     };
     AgentStatus {
         name: name.to_owned(),

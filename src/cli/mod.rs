@@ -6,7 +6,10 @@ mod completions;
 mod context;
 mod courier;
 mod fleet;
+mod gateway;
 mod internal;
+mod node;
+mod pin;
 #[cfg(test)]
 mod reference;
 mod runtime;
@@ -75,6 +78,15 @@ enum Command {
     /// The resident that delivers what waits and tells of changes
     #[command(subcommand)]
     Courier(courier::Verb),
+    /// Agents as nodes: how they are, and where the next chat goes
+    #[command(subcommand)]
+    Node(node::Verb),
+    /// Which chat is on which node
+    #[command(subcommand)]
+    Pin(pin::Verb),
+    /// One local URL for every node of the fleet
+    #[command(subcommand)]
+    Gateway(gateway::Verb),
     /// Become an agent CLI, here, without permission questions
     Yolo(yolo::Args),
     /// Print a completion script for a shell
@@ -142,6 +154,9 @@ fn run(ui: &Ui, cli: Cli, verb: &there::Verb<'_>) -> Result<ExitCode> {
         Command::Agent(verb) => agent::run(&context, verb),
         Command::Runtime(verb) => runtime::run(&context()?, verb),
         Command::Courier(verb) => courier::run(&context, verb),
+        Command::Node(verb) => node::run(&context()?, verb),
+        Command::Pin(verb) => pin::run(&context()?, verb),
+        Command::Gateway(verb) => gateway::run(&context, verb),
         Command::Yolo(args) => yolo::run(&context()?, &args),
         Command::Completions(args) => completions::run(ui, &args),
         Command::Man(args) => completions::man(ui, &args),

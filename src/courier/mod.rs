@@ -11,7 +11,6 @@
 
 mod notifier;
 mod rules;
-pub mod service;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +19,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::delivery::mailbox::Mailbox;
+use crate::delivery::mailbox::{Mailbox, looked_for_since};
 use crate::error::Result;
 use crate::host::interrupt::Interrupt;
 use crate::install::Install;
 use crate::launch::Launch;
+use crate::resident::Resident;
 use crate::watch::{Asks, Other, Topic, Wanted, Watcher, Whom, Woken};
 use notifier::Notifier;
 use rules::{Act, Turn, Waiting};
@@ -33,6 +33,10 @@ use workers::Workers;
 /// Between two looks into the mailbox that nothing asked for: a poke may be lost, and a sender may
 /// have died at its message.
 const MAIL: Duration = Duration::from_secs(20);
+
+/// Between two looks for the records of messages that have left and that nobody waits for any more: the
+/// sender died, or asked for no more than `submitted`. Nobody is in a hurry for these.
+const RECORDS: Duration = Duration::from_secs(20);
 
 /// Head start of a sender that delivers its own message: the poke comes before it has the agent's
 /// lock.
@@ -49,7 +53,7 @@ const ENDING: Duration = Duration::from_secs(4);
 /// # Errors
 /// Kind `Busy` when the fleet has a courier already. Mailbox or inotify cannot be used.
 pub fn run(install: &Install) -> Result<()> {
-    let _alone = service::claim(install)?;
+    let _alone = Resident::Courier.claim(install, false)?;
     let interrupt = Interrupt::listen()?;
     let mut courier = Courier::new(install)?;
     while !interrupt.is_set() {
@@ -69,6 +73,8 @@ struct Courier {
     turns: BTreeMap<String, Turn>,
     /// When the mailbox is looked into without being asked to.
     look: Instant,
+    /// When records are looked for that nobody waits for.
+    records: Instant,
 }
 
 impl Courier {
@@ -84,6 +90,8 @@ impl Courier {
             mail: BTreeMap::new(),
             turns: BTreeMap::new(),
             look: Instant::now(),
+            // What the one before this left behind.
+            records: Instant::now(),
         };
         courier.read_mail(Duration::ZERO);
         Ok(courier)
@@ -95,7 +103,10 @@ impl Courier {
         if now >= self.look {
             self.read_mail(Duration::ZERO);
         }
-        let until = self.deliver().min(self.look);
+        if now >= self.records {
+            self.look_for_records();
+        }
+        let until = self.deliver().min(self.look).min(self.records);
         let others = [
             Other::Read(interrupt.as_fd()),
             Other::Read(self.workers.as_fd()),
@@ -158,6 +169,30 @@ impl Courier {
         self.watcher.wait_for(self.mail.keys().cloned().collect());
     }
 
+    /// Begins to look for what has left where nothing waits: who works on a queue looks for it as well.
+    fn look_for_records(&mut self) {
+        self.records = Instant::now() + RECORDS;
+        let since = looked_for_since(Timestamp::now());
+        let agents = self.mailbox.agents_with_open(since).unwrap_or_else(|e| {
+            tracing::warn!("{e}");
+            Vec::new()
+        });
+        for agent in agents {
+            if !self.workers.free() {
+                return;
+            }
+            let Some(launch) = self.watcher.launch(&agent) else {
+                continue;
+            };
+            if !self.mail.contains_key(&agent) && !self.turns.contains_key(&agent) {
+                self.workers.begin(launch, None);
+                let mut turn = Turn::new(Instant::now());
+                turn.busy = true;
+                self.turns.insert(agent, turn);
+            }
+        }
+    }
+
     fn waiting(&self) -> Result<BTreeMap<String, Waiting>> {
         let mut mail = BTreeMap::new();
         for agent in self.mailbox.agents_with_pending()? {
@@ -191,7 +226,7 @@ impl Courier {
                 Act::Wait => {}
                 Act::At(at) => next = next.min(at),
                 Act::Deliver if self.workers.free() => {
-                    self.workers.begin(launch, &waiting.first);
+                    self.workers.begin(launch, Some(&waiting.first));
                     begun.push(agent.clone());
                 }
                 // The end of another delivery wakes us.

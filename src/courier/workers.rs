@@ -71,18 +71,20 @@ impl Workers {
         self.running < AT_ONCE
     }
 
-    /// Begins to work on an agent's mailbox until this message is accepted, or cannot be for now.
-    pub fn begin(&mut self, launch: &Launch, message: &str) {
+    /// Begins to work on an agent's mailbox until this message is accepted, or cannot be for now. Without
+    /// one: does what can be done now, which is to look into its record where nothing waits.
+    pub fn begin(&mut self, launch: &Launch, message: Option<&str>) {
         let (install, launch) = (Arc::clone(&self.install), launch.clone());
         let (sender, wake) = (self.sender.clone(), Arc::clone(&self.wake));
-        let (stop, message) = (Arc::clone(&self.stop), message.to_owned());
+        let (stop, message) = (Arc::clone(&self.stop), message.map(str::to_owned));
         self.running += 1;
         let name = launch.agent.name.to_string();
         let work = move || {
             let agent = launch.agent.name.to_string();
             // A delivery that panics must neither hang its agent for good nor end the courier.
-            let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                work(&install, &launch, &message, &stop)
+            let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match &message {
+                Some(message) => work(&install, &launch, message, &stop),
+                None => look(&install, &launch),
             }))
             .unwrap_or(false);
             let _ = sender.send(Done { agent, moved });
@@ -129,6 +131,14 @@ impl AsFd for Workers {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+fn look(install: &Install, launch: &Launch) -> bool {
+    let looked = drain(install, launch, &DrainOptions::default());
+    if let Err(e) = &looked {
+        tracing::warn!("`{}`: {e}", launch.agent.name);
+    }
+    looked.is_ok()
 }
 
 fn work(install: &Install, launch: &Launch, message: &str, stop: &AtomicBool) -> bool {

@@ -1,5 +1,6 @@
 //! Works on an agent's queue: what broke off is found out about, then messages are delivered in order,
-//! one after the other, each only when the one before it is on the agent's record. Whoever has
+//! one after the other, each only when the one before it is on the agent's record. Where none waits, the
+//! record is looked at once for those that have left. Whoever has
 //! something to send does this, for its own message and all that wait before it; so does the courier.
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::channel::Channel;
 use super::deliver::{Place, Step, deliver, look_up};
 use super::held::bare;
 use super::machine::Machine;
-use super::mailbox::{Journal, LOOKED_FOR, Mailbox, Row, Stage};
+use super::mailbox::{Journal, Mailbox, Row, Stage, looked_for_since};
 use super::receipt::{Receipt, Rung};
 use super::recover::{LATE, recover};
 use super::stop::Stop;
@@ -248,10 +249,9 @@ fn no_record(agent: &str) -> Stop {
 /// One step at an agent's queue; `None` when there is nothing to do. The caller holds the agent.
 fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
     let now = place.now();
-    let since = now.checked_sub(LOOKED_FOR).unwrap_or(Timestamp::MIN);
-    let rows = journal.open_rows(place.agent(), since)?;
+    let rows = journal.open_rows(place.agent(), looked_for_since(now))?;
     if !rows.iter().any(|r| r.stage.pending()) {
-        return Ok(None);
+        return Ok(looked_up(journal, place, &rows)?.then_some(Step::Moved));
     }
     let over = |r: &&Row| r.stage == Stage::Queued && r.expires.is_some_and(|t| t <= now);
     if let Some(row) = rows.iter().find(over) {
@@ -310,6 +310,18 @@ fn pass(journal: &dyn Journal, place: &impl Place) -> Result<Option<Step>> {
         Ok(channel) => deliver(journal, place, &*channel, row.clone()).map(Some),
         Err(stop) => no_channel(journal, place, &rows, stop).map(Some),
     }
+}
+
+/// Nothing waits: looks once for those that have left and whose record nobody has seen, since their sender
+/// may be gone. Whether one was found. What cannot be looked at now is left for the next time.
+fn looked_up(journal: &dyn Journal, place: &impl Place, rows: &[Row]) -> Result<bool> {
+    let mut found = false;
+    for row in rows {
+        if let Ok(channel) = place.channel(row) {
+            found |= look_up(journal, place, &*channel, row.clone())?;
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a record of the one could be taken for the other's: it has its text in it, see

@@ -11,11 +11,12 @@ use subtle::ConstantTimeEq as _;
 
 use super::Gateway;
 use super::reply::Reply;
+use super::tls::Names;
 use super::upstream::SECRET_HEADER;
 use crate::host::basic_auth::basic;
 
-/// The user in HTTP Basic, as opencode's clients send it.
-const USER: &str = "opencode";
+/// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
+pub const USER: &str = "opencode";
 
 /// Paths that are answered without a secret, as the servers whose clients ask them do.
 const OPEN: [&str; 3] = ["/status", "/features", "/health"];
@@ -73,7 +74,7 @@ impl Secret {
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
 pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if let Err(why) = from_here(headers) {
+    if let Err(why) = from_here(headers, &gateway.names) {
         return Reply::new(StatusCode::FORBIDDEN, why).into_response();
     }
     let origin = headers.get(header::ORIGIN).cloned();
@@ -97,14 +98,15 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
 }
 
 /// A page of somebody else's, or a name that was made to point here, has no business here.
-fn from_here(headers: &HeaderMap) -> Result<(), String> {
+fn from_here(headers: &HeaderMap, names: &Names) -> Result<(), String> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    if let Some(host) = headers.get(header::HOST).map(text)
-        && !is_local(host_of(&host))
+    let host = headers.get(header::HOST).map(text);
+    if let Some(host) = host.as_deref().map(host_of)
+        && !is_fixed(host)
+        && !names.hold(host)
     {
         return Err(format!(
-            "the gateway does not answer as `{}`; use 127.0.0.1 or localhost",
-            host_of(&host)
+            "the gateway does not answer as `{host}`; use 127.0.0.1 or localhost, or a name of its certificate"
         ));
     }
     let Some(origin) = headers.get(header::ORIGIN).map(text) else {
@@ -113,7 +115,8 @@ fn from_here(headers: &HeaderMap) -> Result<(), String> {
     let allowed = match origin.split_once("://") {
         // A page from a file, and desktop programs.
         None => origin == "null",
-        Some(("http" | "https", rest)) => is_local(host_of(rest)),
+        // Of this machine, or of the gateway itself. Any other address is somebody else's machine.
+        Some(("http" | "https", rest)) => is_here(host_of(rest)) || host.as_deref() == Some(rest),
         Some(("file" | "app" | "tauri" | "vscode-webview" | "goose", _)) => true,
         Some(_) => false,
     };
@@ -140,8 +143,14 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// A name that no DNS can turn elsewhere: an address, or localhost.
-fn is_local(host: &str) -> bool {
+fn is_fixed(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+}
+
+/// This machine, as it calls itself.
+fn is_here(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn preflight(headers: &HeaderMap) -> Response {
@@ -218,23 +227,60 @@ mod tests {
 
     #[test]
     fn only_pages_of_this_machine_may_ask() {
-        let ok = |pairs: &[(&str, &str)]| from_here(&headers(pairs)).is_ok();
+        let ok = |pairs: &[(&str, &str)]| from_here(&headers(pairs), &Names::default()).is_ok();
         for host in ["127.0.0.1:43123", "localhost", "[::1]:43123", "10.0.0.1"] {
             assert!(ok(&[("host", host)]), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example:1", ""] {
             assert!(!ok(&[("host", host)]), "{host}");
         }
-        for origin in ["null", "file://", "http://localhost:5173", "app://goose"] {
+        for origin in [
+            "null",
+            "file://",
+            "http://localhost:5173",
+            "http://127.0.0.9",
+            "http://[::1]:1",
+            "app://goose",
+        ] {
             assert!(ok(&[("origin", origin)]), "{origin}");
         }
         for origin in [
             "https://evil.example",
             "http://127.0.0.1.evil.example",
+            "http://6.6.6.6",
             "chrome-extension://x",
             "x",
         ] {
             assert!(!ok(&[("origin", origin)]), "{origin}");
+        }
+        // A page of the gateway's own address, and no other of that network.
+        let own = ("host", "10.0.0.1:43123");
+        assert!(ok(&[own, ("origin", "https://10.0.0.1:43123")]));
+        assert!(!ok(&[own, ("origin", "https://10.0.0.1:80")]));
+    }
+
+    #[test]
+    fn names_of_the_certificate_are_the_gateways() {
+        let of = |name: &str| {
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/fixtures/gateway")
+                .join(name)
+        };
+        let names = super::super::tls::Tls::load(&of("cert.pem"), &of("key.pem"))
+            .unwrap()
+            .names;
+        let ok = |host: &str| from_here(&headers(&[("host", host)]), &names).is_ok();
+        for host in ["gateway.example:43123", "a.agents.example", "127.0.0.1"] {
+            assert!(ok(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "agents.example",
+            "a.b.agents.example",
+            ".",
+            "",
+        ] {
+            assert!(!ok(host), "{host}");
         }
     }
 }

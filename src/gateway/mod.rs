@@ -11,14 +11,23 @@
 //! node (plain terminals included) at `/nodes` and `/chats`. They share what
 //! decides: who may ask, where a chat goes, what a failure means.
 
+pub mod access;
+pub mod ask;
 pub mod chats;
 pub mod guard;
 pub mod ids;
+pub mod listen;
+pub mod metrics;
 pub mod nodes;
+pub mod observe;
 pub mod place;
 pub mod reply;
+pub mod run;
+pub mod secret;
 pub mod server;
+pub mod source;
 pub mod stream;
+pub mod tls;
 pub mod upstream;
 
 #[cfg(test)]
@@ -28,12 +37,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::routing::get;
 
 use crate::error::Result;
 use crate::install::Install;
 use crate::routing::pins::Pins;
 use crate::routing::policy::Policy;
 use guard::Secret;
+use metrics::Metrics;
 use nodes::Nodes;
 use upstream::Upstream;
 
@@ -50,8 +61,12 @@ pub struct Shared {
     pub nodes: Nodes,
     /// The way to them.
     pub upstream: Upstream,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The gateway's own secret.
     pub secret: Secret,
+    /// Names under which it may be asked, beside addresses.
+    pub names: tls::Names,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<Mutex<Pins>>,
@@ -68,16 +83,28 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// A gateway that knows no nodes yet.
     pub fn new(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Gateway {
-        Arc::new(Self {
+        Arc::new(Self::of(install, policy, pins, secret))
+    }
+
+    fn of(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Self {
+        let metrics = Metrics::new();
+        Self {
             install,
             policy: Mutex::new(Arc::new(policy)),
             nodes: Nodes::default(),
-            upstream: Upstream::new(),
+            upstream: Upstream::new(metrics.clone()),
+            metrics,
             secret,
+            names: tls::Names::default(),
             stopping: stream::Switch::default(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
-        })
+        }
+    }
+
+    /// The same with names of its own.
+    pub fn named(self, names: tls::Names) -> Self {
+        Self { names, ..self }
     }
 
     /// How chats are placed at the moment.
@@ -110,7 +137,16 @@ impl Shared {
 
     /// Notes that a chat was used; written down by [`Shared::flush_used`].
     pub fn used(&self, chat: &str) {
+        access::chat(chat);
         lock(&self.used).insert(chat.to_owned());
+    }
+
+    /// Releases pins that were not used for `ttl`. How many. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
+        lock(&self.pins).expire(ttl, now)
     }
 
     /// Writes down which chats were used. Blocks.
@@ -127,11 +163,16 @@ impl Shared {
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
     Router::new()
+        .route("/metrics", get(metrics::show))
         .merge(chats::router(gateway))
-        .fallback(reply::no_such_route)
+        .fallback(reply::otherwise)
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
             guard::check,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            access::tell,
         ))
         .with_state(Arc::clone(gateway))
 }

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use super::guard::USER;
 use super::lock;
 use super::stream::Switch;
+use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Dialect, Health, Node};
 use crate::routing::pins::Ledger;
 use crate::routing::placement::Candidate;
@@ -13,6 +15,8 @@ use crate::routing::placement::Candidate;
 /// Where a node listens, and what it wants to hear.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The node.
+    pub node: String,
     /// Port on loopback.
     pub port: u16,
     /// Its secret.
@@ -23,10 +27,24 @@ pub struct Endpoint {
     pub dialect: Dialect,
 }
 
+impl Endpoint {
+    /// Of a port and a secret.
+    pub fn new(node: &str, dialect: Dialect, port: u16, secret: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            port,
+            authorization: basic(USER, secret),
+            secret: secret.to_owned(),
+            dialect,
+        }
+    }
+}
+
 impl std::fmt::Debug for Endpoint {
     /// Without the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint")
+            .field("node", &self.node)
             .field("port", &self.port)
             .field("dialect", &self.dialect)
             .finish_non_exhaustive()
@@ -42,6 +60,8 @@ pub struct Live {
     pub endpoint: Option<Endpoint>,
     /// How it was when it was observed last.
     advert: Mutex<Option<Arc<Advert>>>,
+    /// Whether the last observation got no answer in time.
+    late: Mutex<bool>,
     /// Ends the streams that come from it, when it hangs.
     pub streams: Switch,
 }
@@ -53,6 +73,7 @@ impl Live {
             node,
             endpoint,
             advert: Mutex::new(None),
+            late: Mutex::new(false),
             streams: Switch::default(),
         }
     }
@@ -63,9 +84,13 @@ impl Live {
     }
 
     /// Notes an observation. Streams from a node that hangs are ended: no byte comes on them, and their
-    /// clients would wait for ever.
+    /// clients would wait for ever. It hangs when two observations in a row got no answer in time: one is
+    /// easily late on a loaded machine.
     pub fn observed(&self, advert: Advert) {
-        if matches!(advert.health, Health::Timeout(_) | Health::Refused(_)) {
+        let late = matches!(advert.health, Health::Timeout(_));
+        // Requests that found it late do not count: two of them may be a moment apart.
+        let twice = std::mem::replace(&mut *lock(&self.late), late) && late;
+        if twice || matches!(advert.health, Health::Refused(_)) {
             self.streams.cut();
         }
         *lock(&self.advert) = Some(Arc::new(advert));

@@ -8,10 +8,11 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 
+use super::metrics::Placement;
 use super::nodes::{Live, Snapshot};
 use super::reply::Reply;
 use super::upstream::{Failure, PROBE};
-use super::{Gateway, ids};
+use super::{Gateway, access, ids};
 use crate::routing::node::{Dialect, Health, Node};
 use crate::routing::pins::{Ledger, Reservation};
 use crate::routing::placement::{self, Rules, Wish};
@@ -63,7 +64,10 @@ where
     loop {
         let reservation = reserve(gateway, dialect, &wish, &tried)
             .await
-            .map_err(|e| e.into_response())?;
+            .map_err(|e| {
+                gateway.metrics.placed(Placement::no_node);
+                e.into_response()
+            })?;
         tried.insert(reservation.node.clone());
         let Some(live) = gateway.nodes.get(&reservation.node) else {
             abandon(gateway, reservation).await;
@@ -77,6 +81,7 @@ where
                 health.why()
             );
             live.found(health);
+            gateway.metrics.placed(Placement::elsewhere);
             abandon(gateway, reservation).await;
             continue;
         }
@@ -85,18 +90,23 @@ where
                 let chat = confirm(gateway, &live, reservation, native, named)
                     .await
                     .map_err(|e| e.into_response())?;
+                gateway.metrics.placed(Placement::placed);
+                access::chat(&chat);
                 return Ok(Placed { live, chat, value });
             }
             Ok(Made::Refused(answer)) => {
+                gateway.metrics.placed(Placement::refused);
                 abandon(gateway, reservation).await;
                 return Err(answer);
             }
             Err(failure @ Failure::NotSent(_)) => {
+                gateway.metrics.placed(Placement::elsewhere);
                 live.found(Health::Refused(failure.to_string()));
                 abandon(gateway, reservation).await;
             }
             // It may have been made: the place stays taken, and nobody else is asked.
             Err(failure) => {
+                gateway.metrics.placed(Placement::unknown);
                 return Err(Reply::failed(&live.node.id, "", &failure).into_response());
             }
         }

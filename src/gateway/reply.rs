@@ -85,7 +85,10 @@ impl IntoResponse for Reply {
     }
 }
 
-/// For everything that no dialect knows.
-pub async fn no_such_route(uri: Uri) -> Reply {
-    Reply::missing(format!("the gateway has no `{}`", uri.path()))
+/// For everything that no dialect knows. That the gateway is up is told by it whatever dialects there are.
+pub async fn otherwise(uri: Uri) -> Response {
+    match uri.path() {
+        "/status" | "/health" => "ok".into_response(),
+        path => Reply::missing(format!("the gateway has no `{path}`")).into_response(),
+    }
 }

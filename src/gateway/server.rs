@@ -7,14 +7,20 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
 
-/// A head that takes longer is no head of ours: it comes in one piece.
-const HEAD: Duration = Duration::from_secs(10);
+/// A connection on which no head of a request comes for so long is closed: heads come in one piece, and
+/// clients that keep a connection open use it.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Longest head of a request, in bytes. A session's name, a secret and a desktop program's headers are
 /// below 4 KB.
@@ -32,28 +38,76 @@ const ENDING: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections at a time; others wait to be accepted.
+    pub connections: usize,
+    /// How long the head of a request may take.
+    pub head: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            head: HEAD,
+        }
+    }
+}
+
+/// How clients come in.
+pub struct Ways {
+    /// Where.
+    pub listener: TcpListener,
+    /// What makes a connection one of TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// What they may take.
+    pub limits: Limits,
+}
+
+impl Ways {
+    /// Without TLS, within the usual limits.
+    pub fn plain(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// Serves until `stop` is over: streams are ended then, requests under way answered, new ones refused.
-pub async fn serve(
-    gateway: &Gateway,
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()>,
-) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Future<Output = ()>) {
+    let Ways {
+        listener,
+        tls,
+        limits,
+    } = ways;
+    let places = Arc::new(Semaphore::new(limits.connections));
     let (end, ended) = watch::channel(());
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
+            // Not asked while there is none.
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
             Ok((stream, place)) => {
-                let (router, ended) = (router.clone(), ended.clone());
+                let one = Connection {
+                    router: router.clone(),
+                    ended: ended.clone(),
+                    limits,
+                };
+                let tls = tls.clone();
                 connections.spawn(async move {
-                    connection(stream, router, ended).await;
+                    match tls {
+                        None => one.serve(stream).await,
+                        Some(tls) => one.secured(tls, stream).await,
+                    }
                     drop(place);
                 });
             }
@@ -75,33 +129,51 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Option<tokio::sync::OwnedSemaphorePermit>)> {
+) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
     // Never closed, so there is always a place to come.
     let place = Arc::clone(places).acquire_owned().await.ok();
     let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    // A client that is gone again already is found out by its connection.
+    let _ = stream.set_nodelay(true);
     Ok((stream, place))
 }
 
-/// Serves one connection; ends it after the request under way when `ended` is closed.
-async fn connection(stream: TcpStream, router: Router, mut ended: watch::Receiver<()>) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .with_upgrades();
-    tokio::pin!(served);
-    let done = tokio::select! {
-        done = served.as_mut() => done,
-        _ = ended.changed() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+/// One connection.
+struct Connection {
+    router: Router,
+    ended: watch::Receiver<()>,
+    limits: Limits,
+}
+
+impl Connection {
+    async fn secured(self, tls: TlsAcceptor, stream: TcpStream) {
+        match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(e)) => tracing::debug!("no TLS came of a connection: {e}"),
+            Err(_) => tracing::debug!("no TLS came of a connection in time"),
         }
-    };
-    if let Err(e) = done {
-        // Clients go away at any time.
-        tracing::debug!("a connection ended: {e}");
+    }
+
+    /// Serves it; ends it after the request under way when the gateway stops.
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEADERS)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router))
+            .with_upgrades();
+        tokio::pin!(served);
+        let done = tokio::select! {
+            done = served.as_mut() => done,
+            _ = self.ended.changed() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(e) = done {
+            // Clients go away at any time.
+            tracing::debug!("a connection ended: {e}");
+        }
     }
 }

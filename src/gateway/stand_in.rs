@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 
 use super::nodes::Endpoint;
 use super::{Gateway, Secret, Shared};
-use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Dialect, Health, Load, Node};
 use crate::routing::pins::Pins;
 use crate::routing::policy::Policy;
@@ -79,12 +78,7 @@ pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
     let known = nodes
         .iter()
         .map(|(id, dialect, port)| {
-            let endpoint = Endpoint {
-                port: *port,
-                secret: secret_of(id),
-                authorization: basic("opencode", &secret_of(id)),
-                dialect: *dialect,
-            };
+            let endpoint = Endpoint::new(id, *dialect, *port, &secret_of(id));
             (node(id, *dialect), Some(endpoint))
         })
         .collect();
@@ -97,7 +91,8 @@ pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (served, router) = (gateway.clone(), super::router(&gateway));
     tokio::spawn(async move {
-        super::server::serve(&served, listener, router, async move {
+        let ways = super::server::Ways::plain(listener);
+        super::server::serve(&served, ways, router, async move {
             let _ = stopped.await;
         })
         .await;

@@ -29,6 +29,11 @@ impl Switch {
         self.sender.send_modify(|n| *n += 1);
     }
 
+    /// How many wait for the next cut.
+    pub fn waiting(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
     /// Waits for the next cut.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.sender.subscribe();

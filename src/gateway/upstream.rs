@@ -1,7 +1,7 @@
 //! The way to the nodes: one pool of connections, and what a failure means. Only "certainly not taken"
 //! may be tried again elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::uri::{Authority, Scheme};
@@ -11,6 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::access;
+use super::metrics::Metrics;
 use super::nodes::Endpoint;
 use crate::routing::node::Dialect;
 
@@ -64,17 +66,12 @@ impl std::fmt::Display for Failure {
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: Client<HttpConnector, Body>,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self::new()
-    }
+    metrics: Metrics,
 }
 
 impl Upstream {
     /// Connects to nothing yet.
-    pub fn new() -> Self {
+    pub fn new(metrics: Metrics) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
@@ -83,6 +80,7 @@ impl Upstream {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .build(connector),
+            metrics,
         }
     }
 
@@ -101,8 +99,13 @@ impl Upstream {
         address(to, &mut request)?;
         clean(request.headers_mut());
         credentials(to, request.headers_mut());
+        access::node(&to.node);
+        let begun = Instant::now();
         match tokio::time::timeout(wait, self.client.request(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                self.metrics.took(&to.node, begun.elapsed());
+                Ok(answer)
+            }
             Ok(Err(e)) if e.is_connect() => Err(Failure::NotSent(words(&e))),
             Ok(Err(e)) => Err(Failure::NoAnswer(words(&e))),
             Err(_) => Err(Failure::NoAnswer(format!(

@@ -53,7 +53,7 @@ pub fn listener(port: u16) -> Option<(i32, String)> {
     let inode = ["tcp", "tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).ok())
-        .find_map(|text| listening(&text, port))?;
+        .find_map(|text| Some(listening(&text, port)?.1.to_owned()))?;
     let socket = format!("socket:[{inode}]");
     let holds = |pid: i32| {
         std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|dir| {
@@ -67,16 +67,24 @@ pub fn listener(port: u16) -> Option<(i32, String)> {
         .map(|(pid, stat)| (pid, stat.comm))
 }
 
-/// The inode of a listening socket in `/proc/net/tcp` (proc(5)): address and port in hexadecimal,
+/// The user who listens on a TCP port of this machine; `None` when nobody does.
+pub fn listener_owner(port: u16) -> Option<u32> {
+    ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).ok())
+        .find_map(|text| listening(&text, port)?.0.parse().ok())
+}
+
+/// User and inode of a listening socket in `/proc/net/tcp` (proc(5)): address and port in hexadecimal,
 /// state 0A.
-fn listening(table: &str, port: u16) -> Option<String> {
+fn listening(table: &str, port: u16) -> Option<(&str, &str)> {
     let end = format!(":{port:04X}");
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let local = fields.nth(1)?;
         let state = fields.nth(1)?;
         (local.ends_with(&end) && state == "0A").then_some(())?;
-        fields.nth(5).map(str::to_owned)
+        Some((fields.nth(3)?, fields.nth(1)?))
     })
 }
 
@@ -170,40 +178,39 @@ pub fn cmdline(pid: i32) -> Option<Vec<String>> {
 /// The memory limit in force for a process, in bytes; `None` where no limit is enforced on its own
 /// control group.
 pub fn memory_limit(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = |key: &str| {
-        text.lines().find_map(|line| {
-            let mut f = line.splitn(3, ':');
-            let (_, controllers, path) = (f.next()?, f.next()?, f.next()?);
-            controllers
-                .split(',')
-                .any(|c| c == key)
-                .then(|| path.to_owned())
-        })
-    };
-    let file = match path("memory") {
+    let text = cgroups(pid)?;
+    let file = match controller(&text, "memory") {
         Some(p) => format!("/sys/fs/cgroup/memory{p}/memory.limit_in_bytes"),
-        None => format!("/sys/fs/cgroup{}/memory.max", path("")?),
+        None => format!("/sys/fs/cgroup{}/memory.max", controller(&text, "")?),
     };
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// All control groups of a process, as in `/proc/PID/cgroup`.
+pub fn cgroups(pid: i32) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
+}
+
+/// Of all control groups of a process that of one controller of the first version; with an empty name
+/// that of the second version.
+pub fn controller<'a>(cgroups: &'a str, name: &str) -> Option<&'a str> {
+    cgroups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        controllers.split(',').any(|c| c == name).then_some(path)
+    })
+}
+
 /// The control group of a process in systemd's own hierarchy; `None` without one.
 pub fn cgroup(pid: i32) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    cgroup_of(&text)
+    cgroup_of(&cgroups(pid)?)
 }
 
 /// Picks systemd's line: `name=systemd` on hybrid and v1 systems, `0::` on v2.
 fn cgroup_of(text: &str) -> Option<String> {
-    let field = |line: &str, key: &str| {
-        let mut parts = line.splitn(3, ':');
-        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        (controllers == key).then(|| path.to_owned())
-    };
-    text.lines()
-        .find_map(|l| field(l, "name=systemd"))
-        .or_else(|| text.lines().find_map(|l| field(l, "")))
+    controller(text, "name=systemd")
+        .or_else(|| controller(text, ""))
+        .map(str::to_owned)
 }
 
 /// Identity of this boot, so that records of processes from before it are not believed.
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn listening_sockets_are_found_in_the_table() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:4268 0100007F:1388 01 00000000:00000000 00:00000000 00000000     0        0 11 1 0\n   1: 0100007F:4268 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 22 1 0\n";
-        assert_eq!(super::listening(table, 17_000).as_deref(), Some("22"));
+        assert_eq!(super::listening(table, 17_000), Some(("0", "22")));
         assert_eq!(super::listening(table, 5_000), None);
     }
 

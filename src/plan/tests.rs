@@ -221,10 +221,21 @@ fn without_systemd_there_are_no_units() {
     insta::assert_snapshot!(show(&plan), @r"
     write /h/.local/state/mosaic/fleet/install.json: missing
     write /h/.local/state/mosaic/fleet/launch/coder0.json: missing
+    write /h/.local/state/mosaic/fleet/routing.json: missing
     write /h/.local/state/mosaic/fleet/tmux.conf: missing
     start tmux server: no server answers on the socket
     start coder0: not running
     ");
+}
+
+#[test]
+fn a_change_of_routing_restarts_nothing() {
+    let mut world = World::empty(Mode::Systemd);
+    let mut fleet = fleet(vec![agent("coder0")]);
+    world.converge(&fleet, ALL);
+    fleet.routing.weight_rtt = 2.0;
+    insta::assert_snapshot!(show(&world.converge(&fleet, ALL)), @"write /h/.local/state/mosaic/fleet/routing.json: content differs");
+    assert!(world.plan(&fleet, ALL).in_sync());
 }
 
 #[test]

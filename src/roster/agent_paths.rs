@@ -11,13 +11,7 @@ use crate::error::Error;
 
 impl Resolver<'_> {
     pub(super) fn directory(&mut self, index: usize, path: Option<Placed>) -> Option<PathBuf> {
-        let Some(Placed {
-            value: text,
-            place,
-            owner,
-            checked,
-        }) = path
-        else {
+        let Some(path) = path else {
             self.missing(
                 index,
                 "working_directory",
@@ -25,6 +19,17 @@ impl Resolver<'_> {
             );
             return None;
         };
+        self.existing_directory("working_directory", path)
+    }
+
+    /// A directory that must be there.
+    pub(super) fn existing_directory(&mut self, key: &str, path: Placed) -> Option<PathBuf> {
+        let Placed {
+            value: text,
+            place,
+            owner,
+            checked,
+        } = path;
         if text.is_empty() || text.contains(char::is_control) {
             if !checked {
                 let why = "a path without control characters is needed";
@@ -37,9 +42,7 @@ impl Resolver<'_> {
         let path = match expand(&text, self.environment.home, self.environment.roster_dir) {
             Ok(path) => path,
             Err(why) => {
-                self.error(
-                    Error::config(format!("invalid `working_directory`{owner}: {why}")).at(place),
-                );
+                self.error(Error::config(format!("invalid `{key}`{owner}: {why}")).at(place));
                 return None;
             }
         };
@@ -48,10 +51,7 @@ impl Resolver<'_> {
         }
         let shown = path.display();
         self.error(if (self.environment.exists_file)(&path) {
-            Error::config(format!(
-                "not a directory in `working_directory`{owner}: `{shown}`"
-            ))
-            .at(place)
+            Error::config(format!("not a directory in `{key}`{owner}: `{shown}`")).at(place)
         } else {
             Error::config(format!("no such directory{owner}: `{shown}`"))
                 .at(place)

@@ -19,6 +19,7 @@ pub(super) fn check(parsed: &Parsed) -> Vec<Error> {
         errors: Vec::new(),
     };
     out.tmux();
+    out.routing();
     if let Some(defaults) = &parsed.roster.defaults {
         // `over` copies every key, so that one check serves both.
         let entry = AgentEntry::default().over(defaults);
@@ -245,6 +246,7 @@ impl Checker<'_> {
                 );
             }
         }
+        self.chats(keys, owner, place);
         if keys.limits.as_ref().is_some_and(|l| l.tasks_max == Some(0)) {
             self.add(
                 place(&["limits", "tasks_max"]),
@@ -260,7 +262,7 @@ impl Checker<'_> {
         }
     }
 
-    fn path(&mut self, key: &str, path: &str, owner: &str, span: Span) {
+    pub(super) fn path(&mut self, key: &str, path: &str, owner: &str, span: Span) {
         if path.is_empty() {
             self.add(span, format!("empty `{key}`{owner}"));
         } else if let Some(c) = path.chars().find(|c| c.is_control()) {

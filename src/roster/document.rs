@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
+use super::routing::Routing;
 use super::values::{Bytes, Command, Delay, Paths, Percent};
 use crate::fleet::{
     Kickstart, KickstartOn, OnRestart, Permissions, Persona, Restart, Resume, Sandbox,
@@ -25,11 +26,12 @@ pub const KEYS: &[&str] = &[
     "tmux",
     "defaults",
     "runtimes",
+    "routing",
     "agents",
 ];
 
 /// A fleet of coding agents.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "mosaic roster", extend("required" = ["version", "agents"]))]
 pub struct Roster {
@@ -45,6 +47,8 @@ pub struct Roster {
     pub defaults: Option<Defaults>,
     /// Runtimes to add, or built-in ones to change, by name.
     pub runtimes: Option<BTreeMap<String, Runtime>>,
+    /// How chats are placed on the agents, and the gateway for clients that speak HTTP.
+    pub routing: Option<Routing>,
     /// The agents, in the order in which they are shown.
     pub agents: Option<Vec<AgentEntry>>,
 }
@@ -216,12 +220,15 @@ agent_keys! {
     /// What a restarted agent goes on with: its own `last` conversation, or `none`.
     #[schemars(extend("default" = "last"))]
     resume: Resume,
-    /// Labels of the agent's own making, for selectors such as `label:gpu=yes`.
+    /// Labels of the agent's own making, for selectors such as `label:gpu=yes`. A name is letters, digits,
+    /// `_`, `.` and `-`; a value holds no comma.
+    #[schemars(schema_with = "super::values::labels")]
     labels: BTreeMap<String, String>,
     /// Among agents that are equally good for a chat, the higher one gets it.
     #[schemars(extend("default" = 0))]
     priority: i32,
     /// Most chats that are placed on the agent at a time; no limit without this key.
+    #[schemars(range(min = 1))]
     max_chats: u32,
     /// Commands that the courier runs by `sh -c` when the agent's state changes, over those of
     /// `defaults` one by one; an empty one takes back that of `defaults`. They find MOSAIC_AGENT,

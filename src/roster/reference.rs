@@ -14,6 +14,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("agents, and defaults", "Agent"),
     ("limits", "Limits"),
     ("on", "On"),
+    ("routing", "Routing"),
     ("runtimes", "Runtime"),
     ("runtimes: conversation", "Conversation"),
     ("runtimes: reset", "ResetCommands"),
@@ -138,6 +139,7 @@ fn kind(about: &Value, schema: &Value) -> String {
     match sort {
         Some("string") => "text".to_owned(),
         Some("integer") => "whole number".to_owned(),
+        Some("number") => "number".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("array") => format!("list of {}", kind(&about["items"], schema)),
         Some("object") => match (

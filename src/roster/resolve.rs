@@ -12,6 +12,7 @@ use super::parse::{MAX_PROBLEMS, Parsed};
 use super::warn;
 use crate::error::Error;
 use crate::fleet::Fleet;
+use crate::routing::policy::Policy;
 
 /// What resolving needs to know of the machine.
 #[derive(Clone, Copy)]
@@ -55,6 +56,7 @@ pub fn resolve(
         warnings: Vec::new(),
     };
     let mut agents = Vec::new();
+    let mut routing = Policy::default();
     if !parsed.fatal {
         let none = Defaults::default();
         let defaults = parsed.roster.defaults.as_ref().unwrap_or(&none);
@@ -65,6 +67,7 @@ pub fn resolve(
             }
             agents.extend(resolver.agent(index, entry, defaults));
         }
+        routing = resolver.policy();
         errors.append(&mut resolver.errors);
     }
     errors.sort_by_key(|e| line_of(e, parsed.source.name()));
@@ -91,7 +94,7 @@ pub fn resolve(
             .holder_session
             .unwrap_or_else(|| DEFAULT_HOLDER.to_owned()),
         agents,
-        routing: Default::default(),
+        routing,
     };
     let mut warnings = resolver.warnings;
     warnings.extend(warn::of_fleet(parsed, &fleet));

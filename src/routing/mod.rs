@@ -10,7 +10,11 @@
 //! Placement is pure; [`pins`] is what is written down, and the only place where two placers meet. Nothing
 //! here talks to a node.
 
+pub mod adverts;
+pub mod choose;
 pub mod node;
+pub mod observe;
+pub mod owner;
 pub mod pins;
 pub mod placement;
 pub mod policy;

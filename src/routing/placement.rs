@@ -88,6 +88,22 @@ impl Filter {
         Filter::Disk,
         Filter::MaxChats,
     ];
+
+    /// As printed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Filter::Selector => "selector",
+            Filter::Drained => "drained",
+            Filter::NextTarget => "next-target",
+            Filter::Unknown => "unknown",
+            Filter::Stale => "stale",
+            Filter::Health => "health",
+            Filter::Cpu => "cpu",
+            Filter::Memory => "memory",
+            Filter::Disk => "disk",
+            Filter::MaxChats => "max-chats",
+        }
+    }
 }
 
 /// Why one node was rejected, with the figures.

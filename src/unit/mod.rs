@@ -17,6 +17,7 @@ pub use escape::{exec_argument, exec_program, path_value};
 const HOLDER: &str = include_str!("../../units/mosaic-tmux-holder.service");
 const AGENT: &str = include_str!("../../units/mosaic-agent@.service");
 const COURIER: &str = include_str!("../../units/mosaic-courier.service");
+const GATEWAY: &str = include_str!("../../units/mosaic-gateway.service");
 const TARGET: &str = include_str!("../../units/mosaic-fleet.target");
 
 /// A unit file to be written below the user's unit directory.
@@ -42,6 +43,14 @@ pub fn templates(install: &Install) -> Vec<UnitFile> {
         text: fill(text, install),
     })
     .collect()
+}
+
+/// The unit of the gateway, which only some fleets have.
+pub fn gateway(install: &Install) -> UnitFile {
+    UnitFile {
+        path: install.gateway_unit().into(),
+        text: fill(GATEWAY, install),
+    }
 }
 
 fn fill(template: &str, install: &Install) -> String {

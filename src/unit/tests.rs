@@ -31,6 +31,27 @@ fn courier() {
 }
 
 #[test]
+fn gateway() {
+    let install = install(Mode::Systemd);
+    let mut fleet = fleet(vec![agent("coder0")]);
+    let none = desired::render(&install, &fleet, &Nothing);
+    let has = |desired: &desired::Desired| {
+        let mut paths = desired.files.keys().chain(desired.links.keys());
+        paths.any(|p| p.ends_with("mosaic-gateway.service"))
+    };
+    assert!(!has(&none));
+    fleet.routing.gateway = true;
+    let desired = desired::render(&install, &fleet, &Nothing);
+    let link = install
+        .paths
+        .units
+        .join("mosaic-fleet.target.wants/mosaic-gateway.service");
+    assert!(desired.links.contains_key(&link));
+    let path = install.paths.units.join("mosaic-gateway.service");
+    insta::assert_snapshot!(desired.files[&path].text);
+}
+
+#[test]
 fn agent_template() {
     insta::assert_snapshot!(rendered(|_| {}, "mosaic-agent@.service"));
 }

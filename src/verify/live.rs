@@ -1,9 +1,14 @@
 //! Checks of the live fleet. They only look.
 
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
 use super::{Journal, Seen};
 use crate::converge::Convergence;
 use crate::error::Result;
 use crate::fleet::Fleet;
+use crate::gateway::{ask, listen, secret};
 use crate::host::manager::{Manager, Unit};
 use crate::host::procfs;
 use crate::host::tmux::{Pane, Tmux};
@@ -11,6 +16,7 @@ use crate::install::{Install, Mode};
 use crate::paths;
 use crate::plan::{Options, Scope, What};
 use crate::record::Run;
+use crate::resident::Resident;
 use crate::services::Services;
 use crate::terminal::holder::on_a_pane_of;
 
@@ -93,6 +99,11 @@ pub fn check(journal: &mut Journal<'_>, install: &Install, fleet: &Fleet) {
                 None => Seen::pass("linger is on"),
                 Some(user) => Seen::warn(format!("linger is off: `loginctl enable-linger {user}`")),
             })
+        });
+    }
+    if fleet.routing.gateway {
+        journal.check("the gateway answers, and only who has its secret", || {
+            gateway(install)
         });
     }
     journal.check("no drift", || drift(install, fleet));
@@ -214,6 +225,36 @@ fn limits(install: &Install) -> Result<Seen> {
     } else {
         Seen::pass(format!("memory limits of agents: {seen}"))
     })
+}
+
+/// It answers whoever asks whether it is up, and nothing else without its secret.
+fn gateway(install: &Install) -> Result<Seen> {
+    /// It answers this by itself, in milliseconds.
+    const WAIT: Duration = Duration::from_secs(3);
+    let Some(record) = Resident::Gateway.running(install) else {
+        return Ok(Seen::fail("it does not run"));
+    };
+    let Some(at) = record.listens else {
+        return Ok(Seen::fail(listen::port_is_taken(install).map_or_else(
+            || "it does not listen yet".to_owned(),
+            |e| e.to_string(),
+        )));
+    };
+    let secret = secret::obtain(&install.paths)?;
+    let up = ask::get(&at, "/status", None, WAIT)?.status;
+    let without = ask::get(&at, "/metrics", None, WAIT)?.status;
+    let with = ask::get(&at, "/metrics", Some(&secret), WAIT)?.status;
+    Ok(Seen::when(
+        up.is_success() && without == StatusCode::UNAUTHORIZED && with.is_success(),
+        format!(
+            "{}, pid {}: status {}, without the secret {}, with it {}",
+            at.url,
+            record.pid,
+            up.as_u16(),
+            without.as_u16(),
+            with.as_u16()
+        ),
+    ))
 }
 
 fn drift(install: &Install, fleet: &Fleet) -> Result<Seen> {

@@ -15,7 +15,16 @@
 )]
 
 mod cases;
+#[path = "../goosed/mod.rs"]
+mod goosed;
 #[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]
 mod matrix;
 mod support;
+
+/// Not a test: what a stand-in's process runs; see [`goosed::process::install`].
+#[test]
+#[ignore = "what tests start as their goosed"]
+fn goosed_stand_in() {
+    goosed::process::run();
+}

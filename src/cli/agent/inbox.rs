@@ -10,7 +10,7 @@ use super::send::print;
 use super::{print_json, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
-use crate::delivery::mailbox::{Mailbox, Row, Stage, Which};
+use crate::delivery::mailbox::{Mailbox, Row, Stage, Which, looked_for_since};
 use crate::delivery::{self, DrainOptions, Receipt};
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
@@ -300,12 +300,14 @@ fn each(
 
 fn flush(context: &Context<'_>, args: &Flush) -> Result<ExitCode> {
     let install = context.install()?;
-    let waiting = Mailbox::open(&install.paths)?.agents_with_pending()?;
+    let mailbox = Mailbox::open(&install.paths)?;
+    let waits = |agent: &String| mailbox.pending(agent).is_ok_and(|rows| !rows.is_empty());
     let named = !args.selection.agents.is_empty() || args.selection.class.is_some();
     let agents = if named {
         context.select(&args.selection)?
     } else {
-        waiting
+        // Where nothing waits, the record may by now show what has left.
+        mailbox.agents_with_open(looked_for_since(jiff::Timestamp::now()))?
     };
     let interrupt = Interrupt::listen()?;
     let (mut receipts, mut failed, mut left) = (Vec::new(), Vec::new(), false);
@@ -324,18 +326,20 @@ fn flush(context: &Context<'_>, args: &Flush) -> Result<ExitCode> {
         });
         match drained {
             Ok(drained) => {
-                if let Some(waits) = drained.waits {
+                if let Some(stop) = drained.waits.filter(|_| waits(agent)) {
                     left = true;
                     context
                         .ui
-                        .status(format!("{agent}: still waits: {}", waits.reason));
-                    if let Some(hint) = waits.hint {
+                        .status(format!("{agent}: still waits: {}", stop.reason));
+                    if let Some(hint) = stop.hint {
                         context.ui.hint(hint);
                     }
                 }
                 receipts.extend(drained.receipts);
             }
-            Err(e) => failed.push(e),
+            // An agent that is no more has no record either.
+            Err(e) if named || waits(agent) => failed.push(e),
+            Err(_) => {}
         }
     }
     if args.json {

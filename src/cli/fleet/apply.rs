@@ -12,6 +12,7 @@ use crate::host::files;
 use crate::host::interrupt::Interrupt;
 use crate::install::{Install, Mode};
 use crate::plan::{self, Plan, Scope, What};
+use crate::resident::Resident;
 use crate::services::Services;
 use crate::ui::{Tone, cell, toned};
 
@@ -66,7 +67,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         print(context, &report);
     }
     finish(context, &report)?;
-    courier(context, convergence.services());
+    residents(context, convergence.services(), fleet.routing.gateway);
     if deferred > 0 {
         context
             .ui
@@ -126,26 +127,48 @@ pub fn converge(
     print(context, &report);
     finish(context, &report)?;
     if scope == Scope::All {
-        courier(context, convergence.services());
+        residents(context, convergence.services(), fleet.routing.gateway);
     }
     Ok(report)
 }
 
-/// Sees to it that the courier runs. A fleet without one is a fleet, so that a failure only warns.
-pub fn courier(context: &Context<'_>, services: &Services<'_>) {
+/// Sees to it that the courier runs, and the gateway where the fleet has one. A fleet without them is a
+/// fleet, so that a failure only warns.
+pub fn residents(context: &Context<'_>, services: &Services<'_>, gateway: bool) {
+    resident(context, services, Resident::Courier, || {
+        "messages that wait are not delivered by themselves".to_owned()
+    });
+    if gateway {
+        let install = services.install();
+        resident(context, services, Resident::Gateway, || {
+            let why = crate::gateway::listen::port_is_taken(install);
+            why.map_or_else(
+                || "clients find no node of the fleet".to_owned(),
+                |e| e.to_string(),
+            )
+        });
+    } else if let Err(e) = services.stop_resident(Resident::Gateway) {
+        context.ui.warn(format!("the gateway does not end: {e}"));
+    }
+}
+
+fn resident(
+    context: &Context<'_>,
+    services: &Services<'_>,
+    which: Resident,
+    lost: impl FnOnce() -> String,
+) {
     let install = services.install();
     let here = match install.mode {
         // An installation of before there was one.
-        Mode::Systemd => install.paths.units.join(install.courier_unit()).exists(),
+        Mode::Systemd => install.paths.units.join(which.unit(install)).exists(),
         Mode::Supervisor => install.tmux().server_pid().is_ok(),
     };
     if !here {
         return;
     }
-    if let Err(e) = services.start_courier() {
-        context.ui.warn(format!(
-            "{e}: messages that wait are not delivered by themselves"
-        ));
+    if let Err(e) = services.start_resident(which) {
+        context.ui.warn(format!("{e}: {}", lost()));
         for hint in &e.hints {
             context.ui.hint(hint);
         }

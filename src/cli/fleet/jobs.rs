@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::launch::{Launch, installed as installed_agents};
+use crate::resident::Resident;
+use crate::routing::policy::Policy;
 use crate::services::Services;
 use crate::ui::{Tone, cell, toned};
 
@@ -56,7 +58,7 @@ pub fn start(context: &Context<'_>, args: &StartArgs) -> Result<ExitCode> {
     refuse_foreign(&install, &services, &agents, args.replace)?;
     services.start_server()?;
     let code = drive(context, &services, Verb::Start, &agents)?;
-    super::apply::courier(context, &services);
+    super::apply::residents(context, &services, gateway(&install)?);
     Ok(code)
 }
 
@@ -81,7 +83,8 @@ pub fn stop(context: &Context<'_>, args: &StopArgs) -> Result<ExitCode> {
                 .hint("end these sessions, then `mosaic fleet stop` once more");
             return Ok(code);
         }
-        services.stop_courier()?;
+        services.stop_resident(Resident::Gateway)?;
+        services.stop_resident(Resident::Courier)?;
         services.stop_server()?;
         context.ui.status("the fleet's tmux server is stopped");
         return Ok(code);
@@ -125,7 +128,7 @@ pub fn restart(context: &Context<'_>, args: &RestartArgs) -> Result<ExitCode> {
         });
     }
     let code = drive(context, &services, Verb::Restart, &agents)?;
-    super::apply::courier(context, &services);
+    super::apply::residents(context, &services, gateway(&install)?);
     Ok(if spared { answer(false) } else { code })
 }
 
@@ -153,6 +156,11 @@ fn hold(install: &Install, agents: &[String]) -> Result<()> {
         crate::record::hold(&install.paths, agent)?;
     }
     Ok(())
+}
+
+/// Whether the fleet that is installed has a gateway.
+fn gateway(install: &Install) -> Result<bool> {
+    Ok(Policy::load(&install.paths)?.gateway)
 }
 
 fn enabled(install: &Install) -> Result<Vec<String>> {

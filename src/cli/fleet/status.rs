@@ -92,6 +92,19 @@ pub fn print(context: &Context<'_>, status: &Status, only: Option<&[String]>) {
                 .ui
                 .warn("no courier: messages that wait are delivered only by the next `agent send`");
         }
+        if let Some(gateway) = &status.gateway {
+            let now = jiff::Timestamp::now();
+            context.ui.status(format!(
+                "gateway: {}, pid {}, for {}",
+                gateway.url.as_deref().unwrap_or("waits for its port"),
+                gateway.pid,
+                ui::span(now.as_second() - gateway.since.as_second())
+            ));
+        } else if status.server.up && status.wants_gateway {
+            context
+                .ui
+                .warn("no gateway: clients find no node of the fleet");
+        }
     }
     for agent in agents {
         for problem in &agent.problems {

@@ -14,6 +14,7 @@ use crate::host::manager::Verb;
 use crate::install::Install;
 use crate::inventory;
 use crate::plan::{Options, Scope};
+use crate::resident::Resident;
 
 /// How long the target may take to stop; everything in it has stopped before.
 const TARGET_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +93,9 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         convergence.services(),
         &|| false,
     );
-    convergence.services().stop_courier()?;
+    for which in [Resident::Gateway, Resident::Courier] {
+        convergence.services().stop_resident(which)?;
+    }
     convergence.services().stop_server()?;
     if let Some(manager) = convergence.services().manager() {
         // What is active or failed stays listed without its file.
@@ -100,7 +103,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
         let agents = crate::launch::installed(&install.paths);
         let units: Vec<_> = agents.iter().map(|a| install.agent_unit(a)).collect();
         manager.reset_failed(&units)?;
-        manager.reset_failed(&[install.courier_unit()])?;
+        manager.reset_failed(&[install.courier_unit(), install.gateway_unit()])?;
     }
     report.outcomes.extend(
         apply::apply(
@@ -128,6 +131,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     }
     files::remove(&inventory::reload_mark(&install))?;
     files::remove(&install.paths.tmux_conf())?;
+    files::remove(&install.paths.routing_policy())?;
     super::apply::print(context, &report);
     if report.ok() {
         files::remove(&install.paths.install())?;
@@ -137,7 +141,7 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
             remove_all(&install.paths.state)?;
         } else {
             context.ui.status(format!(
-                "conversations, the mailbox and the event log stay in {} (`--purge` removes them)",
+                "conversations, the mailbox, pins and the event log stay in {} (`--purge` removes them)",
                 install.paths.state.display()
             ));
         }

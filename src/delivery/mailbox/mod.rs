@@ -36,7 +36,12 @@ const ID_MOST: usize = 128;
 
 /// How long a message that was submitted or became uncertain is still looked for in its agent's
 /// record, when the queue is worked on.
-pub const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(60);
+const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(60);
+
+/// The oldest stage of a message that is looked for in its agent's record.
+pub fn looked_for_since(now: Timestamp) -> Timestamp {
+    now.checked_sub(LOOKED_FOR).unwrap_or(Timestamp::MIN)
+}
 
 /// Where messages and what became of them are written down. The mailbox; in tests also a scripted
 /// one that crashes.
@@ -214,13 +219,22 @@ impl Mailbox {
     /// # Errors
     /// The mailbox cannot be read.
     pub fn agents_with_pending(&self) -> Result<Vec<String>> {
+        self.agents_with_open(Timestamp::MAX)
+    }
+
+    /// Agents that have messages as [`Journal::open_rows`] lists them, in order of name.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn agents_with_open(&self, since: Timestamp) -> Result<Vec<String>> {
         self.db
-            .prepare(
-                "SELECT DISTINCT agent FROM message
-                 WHERE stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
-                   AND stage IN ('queued', 'typing', 'typed') ORDER BY agent",
-            )
-            .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
+            .prepare(&format!(
+                "SELECT DISTINCT agent FROM message WHERE {OPEN_SINCE} ORDER BY agent"
+            ))
+            .and_then(|mut s| {
+                s.query_map([since.as_millisecond()], |r| r.get(0))?
+                    .collect()
+            })
             .map_err(|e| error("read", &self.path, &e))
     }
 
@@ -403,9 +417,8 @@ impl Journal for Mailbox {
 
     fn open_rows(&self, agent: &str, since: Timestamp) -> Result<Vec<Row>> {
         let mut rows = self.select(
-            "agent = ?1 AND stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
-                 AND (stage NOT IN ('submitted', 'uncertain') OR changed >= ?2) ORDER BY seq",
-            params![agent, since.as_millisecond()],
+            &format!("agent = ?2 AND {OPEN_SINCE} ORDER BY seq"),
+            params![since.as_millisecond(), agent],
         )?;
         rows.sort_by_key(|r| (!r.options.first, r.seq));
         Ok(rows)
@@ -453,6 +466,10 @@ impl Journal for Mailbox {
         Ok(done == 1)
     }
 }
+
+/// Not at their end, or submitted or uncertain since `?1`. The first part is the index's own.
+const OPEN_SINCE: &str = "stage IN ('queued', 'typing', 'typed', 'submitted', 'uncertain')
+    AND (stage NOT IN ('submitted', 'uncertain') OR changed >= ?1)";
 
 const COLUMNS: &str = "id, agent, seq, revision, sender, host, text, options, stage, composed, mark, \
     channel, outcome, created, changed, expires, attempts, owner, chat";

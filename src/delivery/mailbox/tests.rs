@@ -129,6 +129,13 @@ fn queues_are_in_order_and_first_words_come_first() {
     let open = |since| mailbox.open_rows("a", since).unwrap();
     assert_eq!(ids(&open(row.changed)), ["4", "1", "3"]);
     assert_eq!(ids(&open(Timestamp::MAX)), ["4", "3"]);
+    let agents = |since| mailbox.agents_with_open(since).unwrap();
+    let mut left = mailbox.require("2").unwrap();
+    left.stage = Stage::Submitted;
+    assert!(mailbox.save(&mut left).unwrap());
+    assert_eq!(agents(left.changed), ["a", "b"]);
+    assert_eq!(agents(Timestamp::MAX), ["a"]);
+    assert_eq!(mailbox.agents_with_pending().unwrap(), ["a"]);
     let dead = mailbox.list(Some("a"), Which::PendingAndDead).unwrap();
     assert_eq!(ids(&dead), ["1", "3", "4"]);
     // Tried again, it is the last.

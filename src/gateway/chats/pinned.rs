@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 
 use super::Api;
 use super::wire::{Chat, Chats, Problem};
+use crate::gateway::access;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::routing::pins::Pin;
@@ -63,10 +64,14 @@ pub async fn release(State(api): State<Api>, Path(id): Path<String>) -> Result<S
 /// 404: there is none.
 pub async fn pin(api: &Api, chat: &str) -> Result<Pin, Reply> {
     let id = chat.to_owned();
-    api.gateway
+    let pin = api
+        .gateway
         .pins(move |pins| pins.pin(&id).map_err(Reply::from))
         .await?
-        .ok_or_else(|| missing(chat))
+        .ok_or_else(|| missing(chat))?;
+    access::chat(&pin.chat);
+    access::node(&pin.node);
+    Ok(pin)
 }
 
 /// A chat's node.

@@ -15,6 +15,7 @@ use super::body::Given;
 use super::pinned::node_of;
 use super::wire::{Begin, Chat, Problem};
 use crate::gateway::Gateway;
+use crate::gateway::metrics::Placement;
 use crate::gateway::nodes::{Live, Snapshot};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -102,25 +103,35 @@ async fn place(api: &Api, chat: &str, asked: &Asked) -> Result<(Pin, StatusCode)
     let gateway = &api.gateway;
     let mut tried = BTreeSet::new();
     loop {
-        let reservation = reserve(gateway, asked, &tried).await?;
+        let reservation = reserve(gateway, asked, &tried)
+            .await
+            .inspect_err(|_| gateway.metrics.placed(Placement::no_node))?;
         tried.insert(reservation.node.clone());
         let Some(live) = gateway.nodes.get(&reservation.node) else {
             abandon(gateway, reservation).await;
             continue;
         };
         match made(api, &live, asked).await {
-            Ok(native) => return confirm(api, reservation, chat, native).await,
+            Ok(native) => {
+                gateway.metrics.placed(Placement::placed);
+                return confirm(api, reservation, chat, native).await;
+            }
             Err(NotMade::Elsewhere(health)) => {
+                gateway.metrics.placed(Placement::elsewhere);
                 tracing::info!(node = live.node.id, "{}", health.why());
                 live.found(health);
                 abandon(gateway, reservation).await;
             }
             Err(NotMade::Refused(reply)) => {
+                gateway.metrics.placed(Placement::refused);
                 abandon(gateway, reservation).await;
                 return Err(reply);
             }
             // The place stays taken: the session may be there.
-            Err(NotMade::Unknown(reply)) => return Err(reply),
+            Err(NotMade::Unknown(reply)) => {
+                gateway.metrics.placed(Placement::unknown);
+                return Err(reply);
+            }
         }
     }
 }

@@ -41,6 +41,12 @@ snapshots! {
     bad_socket_name: "version: 1\ntmux: {socket_name: ../x}\nagents: []\n";
     holder_is_an_agent: with_agents("  - name: a\n") + "tmux: {holder_session: a}\n";
     notices: with_agents("  - name: a\n    on: {wating: x, idle: [a], failed: \"a\\0\"}\n    notify: dektop\n  - name: b\n    on: notify-send\n    notify: true\n");
+    labels: with_agents("  - name: a\n    labels: {\"b c\": x, ok: \"1,2\", nl: \"x\\ny\", blank: \" x\", list: [1]}\n    max_chats: 0\n    priority: high\n");
+    routing_values: with_agents("  - name: a\n") + "routing:\n  weight_rtt: -1\n  weight_cpu_load: .inf\n  weight_memory_used: much\n  max_cpu_load_pct: 101\n  max_memory_used_pct: 95 percent\n  min_disk_available_bytes: 10 GB\n  publish_interval_secs: 0\n  local_port: 0\n  listen: everywhere\n  pin_ttl: 1m\n  default_strategy: best\n  gateway: yes\n  default_host_preference: \"\"\n  wieght_rtt: 1\n";
+    routing_working_dir: with_agents("  - name: a\n") + "routing:\n  working_dir: ~/nowhere\n  tls_cert: no.pem\n";
+    routing_beyond_loopback: with_agents("  - name: a\n") + "routing:\n  listen: 0.0.0.0\n  stale_after_secs: 5\n";
+    routing_slow: with_agents("  - name: a\n") + "routing:\n  publish_interval_secs: 60\n  tls_key: \"\"\n";
+    routing_is_no_mapping: with_agents("  - name: a\n") + "routing: balanced\n";
     transport: "version: 1\ntransport: ssh\nagents: []\n";
     runtimes: "version: 1\nruntimes:\n  new: {args: [x]}\n  clade: {args: [x]}\n  \"B A D\": {command: x}\n  mine: {like: claud}\n  pi: {screen: {input: {top: '(', bottom: x}}, node: {port_env: A-B}, argz: 1}\n  x: {command: x, reset: {clear: \"/a\\n/b\"}}\nagents: []\n";
     runtime_of_a_broken_definition_is_not_unknown: with_agents("  - name: a\n    runtime: mine\n") + "runtimes:\n  mine: 5\n";

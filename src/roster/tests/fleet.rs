@@ -66,6 +66,70 @@ fn the_least_roster() {
 }
 
 #[test]
+fn routing_with_and_without_its_keys() {
+    use crate::routing::policy::{Policy, Strategy};
+    let machine = Machine::with(&[("/etc/mosaic/c.pem", ""), ("/home/me/k.pem", "")]);
+    let of = |section: &str| {
+        let text = with_agents("  - name: a\n    labels: {gpu: yes, n: 1}\n    max_chats: 2\n");
+        fleet_on(&machine, &(text + section))
+    };
+    assert_eq!(of("").routing, Policy::default());
+    assert_eq!(of("routing: {}\n").routing, Policy::default());
+    let fleet = of("routing:
+  default_strategy: sticky-host
+  default_host_preference: build1
+  weight_rtt: 2
+  weight_active_chats: 0
+  weight_cpu_load: 0.25
+  weight_memory_used: 1e1
+  max_cpu_load_pct: 80%
+  max_memory_used_pct: 99.5
+  min_disk_available_bytes: 500M
+  publish_interval_secs: 2
+  stale_after_secs: 3
+  require_healthy_goosed: false
+  working_dir: ~/work
+  pin_ttl: 7d
+  gateway: true
+  local_port: 8443
+  listen: '::'
+  tls_cert: c.pem
+  tls_key: ~/k.pem
+");
+    assert_eq!(
+        fleet.routing,
+        Policy {
+            version: crate::routing::policy::VERSION,
+            default_strategy: Strategy::StickyHost,
+            default_host_preference: Some("build1".into()),
+            weight_rtt: 2.0,
+            weight_active_chats: 0.0,
+            weight_cpu_load: 0.25,
+            weight_memory_used: 10.0,
+            max_cpu_load_pct: 80.0,
+            max_memory_used_pct: 99.5,
+            min_disk_available_bytes: 500 << 20,
+            publish_interval_secs: 2,
+            stale_after_secs: 3,
+            require_healthy_goosed: false,
+            working_dir: Some("/home/me/work".into()),
+            pin_ttl_secs: Some(7 * 86_400),
+            gateway: true,
+            listen: "::".parse().unwrap(),
+            local_port: 8443,
+            tls_cert: Some("/etc/mosaic/c.pem".into()),
+            tls_key: Some("/home/me/k.pem".into()),
+        }
+    );
+    let a = &fleet.agents[0];
+    assert_eq!(
+        (a.labels["gpu"].as_str(), a.labels["n"].as_str()),
+        ("yes", "1")
+    );
+    assert_eq!(a.max_chats, Some(2));
+}
+
+#[test]
 fn every_key() {
     let machine = Machine::with(&[("/etc/mosaic/x.env", ""), ("/etc/mosaic/go.md", "hi")]);
     let fleet = fleet_on(

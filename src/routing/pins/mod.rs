@@ -17,9 +17,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use serde::{Deserialize, Serialize};
 
 use super::node::{Dialect, Node};
+use super::owner::Owner;
 use super::placement::History;
 use crate::error::{Error, Result};
-use crate::host::procfs;
 use crate::paths::Paths;
 use tables::PINS;
 
@@ -62,6 +62,16 @@ pub struct Pin {
     pub created: Timestamp,
     /// When it was used last, to a minute.
     pub used: Timestamp,
+}
+
+impl Pin {
+    /// Whether the chat's conversation is its node's own, so that it cannot go on anywhere else: a server
+    /// made it, and gave it its name.
+    pub fn is_its_nodes(&self) -> bool {
+        let named = self.chat.strip_prefix(&self.node);
+        let by_name = named.is_some_and(|rest| rest.starts_with('.'));
+        self.dialect != Dialect::Tui && (by_name || self.native.is_some())
+    }
 }
 
 /// What is written down, as a placement needs it.
@@ -445,7 +455,9 @@ fn clean_up(t: &Transaction<'_>) -> rusqlite::Result<()> {
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (ticket, owner, created) in reserved {
-        let lives = owner.is_some_and(|text| Owner::read(&text).is_some_and(|o| o.lives()));
+        let lives = owner
+            .and_then(|text| serde_json::from_str::<Owner>(&text).ok())
+            .is_some_and(|owner| owner.lives());
         if !lives || created < oldest {
             give_back(t, &ticket)?;
         }
@@ -482,7 +494,7 @@ fn insert(
         set(t, NEXT_TARGET, None)?;
     }
     let (standing, owner) = match standing {
-        Standing::Reserved => ("reserved", Some(Owner::this().write())),
+        Standing::Reserved => ("reserved", Some(json(&Owner::this()))),
         Standing::Held => ("held", None),
     };
     t.execute(
@@ -573,32 +585,4 @@ pub fn checked(chat: &str) -> Result<&str> {
     .hint(format!(
         "1 to {CHAT_MOST} letters, digits and `. _ - @ + = ,`, for example `ISSUE-12`"
     )))
-}
-
-/// The process that reserved something.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    pid: i32,
-    start_ticks: u64,
-    boot: String,
-}
-
-impl Owner {
-    fn this() -> Self {
-        let pid = i32::try_from(std::process::id()).unwrap_or(0);
-        Self {
-            pid,
-            start_ticks: procfs::stat(pid).map_or(0, |s| s.start),
-            boot: procfs::boot_id(),
-        }
-    }
-    fn write(&self) -> String {
-        json(self)
-    }
-    fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-    fn lives(&self) -> bool {
-        self.boot == procfs::boot_id() && procfs::is_same(self.pid, self.start_ticks)
-    }
 }

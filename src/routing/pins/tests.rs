@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::host::procfs;
 use std::sync::Barrier;
 
 fn node(id: &str) -> Node {
@@ -164,6 +165,25 @@ fn a_move_is_made_by_who_saw_the_last_change() {
     let late = pins.move_to("x", &node("c"), pin.revision).unwrap_err();
     assert!(late.message.contains("changed meanwhile"));
     assert!(pins.release("x").unwrap() && !pins.release("x").unwrap());
+}
+
+#[test]
+fn a_conversation_that_a_server_made_is_its_nodes() {
+    let pin = |chat: &str, dialect, native: Option<&str>| Pin {
+        chat: chat.to_owned(),
+        node: "a".to_owned(),
+        dialect,
+        standing: Standing::Held,
+        native: native.map(str::to_owned),
+        revision: 0,
+        created: Timestamp::UNIX_EPOCH,
+        used: Timestamp::UNIX_EPOCH,
+    };
+    assert!(pin("a.20261121_1", Dialect::Goosed, None).is_its_nodes());
+    assert!(pin("ses_1", Dialect::Opencode, Some("ses_1")).is_its_nodes());
+    assert!(!pin("ISSUE-12", Dialect::Opencode, None).is_its_nodes());
+    assert!(!pin("a.b", Dialect::Tui, None).is_its_nodes());
+    assert!(!pin("ab.c", Dialect::Goosed, None).is_its_nodes());
 }
 
 #[test]

@@ -159,6 +159,27 @@ fn a_message_that_is_too_old_is_a_dead_letter() {
 }
 
 #[test]
+fn what_its_sender_left_unproved_is_found_out_about() {
+    let Some(s) = alone("50") else { return };
+    courier(&s);
+    s.systemctl(&["stop", UNIT]).ok();
+    let args = ["agent", "send", "a", "--until", "submitted", "--id", "x"];
+    s.mosaic(&[&args[..], &["-m", "one"]].concat()).ok();
+    let stage = || {
+        let row = s.mosaic(&["agent", "inbox", "show", "x", "--json"]).ok();
+        row.json()["stage"].clone()
+    };
+    assert_eq!(stage(), "submitted");
+    s.systemctl(&["start", UNIT]).ok();
+    eventually("its record is found", || {
+        stage() == "accepted" || stage() == "answered"
+    });
+    // The next message goes as always.
+    queue(&s, "a", "two");
+    eventually("the next is delivered", || s.messages("a").len() == 2);
+}
+
+#[test]
 fn a_courier_killed_at_any_instant_loses_nothing_and_doubles_nothing() {
     let Some(s) = alone("30") else { return };
     courier(&s);

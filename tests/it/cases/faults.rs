@@ -120,7 +120,7 @@ fn one(s: &Sandbox, dice: &mut Dice, n: u64) -> Told {
     }
 }
 
-/// Delivers what still waits.
+/// Delivers what still waits, and finds out about what has left: whoever did either may be dead.
 fn settle(s: &Sandbox) {
     for agent in AGENTS {
         eventually(&format!("`{agent}` is idle"), || {
@@ -128,10 +128,12 @@ fn settle(s: &Sandbox) {
         });
     }
     let waits = || {
-        let listed = s.mosaic(&["agent", "inbox", "list", "--json"]).ok().json();
+        // What has left is listed only so.
+        let args = ["agent", "inbox", "list", "--all", "--json"];
+        let listed = s.mosaic(&args).ok().json();
         let messages = listed["messages"].as_array().into_iter().flatten();
         let open = |m: &&Value| {
-            ["queued", "typing", "submitted"]
+            ["queued", "typing", "typed", "submitted"]
                 .iter()
                 .any(|w| m["stage"] == *w)
         };
@@ -186,7 +188,7 @@ fn wrong(s: &Sandbox, told: &Told) -> Option<String> {
             (_, "accepted" | "answered", 0) => "the mailbox says it arrived",
             (_, "queued", 1) => "it waits, and arrived",
             (_, "refused" | "expired" | "cancelled", 1) => "it was refused, and arrived",
-            (_, "submitted" | "typing", _) => "nobody found out about it",
+            (_, "submitted" | "typing" | "typed", _) => "nobody found out about it",
             (Some(_), "unknown", _) => {
                 "its sender was told of it, and the mailbox does not know it"
             }

@@ -156,6 +156,23 @@ fn the_same_id_is_never_typed_twice() {
 }
 
 #[test]
+fn what_has_left_is_found_out_about_though_nobody_waits_for_it() {
+    let Some(s) = thinking("20") else { return };
+    let stage = || inbox(&s, &["show", "x", "--json"]).ok().json()["stage"].clone();
+    let courier = "mosaic-courier.service";
+    s.systemctl(&["stop", courier]).ok();
+    let out = send(&s, "one", &["--id", "x", "--until", "submitted"]).ok();
+    assert_eq!(
+        (receipt(&out), stage()),
+        (json!("submitted"), json!("submitted"))
+    );
+    // A second word to the agent is not needed for it.
+    inbox(&s, &["flush"]).ok().says("x");
+    assert!(stage() == "accepted" || stage() == "answered");
+    inbox(&s, &["flush"]).ok().warns("nothing waits");
+}
+
+#[test]
 fn who_only_waits_for_an_answer_does_not_hold_the_agent() {
     let Some(s) = thinking("4000") else { return };
     send(&s, "long", &["--id", "job"]).ok();

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 
 use crate::delivery::Mailbox;
 use crate::delivery::followed::follow;
-use crate::delivery::mailbox::{LOOKED_FOR, Row};
+use crate::delivery::mailbox::Row;
 use crate::error::Result;
 use crate::gateway::chats::wire::StateChange;
 use crate::gateway::lock;
@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(20);
 
 /// Between two looks at the mailbox that nothing asked for.
 const TICK: Duration = Duration::from_secs(2);
+
+/// A message that is with its agent for longer has no answer to come.
+const TURN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is committed may be that much older than what was committed before it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
@@ -274,7 +277,7 @@ impl Hub {
             }
             for node in self.nodes_to_ask(&happened.changes) {
                 if let Some(launch) = watcher.launch(&node) {
-                    let since = Timestamp::now() - LOOKED_FOR;
+                    let since = Timestamp::now() - TURN;
                     let rows = mailbox.unanswered_in_chats(&node, since)?;
                     follow(install, launch, &mailbox, rows)?;
                 }

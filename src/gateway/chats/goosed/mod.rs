@@ -34,7 +34,14 @@ const FIRST: Duration = Duration::from_secs(2);
 /// by the session's own record where goosed keeps the message's id.
 #[derive(Debug, Default)]
 pub struct Said {
-    inner: Mutex<(BTreeSet<(String, String)>, VecDeque<(String, String)>)>,
+    inner: Mutex<Remembered>,
+}
+
+/// Chats and ids, to be found, and the oldest first.
+#[derive(Debug, Default)]
+struct Remembered {
+    all: BTreeSet<(String, String)>,
+    order: VecDeque<(String, String)>,
 }
 
 impl Said {
@@ -43,20 +50,20 @@ impl Said {
 
     fn knows(&self, chat: &str, id: &str) -> bool {
         lock(&self.inner)
-            .0
+            .all
             .contains(&(chat.to_owned(), id.to_owned()))
     }
 
     fn note(&self, chat: &str, id: &str) {
         let mut inner = lock(&self.inner);
         let one = (chat.to_owned(), id.to_owned());
-        if inner.0.insert(one.clone()) {
-            inner.1.push_back(one);
+        if inner.all.insert(one.clone()) {
+            inner.order.push_back(one);
         }
-        if inner.1.len() > Self::MOST
-            && let Some(oldest) = inner.1.pop_front()
+        if inner.order.len() > Self::MOST
+            && let Some(oldest) = inner.order.pop_front()
         {
-            inner.0.remove(&oldest);
+            inner.all.remove(&oldest);
         }
     }
 }
