@@ -143,3 +143,6 @@ impl Turns {
         turn.lock_owned().await
     }
 }
+
+#[cfg(test)]
+mod tests;

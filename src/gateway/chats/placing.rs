@@ -280,15 +280,6 @@ fn choose(
     if let (true, Some(directory)) = (fitting.is_empty(), &asked.directory) {
         return Err(unavailable(format!("none works in `{directory}`")));
     }
-    let left: Vec<Arc<Live>> = fitting
-        .into_iter()
-        .filter(|live| !tried.contains(&live.node.id))
-        .collect();
-    if left.is_empty() && !tried.is_empty() {
-        let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
-        return Err(unavailable(format!("none of {} answers", tried.join(", "))));
-    }
-    let snapshot = Snapshot::of(left);
     let policy = gateway.policy();
     let rules = Rules {
         policy: &policy,
@@ -296,16 +287,30 @@ fn choose(
         history: &ledger.history,
         now: jiff::Timestamp::now(),
     };
-    placement::place(&snapshot.candidates(ledger), &rules)
-        .map(|placed| placed.node.clone())
-        .map_err(|empty| match empty.filter {
+    let chosen = |nodes: Vec<Arc<Live>>| {
+        let snapshot = Snapshot::of(nodes);
+        let candidates = snapshot.candidates(ledger);
+        placement::place(&candidates, &rules).map(|placed| placed.node.clone())
+    };
+    let left = fitting.iter().filter(|live| !tried.contains(&live.node.id));
+    if let Ok(node) = chosen(left.cloned().collect()) {
+        return Ok(node);
+    }
+    // Those that were tried are known to be down by now, so that the reason is told for them too.
+    Err(match chosen(fitting) {
+        Err(empty) => match empty.filter {
             Some(filter) => {
                 let name = serde_json::to_value(filter).unwrap_or_default();
                 let name = name.as_str().unwrap_or_default();
                 unavailable(format!("the filter `{name}` left none: {empty}"))
             }
             None => unavailable(empty.to_string()),
-        })
+        },
+        Ok(_) => {
+            let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
+            unavailable(format!("none of {} answers", tried.join(", ")))
+        }
+    })
 }
 
 async fn abandon(gateway: &Gateway, reservation: Reservation) {
