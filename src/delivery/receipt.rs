@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sanitise::Dropped;
 use super::stop::Stop;
@@ -12,7 +12,9 @@ use crate::error::{EXIT_OK, Kind};
 pub const VERSION: u32 = 1;
 
 /// How far it got, as far as is proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Rung {
     /// Nothing was typed, and nothing will be.

@@ -14,6 +14,7 @@
 pub mod access;
 pub mod acp;
 pub mod ask;
+pub mod chats;
 pub mod goose_desktop;
 pub mod goosed;
 pub mod guard;
@@ -180,6 +181,7 @@ pub fn router(gateway: &Gateway) -> Router {
         .merge(goosed::routes())
         .nest("/opencode", opencode::router(gateway))
         .merge(acp::router(gateway))
+        .merge(chats::router(gateway))
         .route("/metrics", get(metrics::show));
     behind_the_door(gateway, routes)
 }
