@@ -12,8 +12,11 @@
 //! decides: who may ask, where a chat goes, what a failure means.
 
 pub mod access;
+pub mod acp;
 pub mod ask;
+pub mod chats;
 pub mod goose_desktop;
+pub mod goosed;
 pub mod guard;
 pub mod ids;
 pub mod limits;
@@ -21,6 +24,7 @@ pub mod listen;
 pub mod metrics;
 pub mod nodes;
 pub mod observe;
+pub mod opencode;
 pub mod place;
 pub mod reply;
 pub mod run;
@@ -173,7 +177,12 @@ impl Shared {
 
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
-    let routes = Router::new().route("/metrics", get(metrics::show));
+    let routes = Router::new()
+        .merge(goosed::routes())
+        .nest("/opencode", opencode::router(gateway))
+        .merge(acp::router(gateway))
+        .merge(chats::router(gateway))
+        .route("/metrics", get(metrics::show));
     behind_the_door(gateway, routes)
 }
 
