@@ -73,13 +73,15 @@ fn look(context: &Context<'_>) -> Result<Document> {
     let install = context.install()?;
     let chooser = Chooser::new(&install)?;
     let ledger = chooser.pins()?.ledger()?;
+    let resident = chooser.policy().gateway;
     let record = Resident::Gateway.running(&install);
     let problem = match record.as_ref().map(|r| r.listens.as_ref()) {
-        None => Some("it does not run".to_owned()),
-        Some(None) => Some(
-            listen::port_is_taken(&install)
-                .map_or_else(|| "it does not listen yet".to_owned(), |e| e.to_string()),
-        ),
+        None if !resident => Some("it does not run".to_owned()),
+        // One that is kept by the fleet tries again and again.
+        None | Some(None) => {
+            let taken = listen::port_is_taken(&install).map(|e| e.to_string());
+            taken.or_else(|| Some("it does not listen".to_owned()))
+        }
         Some(Some(at)) => match ask::get(at, "/status", None, WAIT) {
             Ok(answer) if answer.status.is_success() => None,
             Ok(answer) => Some(format!("it answers {}", answer.status)),
@@ -106,7 +108,7 @@ fn look(context: &Context<'_>) -> Result<Document> {
         mosaic: record.as_ref().map(|r| r.mosaic.clone()),
         url: listen::url(&install)?,
         secret_file: install.paths.gateway_secret(),
-        resident: chooser.policy().gateway,
+        resident,
         problem,
         nodes: nodes.collect(),
     })
