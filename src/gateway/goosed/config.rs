@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::answer::back;
-use super::any::target;
+use super::any::{self, target};
 use super::ask::{answer as read, ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
@@ -86,6 +86,41 @@ pub async fn serve(
     Ok(first.unwrap_or_else(|| StatusCode::OK.into_response()))
 }
 
+/// Gives a node that has no provider that of the first other one that has: it is new, or came back with
+/// an empty configuration, and every chat on it would fail. A provider of its own it keeps, for that may
+/// be meant. Keys are no node's to tell: they come by `/config/upsert`, or with the node's environment.
+///
+/// # Errors
+/// Why the node has none; the chat's first message says the same.
+pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
+    let provider = PROVIDER.map(str::to_owned);
+    let of = async |live: &Arc<Live>| {
+        let read = values(gateway, live, &provider).await;
+        read.map_err(|reply| reply.message)
+    };
+    let has = |settings: &[Setting]| {
+        settings
+            .iter()
+            .any(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
+    };
+    if has(&of(live).await?) {
+        return Ok(());
+    }
+    for other in gateway.nodes.speaking(Dialect::Goosed) {
+        if other.node.id == live.node.id || !any::is_well(&other) {
+            continue;
+        }
+        let Ok(settings) = of(&other).await else {
+            continue;
+        };
+        if has(&settings) {
+            tracing::info!(node = live.node.id, from = other.node.id, "provider copied");
+            return put_back(gateway, live, Some(&settings), false).await;
+        }
+    }
+    Ok(())
+}
+
 /// Asks all nodes whether they are there.
 async fn all_there(gateway: &Gateway, nodes: &[Arc<Live>]) -> Result<(), Reply> {
     let probes = nodes.iter().map(|live| place::probe(gateway, live));
@@ -102,6 +137,10 @@ async fn all_there(gateway: &Gateway, nodes: &[Arc<Live>]) -> Result<(), Reply> 
     }
     Ok(())
 }
+
+/// The settings that are a provider, in the order in which they are written: the model is kept with its
+/// provider.
+const PROVIDER: [&str; 2] = ["GOOSE_PROVIDER", "GOOSE_MODEL"];
 
 /// What went wrong on a node.
 struct Wrong {
@@ -179,7 +218,7 @@ impl Told {
 fn keys(undo: Undo, body: &[u8]) -> Vec<String> {
     match undo {
         Undo::None => Vec::new(),
-        Undo::Provider => vec!["GOOSE_PROVIDER".to_owned(), "GOOSE_MODEL".to_owned()],
+        Undo::Provider => PROVIDER.map(str::to_owned).into(),
         Undo::Key => {
             let asked = serde_json::from_slice::<Value>(body).unwrap_or_default();
             match (asked["key"].as_str(), asked["is_secret"].as_bool()) {
