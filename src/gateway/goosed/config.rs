@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
 use hyper::body::Incoming;
@@ -52,13 +52,20 @@ pub async fn serve(
     for live in &nodes {
         before.push(values(gateway, live, &keys).await?);
     }
-    let mut first = None;
+    let (mut first, mut absent) = (None, None);
     for (n, live) in nodes.iter().enumerate() {
         let request = request(&parts, target(&parts), vec![body.clone()])?;
         let wrong = match ask(gateway, live, request, route.wait).await {
             Ok(answer) if answer.status().is_success() => {
                 if first.is_none() {
                     first = Some(back(gateway, live, "", answer, route.ids).await?);
+                }
+                continue;
+            }
+            // What is not there is removed: so a removal that got half-way can be asked for again.
+            Ok(answer) if removes(&parts) && answer.status() == StatusCode::NOT_FOUND => {
+                if absent.is_none() {
+                    absent = Some(back(gateway, live, "", answer, route.ids).await?);
                 }
                 continue;
             }
@@ -83,7 +90,13 @@ pub async fn serve(
             format!("{}{}", wrong.why, told.words()),
         ));
     }
-    Ok(first.unwrap_or_else(|| StatusCode::OK.into_response()))
+    let answer = first.or(absent);
+    Ok(answer.unwrap_or_else(|| StatusCode::OK.into_response()))
+}
+
+/// Whether a write takes something away.
+fn removes(parts: &Parts) -> bool {
+    parts.method == Method::DELETE || parts.uri.path() == "/config/remove"
 }
 
 /// Gives a node that has no provider that of the first other one that has: it is new, or came back with

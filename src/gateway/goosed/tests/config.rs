@@ -207,3 +207,17 @@ async fn without_any_provider_a_new_chat_says_so() {
     let begun = rig.post("/agent/start", &json!({"working_dir": "/"})).await;
     begun.says(500, &["has no model", "missing provider"]);
 }
+
+#[tokio::test]
+async fn what_is_gone_on_one_node_is_still_removed_from_the_others() {
+    let rig = Rig::bare().await;
+    rig.node(0).fail("/config/extensions/x", 404);
+    let removed = rig.raw("DELETE", "/config/extensions/x", None).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(removed.json()["node"], "g1");
+    for n in [1, 2] {
+        rig.node(n).fail("/config/extensions/x", 404);
+    }
+    let gone = rig.raw("DELETE", "/config/extensions/x", None).await;
+    gone.says(404, &["g0 fails on demand"]);
+}
