@@ -18,6 +18,9 @@
 mod agents;
 mod cli;
 mod codex;
+mod goosed;
+#[path = "../goosed/mod.rs"]
+mod goosed_stand_in;
 mod kickstart;
 #[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]
