@@ -333,6 +333,9 @@ impl Talk {
         let missing = json!({"code": -32002, "message": "Resource not found",
             "data": format!("Session not found: {session}")});
         let outcome = match method {
+            "initialize" if !params["protocolVersion"].is_u64() => Err(
+                json!({"code": -32602, "message": "Invalid params", "data": {"phase": "deserialization"}}),
+            ),
             "initialize" => {
                 state.hellos.push(params.clone());
                 Ok(json!({"protocolVersion": params["protocolVersion"],

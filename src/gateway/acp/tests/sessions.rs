@@ -118,6 +118,40 @@ async fn nodes_hear_the_clients_own_words_and_another_client_finds_the_session()
 }
 
 #[tokio::test]
+async fn who_introduces_himself_badly_harms_nobody_but_himself() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let ws = Ws::open(&under.url).await;
+    for (method, params) in [
+        ("initialize", json!({"protocolVersion": "x"})),
+        ("session/new", here()),
+        ("session/list", json!({})),
+        ("session/prompt", prompt("n1.20261128_1", "x")),
+    ] {
+        let error = ws.error(method, params).await;
+        assert_eq!(
+            error["data"]["phase"], "deserialization",
+            "{method}: {error}"
+        );
+    }
+    for live in under.gateway.nodes.all().values() {
+        assert!(live.advert().unwrap().health.is_healthy());
+    }
+    let mut http = peers::Http::new(&under.url);
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}});
+    let json = [("content-type", "application/json")];
+    let (status, headers, _) = http.request("POST", &json, body.to_string()).await;
+    assert_eq!(
+        (status.as_u16(), headers.get("acp-connection-id")),
+        (200, None)
+    );
+    http.initialize(hello()).await;
+    // And it can do better.
+    ws.result("initialize", hello()).await;
+    session(&ws).await;
+    assert!(geese.iter().any(|g| g.state.lock().unwrap().news == 1));
+}
+
+#[tokio::test]
 async fn questions_of_two_nodes_with_one_id_each_get_their_answer() {
     let (under, _geese) = fleet(&["n0", "n1"]).await;
     let ws = client(&under).await;
