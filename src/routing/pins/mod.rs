@@ -566,7 +566,10 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// A chat's name: it stands in URLs, tables and log lines.
-fn checked(chat: &str) -> Result<&str> {
+///
+/// # Errors
+/// Kind `Usage`: it is none.
+pub fn checked(chat: &str) -> Result<&str> {
     let fits = !chat.is_empty()
         && chat.len() <= CHAT_MOST
         && chat
