@@ -514,12 +514,6 @@ impl Talk {
                     self.chunk(session, &big);
                 }
             }
-            "SLOWLY" => {
-                for n in 0..5 {
-                    tokio::time::sleep(Duration::from_millis(60)).await;
-                    self.chunk(session, &n.to_string());
-                }
-            }
             _ => {}
         }
         "end_turn"

@@ -65,17 +65,12 @@ async fn a_turn_streams_as_it_is_produced() {
     let (under, _geese) = fleet(&["n0"]).await;
     let ws = client(&under).await;
     let name = session(&ws).await;
-    let begun = std::time::Instant::now();
-    let id = ws.ask("session/prompt", prompt(&name, "SLOWLY"));
-    ws.hear("the first chunk", |v| {
-        v["params"]["update"]["content"].is_object()
-    })
-    .await;
-    assert!(begun.elapsed().as_millis() < 60, "{:?}", begun.elapsed());
+    let id = ws.ask("session/prompt", prompt(&name, "WAIT"));
+    // Long before the end, which comes only when it is asked for.
+    ws.hear("the first chunk", is_chunk).await;
     assert!(!ws.heard().iter().any(|v| v["id"] == id));
+    ws.notify("session/cancel", json!({"sessionId": name}));
     ws.answer(id).await;
-    assert_eq!(ws.chunks(&name)[1..], ["0", "1", "2", "3", "4"]);
-    assert!(begun.elapsed().as_millis() >= 300);
 }
 
 #[tokio::test]
