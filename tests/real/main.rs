@@ -15,6 +15,7 @@
     reason = "a test may panic and speak, and starts what it likes"
 )]
 
+mod acp;
 mod agents;
 mod cli;
 mod codex;
