@@ -54,6 +54,24 @@ pub async fn create<T, F>(
     dialect: Dialect,
     wish: Wish,
     named: fn(&str, &str) -> Option<String>,
+    make: impl FnMut(Arc<Live>) -> F,
+) -> Result<Placed<T>, Response>
+where
+    F: Future<Output = Result<Made<T>, Failure>>,
+{
+    let nodes = gateway.nodes.speaking(dialect);
+    create_among(gateway, nodes, wish, named, make).await
+}
+
+/// The same on the best one of some nodes.
+///
+/// # Errors
+/// As there.
+pub async fn create_among<T, F>(
+    gateway: &Gateway,
+    nodes: Vec<Arc<Live>>,
+    wish: Wish,
+    named: fn(&str, &str) -> Option<String>,
     mut make: impl FnMut(Arc<Live>) -> F,
 ) -> Result<Placed<T>, Response>
 where
@@ -62,12 +80,10 @@ where
     use axum::response::IntoResponse as _;
     let mut tried = BTreeSet::new();
     loop {
-        let reservation = reserve(gateway, dialect, &wish, &tried)
-            .await
-            .map_err(|e| {
-                gateway.metrics.placed(Placement::no_node);
-                e.into_response()
-            })?;
+        let reservation = reserve(gateway, &nodes, &wish, &tried).await.map_err(|e| {
+            gateway.metrics.placed(Placement::no_node);
+            e.into_response()
+        })?;
         tried.insert(reservation.node.clone());
         let Some(live) = gateway.nodes.get(&reservation.node) else {
             abandon(gateway, reservation).await;
@@ -142,15 +158,14 @@ pub fn choose(
 
 async fn reserve(
     gateway: &Gateway,
-    dialect: Dialect,
+    nodes: &[Arc<Live>],
     wish: &Wish,
     tried: &BTreeSet<String>,
 ) -> Result<Reservation, Reply> {
-    let nodes: Vec<Arc<Live>> = gateway
-        .nodes
-        .speaking(dialect)
-        .into_iter()
+    let nodes: Vec<Arc<Live>> = nodes
+        .iter()
         .filter(|live| !tried.contains(&live.node.id))
+        .cloned()
         .collect();
     if nodes.is_empty() && !tried.is_empty() {
         let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();

@@ -198,8 +198,10 @@ impl fmt::Display for Empty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.filter, self.last.as_slice()) {
             (None, _) | (_, []) => f.write_str("the fleet has no nodes"),
-            (Some(_), [(_, why), rest @ ..]) if rest.iter().all(|(_, w)| w == why) => {
-                write!(f, "{} of {} nodes: {why}", self.last.len(), self.nodes)
+            (Some(_), [(_, why), rest @ ..])
+                if !rest.is_empty() && rest.iter().all(|(_, w)| w == why) =>
+            {
+                write!(f, "{} of {} nodes: each {why}", self.last.len(), self.nodes)
             }
             (Some(_), last) => {
                 let each: Vec<String> = last

@@ -1,0 +1,179 @@
+//! A request to one node, whose answer may take as long as a model thinks: it is not bounded in time, but
+//! a node that hangs is found out within seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
+use crate::gateway::{Gateway, place};
+use crate::routing::node::Health;
+
+/// After this long without an answer a node is asked whether it is there. An answer that needs no model
+/// comes within milliseconds, except for the first one of a directory, which takes seconds.
+const DOUBT: Duration = Duration::from_secs(3);
+
+/// So many times in a row it has to fail: a server that loads its plugins is away for a second.
+const TRIES: u32 = 2;
+
+/// Longest wait for an answer. A prompt's head comes at once, and its body is not waited for here; other
+/// work (a summary, a command) is done before the head.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Largest answer that is read rather than passed on: lists, a session. A list of a hundred sessions has
+/// 100 KB.
+pub const ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long the body of such an answer may take once its head is there.
+const READ: Duration = Duration::from_secs(20);
+
+/// Sends a request and waits for the head of the answer.
+///
+/// # Errors
+/// The node did not take it, or does not answer.
+pub async fn ask(
+    gateway: &Gateway,
+    live: &Live,
+    request: Request<Body>,
+) -> Result<Response<Incoming>, Failure> {
+    let Some(endpoint) = &live.endpoint else {
+        return Err(Failure::NotSent("it has never started".to_owned()));
+    };
+    let answer = tokio::select! {
+        answer = gateway.upstream.send(endpoint, request, LONGEST) => answer,
+        health = doubt(gateway, live) => {
+            let why = format!("it hangs: {}", health.why());
+            live.found(health);
+            return Err(Failure::NoAnswer(why));
+        }
+    };
+    if let Err(Failure::NotSent(why)) = &answer {
+        live.found(Health::Refused(why.clone()));
+    }
+    answer
+}
+
+/// Ends when a node hangs.
+async fn doubt(gateway: &Gateway, live: &Live) -> Health {
+    let mut failed = 0;
+    tokio::time::sleep(DOUBT).await;
+    loop {
+        match place::probe(gateway, live).await {
+            Err(health @ (Health::Timeout(_) | Health::Refused(_))) => {
+                failed += 1;
+                if failed >= TRIES {
+                    return health;
+                }
+            }
+            Ok(()) | Err(_) => {
+                failed = 0;
+                tokio::time::sleep(DOUBT).await;
+            }
+        }
+    }
+}
+
+/// Asks whether a node that was found ill is well again, before something is sent to it. One that was
+/// found well is not asked.
+///
+/// # Errors
+/// It is not; nothing was sent.
+pub async fn there(gateway: &Gateway, live: &Live, session: &str) -> Result<(), Reply> {
+    if live.advert().is_none_or(|a| a.health.is_healthy()) {
+        return Ok(());
+    }
+    let Err(health) = place::probe(gateway, live).await else {
+        return Ok(());
+    };
+    live.found(health.clone());
+    let node = &live.node.id;
+    Err(match health {
+        Health::Timeout(why) => Reply::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!(
+                "the node `{node}` hangs: {why}{}; nothing was sent",
+                stays(session)
+            ),
+        ),
+        health => Reply::down(node, session, health.why()),
+    })
+}
+
+/// What a client is told of a failure. What only looks something up has changed nothing, so that it is
+/// asked whether the node is there at all.
+pub async fn failed(
+    gateway: &Gateway,
+    live: &Live,
+    session: &str,
+    method: &Method,
+    failure: &Failure,
+) -> Reply {
+    if method.is_safe()
+        && matches!(failure, Failure::NoAnswer(_))
+        && let Err(Health::Refused(why)) = place::probe(gateway, live).await
+    {
+        live.found(Health::Refused(why.clone()));
+        return Reply::down(&live.node.id, session, &why);
+    }
+    Reply::failed(&live.node.id, session, failure)
+}
+
+fn stays(session: &str) -> String {
+    match session {
+        "" => String::new(),
+        session => format!("; the chat `{session}` stays there"),
+    }
+}
+
+/// What is asked of a node by the gateway itself.
+///
+/// # Errors
+/// The path is none.
+pub fn get(path_and_query: &str) -> Result<Request<Body>, Failure> {
+    Request::get(path_and_query)
+        .body(Body::empty())
+        .map_err(|e| Failure::NotSent(e.to_string()))
+}
+
+/// An answer that is read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: axum::http::response::Parts,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Sends a request and reads the whole answer.
+///
+/// # Errors
+/// As of [`ask`], and the answer is too large, broken or too slow.
+pub async fn whole(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Answer, Failure> {
+    let (head, body) = ask(gateway, live, request).await?.into_parts();
+    let failed = |why: String| Failure::NoAnswer(format!("its answer broke off: {why}"));
+    let read = Limited::new(body, ANSWER_BYTES).collect();
+    let body = tokio::time::timeout(READ, read)
+        .await
+        .map_err(|_| failed(format!("not whole within {} s", READ.as_secs())))?
+        .map_err(|e| failed(e.to_string()))?
+        .to_bytes();
+    Ok(Answer { head, body })
+}

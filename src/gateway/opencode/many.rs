@@ -1,0 +1,160 @@
+//! What concerns several nodes: lists of what all have, and settings that change all or none.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use futures_util::future::join_all;
+
+use super::ask::{self, Answer};
+use super::merge::{self, Part, Wanted};
+use super::pass::{self, Asked};
+use super::pinned;
+use super::routes::List;
+use super::scope;
+use crate::gateway::Gateway;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
+
+/// Where more of a list begins, in opencode's answers.
+const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
+
+/// Nodes of which nothing is in a list.
+const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
+
+/// One list of what the nodes have. Nodes that do not answer are left out, and named in a header.
+///
+/// # Errors
+/// 503: none answers.
+pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
+    let (state, named, path) = (
+        asked.state,
+        asked.named,
+        asked.request.uri().path().to_owned(),
+    );
+    let nodes = scope::of(&state.gateway, &named)?;
+    let whole = named.whole(&path);
+    let answers = nodes
+        .iter()
+        .map(|live| answer(&state.gateway, live, &whole));
+    let answers = join_all(answers).await;
+    let (mut parts, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
+    let mut why = String::new();
+    for (live, answer) in nodes.iter().zip(answers) {
+        match answer {
+            Ok(answer) if answer.head.status.is_success() => {
+                let value = answer.json();
+                let remembered = match &path {
+                    path if path.contains("/pty") => Some(&state.terminals),
+                    path if path.contains("/permission") || path.contains("/question") => {
+                        Some(&state.asked)
+                    }
+                    _ => None,
+                };
+                for id in remembered.map(|_| merge::ids(&value)).unwrap_or_default() {
+                    remembered.map(|r| r.note(id, &live.node.id));
+                }
+                let more = answer.head.headers.contains_key(CURSOR);
+                parts.push(Part { value, more });
+            }
+            Ok(answer) => {
+                missing.push(live.node.id.clone());
+                refusal.get_or_insert_with(|| (Arc::clone(live), answer));
+            }
+            Err(e) => {
+                missing.push(live.node.id.clone());
+                why = format!("{why}; `{}`: {e}", live.node.id);
+            }
+        }
+    }
+    if parts.is_empty() {
+        // What every node that answers refuses is the client's mistake.
+        return match refusal {
+            Some((live, answer)) => Ok(pass::read_back(&live, answer)),
+            None => Err(Reply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("no node answers{why}"),
+            )),
+        };
+    }
+    let number = |key: &str| named.value(key).and_then(|v| v.parse().ok());
+    let wanted = Wanted {
+        limit: number("limit"),
+        order: named.value("order"),
+        cursor: named.value("cursor"),
+    };
+    let merged = merge::merge(list, parts, &wanted);
+    let mut response = pinned::json(&merged.value);
+    let headers = response.headers_mut();
+    if let Some(cursor) = merged.cursor {
+        headers.insert(CURSOR, HeaderValue::from(cursor));
+    }
+    if let Ok(missing) = HeaderValue::from_str(&missing.join(","))
+        && !missing.is_empty()
+    {
+        headers.insert(MISSING, missing);
+    }
+    Ok(response)
+}
+
+/// A node's part of a list. One that was found ill is not waited for, if it still is.
+async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answer, Failure> {
+    if let Err(e) = ask::there(gateway, live, "").await {
+        return Err(Failure::NotSent(e.message));
+    }
+    ask::whole(gateway, live, ask::get(path)?).await
+}
+
+/// Changes every node or none: all have to be there before anything is sent.
+///
+/// # Errors
+/// 503: one is not there, and nothing was changed. 502: some were changed and some were not, and which.
+pub async fn every(asked: Asked) -> Result<Response, Reply> {
+    let read = asked.read().await?;
+    let gateway = &read.state.gateway;
+    let nodes = scope::to_read_from(scope::of(gateway, &read.named)?);
+    scope::all_there(gateway, &nodes).await?;
+    let mut requests = Vec::new();
+    for live in &nodes {
+        requests.push((live, read.request()?));
+    }
+    let sent = requests
+        .into_iter()
+        .map(|(live, request)| ask::whole(gateway, live, request));
+    let mut first = None;
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for (live, answer) in nodes.iter().zip(join_all(sent).await) {
+        let name = format!("`{}`", live.node.id);
+        match answer {
+            Ok(answer) if answer.head.status.is_success() => {
+                done.push(name);
+                first.get_or_insert((Arc::clone(live), answer));
+            }
+            Ok(answer) => {
+                failed.push(format!("{name} answers {}", answer.head.status));
+                first.get_or_insert((Arc::clone(live), answer));
+            }
+            Err(e) => failed.push(format!("{name}: {e}")),
+        }
+    }
+    match first {
+        Some((live, answer)) if failed.is_empty() => Ok(pass::read_back(&live, answer)),
+        // All say no: the client's mistake.
+        Some((live, answer)) if done.is_empty() && failed.len() == nodes.len() => {
+            Ok(pass::read_back(&live, answer))
+        }
+        _ => Err(Reply::new(
+            StatusCode::BAD_GATEWAY,
+            format!(
+                "the nodes differ now: changed {}; not changed {}",
+                if done.is_empty() {
+                    "none".to_owned()
+                } else {
+                    done.join(", ")
+                },
+                failed.join(", ")
+            ),
+        )),
+    }
+}

@@ -1,0 +1,122 @@
+//! opencode's HTTP interface in front of several opencode nodes, below `/opencode`: what `opencode attach
+//! http://127.0.0.1:43123/opencode` and opencode's SDK expect of one server. A new session is placed, and
+//! all that is asked about it goes to its node; events of all nodes come in one stream.
+//!
+//! opencode's ids (`ses_…`, `per_…`, `pty_…`) are unique everywhere and stay as they are.
+//!
+//! ```text
+//! routes (where it belongs) ─> create      placed on a node
+//!   named (directory, node)    pinned      by the session or by what a session asks for
+//!                              many        every node: lists, settings
+//!                              one         one node: looked up, a terminal
+//!                              hub         events
+//! ```
+
+mod ask;
+mod create;
+mod frames;
+mod hub;
+mod many;
+mod merge;
+mod named;
+mod one;
+mod pass;
+mod pinned;
+mod remembered;
+mod routes;
+mod scope;
+mod sessions;
+mod socket;
+
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+use super::Gateway;
+use super::reply::Reply;
+use named::Named;
+use remembered::Remembered;
+use routes::{Class, Miss};
+
+/// What this dialect remembers. None of it must survive.
+#[derive(Debug)]
+struct State {
+    gateway: Gateway,
+    sessions: sessions::Sessions,
+    /// Open requests of sessions.
+    asked: Remembered,
+    /// Terminals.
+    terminals: Remembered,
+    hub: hub::Hub,
+}
+
+/// All of its routes; paths begin below the prefix.
+pub fn router(gateway: &Gateway) -> Router<Gateway> {
+    let state = Arc::new(State {
+        gateway: Arc::clone(gateway),
+        sessions: sessions::Sessions::default(),
+        asked: Remembered::default(),
+        terminals: Remembered::default(),
+        hub: hub::Hub::default(),
+    });
+    Router::new().fallback(answer).with_state(state)
+}
+
+async fn answer(
+    axum::extract::State(state): axum::extract::State<Arc<State>>,
+    request: Request,
+) -> Response {
+    let uri = request.uri().clone();
+    let found = match routes::find(request.method().as_str(), uri.path()) {
+        Ok(found) => found,
+        Err(miss) => return missed(miss, &request).into_response(),
+    };
+    let named = Named::of(&uri, request.headers());
+    let asked = pass::Asked {
+        state,
+        named,
+        request,
+    };
+    let key = found.key;
+    let answer = match found.class {
+        Class::Place => create::session(asked).await,
+        Class::Session => pinned::to(asked, key, pinned::After::Nothing).await,
+        Class::Fork => pinned::to(asked, key, pinned::After::Adopt).await,
+        Class::Delete => pinned::to(asked, key, pinned::After::Release).await,
+        Class::Named(field) => pinned::by_body(asked, field).await,
+        Class::Request(kind) => pinned::by_request(asked, kind, key).await,
+        Class::Merge(list) => many::list(asked, list).await,
+        Class::Every => many::every(asked).await,
+        Class::Events(stream) => hub::subscribe(&asked.state, stream, asked.named).await,
+        Class::Read | Class::Once => one::any(asked).await,
+        Class::Single => one::single(asked).await,
+        Class::PtyNew => one::new_terminal(asked).await,
+        Class::Pty => one::terminal(asked, key).await,
+        Class::PtySocket => socket::terminal(asked, key).await,
+        Class::Refuse(why) => Err(Reply::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("the gateway does not do `{}`: {why}", uri.path()),
+        )),
+    };
+    answer.unwrap_or_else(Reply::into_response)
+}
+
+fn missed(miss: Miss, request: &Request) -> Reply {
+    let path = request.uri().path();
+    match miss {
+        Miss::Path => Reply::missing(format!("opencode's part of the gateway has no `{path}`")),
+        Miss::Method => Reply::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("`{path}` takes no {}", request.method()),
+        ),
+        Miss::Unsafe => Reply::bad(format!("`{path}` names nothing that opencode could have")),
+    }
+}

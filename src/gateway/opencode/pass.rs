@@ -1,0 +1,180 @@
+//! A client's request on its way to a node, and the node's answer on its way back.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+
+use super::State;
+use super::ask::Answer;
+use super::named::Named;
+use crate::gateway::Gateway;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::stream;
+use crate::gateway::upstream;
+use crate::routing::node::Health;
+
+/// Largest body of a request that is passed on as it comes. Prompts carry files.
+const PASSED: usize = 64 * 1024 * 1024;
+
+/// Largest body of a request that is read first: settings, what a session begins with.
+pub const READ: usize = 4 * 1024 * 1024;
+
+/// Which node has answered.
+const NODE: HeaderName = HeaderName::from_static("x-mosaic-node");
+
+/// What a client asks.
+#[derive(Debug)]
+pub struct Asked {
+    /// The dialect's state.
+    pub state: Arc<State>,
+    /// What is named.
+    pub named: Named,
+    /// The request, its path below the prefix.
+    pub request: Request,
+}
+
+impl Asked {
+    /// The path.
+    pub fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
+    /// Reads the body, so that it can be looked at and sent more than once.
+    ///
+    /// # Errors
+    /// 413, or it broke off.
+    pub async fn read(self) -> Result<Read, Reply> {
+        let (head, body) = self.request.into_parts();
+        let too_large = || {
+            Reply::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("at most {READ} bytes are taken here"),
+            )
+        };
+        if length(&head) > READ as u64 {
+            return Err(too_large());
+        }
+        let body = axum::body::to_bytes(body, READ)
+            .await
+            .map_err(|_| too_large())?;
+        Ok(Read {
+            state: self.state,
+            named: self.named,
+            head,
+            body,
+        })
+    }
+
+    /// The request as a node gets it, its body as it comes.
+    ///
+    /// # Errors
+    /// 413.
+    pub fn passed(self) -> Result<Request, Reply> {
+        let (head, body) = self.request.into_parts();
+        if length(&head) > PASSED as u64 {
+            return Err(Reply::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("at most {PASSED} bytes are passed on"),
+            ));
+        }
+        rebuilt(&head, &self.named, Body::new(Limited::new(body, PASSED)))
+    }
+}
+
+/// The same with its body read.
+#[derive(Debug)]
+pub struct Read {
+    /// The dialect's state.
+    pub state: Arc<State>,
+    /// What is named.
+    pub named: Named,
+    /// The head.
+    pub head: Parts,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Read {
+    /// The request as a node gets it, to be answered so that the gateway can read it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn request(&self) -> Result<Request, Reply> {
+        let mut request = rebuilt(&self.head, &self.named, Body::from(self.body.clone()))?;
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+        Ok(request)
+    }
+
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+fn length(head: &Parts) -> u64 {
+    head.headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn rebuilt(head: &Parts, named: &Named, body: Body) -> Result<Request, Reply> {
+    let mut request = Request::builder()
+        .method(head.method.clone())
+        .uri(named.path_and_query(head.uri.path()))
+        .body(body)
+        .map_err(|e| Reply::bad(e.to_string()))?;
+    *request.headers_mut() = head.headers.clone();
+    Ok(request)
+}
+
+/// A node's answer, its body as it comes.
+pub fn back(
+    gateway: &Gateway,
+    live: &Live,
+    answer: Response<Incoming>,
+) -> axum::response::Response {
+    let (mut head, body) = answer.into_parts();
+    if let Some(refused) = not_ours(live, head.status) {
+        return refused.into_response();
+    }
+    upstream::clean(&mut head.headers);
+    sign(&mut head, live);
+    let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
+    Response::from_parts(head, body)
+}
+
+/// The same of an answer that was read.
+pub fn read_back(live: &Live, answer: Answer) -> axum::response::Response {
+    let Answer { mut head, body } = answer;
+    if let Some(refused) = not_ours(live, head.status) {
+        return refused.into_response();
+    }
+    upstream::clean(&mut head.headers);
+    head.headers.remove(header::CONTENT_LENGTH);
+    sign(&mut head, live);
+    Response::from_parts(head, Body::from(body))
+}
+
+/// A node that does not take mosaic's secret: its client has done nothing wrong, and its secret is right.
+fn not_ours(live: &Live, status: StatusCode) -> Option<Reply> {
+    if status != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let why = "it does not take its secret";
+    live.found(Health::Unauthorized(why.to_owned()));
+    Some(Reply::down(&live.node.id, "", why))
+}
+
+fn sign(head: &mut axum::http::response::Parts, live: &Live) {
+    if let Ok(node) = HeaderValue::from_str(&live.node.id) {
+        head.headers.insert(NODE, node);
+    }
+}

@@ -1,0 +1,297 @@
+//! Which node a session is on. What the gateway placed it knows from its pins. A session that was begun in
+//! a node's own interface is found by asking the nodes once, and pinned where it was found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::ask;
+use super::named::Named;
+use super::remembered::Remembered;
+use super::scope;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::{Gateway, place};
+use crate::host::files;
+use crate::record::ConversationRecord;
+use crate::routing::node::Dialect;
+use crate::routing::pins::Pin;
+use crate::routing::placement::Wish;
+
+/// How long it is believed what was read from the pins. A conversation does not move by itself; a person
+/// can move or release its pin.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+/// How long a node may take to say whether it has a session. The first question about a directory makes it
+/// open that directory, which takes seconds.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// So many unknown sessions are looked for at a time: each is a question to every node.
+const LOOKING: usize = 8;
+
+/// Sessions and their nodes.
+#[derive(Debug)]
+pub struct Sessions {
+    known: Remembered,
+    looking: Semaphore,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            known: Remembered::default(),
+            looking: Semaphore::new(LOOKING),
+        }
+    }
+}
+
+/// What a node said about a session.
+enum Said {
+    /// It has it.
+    Has(Box<Value>),
+    /// It does not.
+    HasNot,
+    /// Nothing.
+    Silent(String),
+}
+
+impl Sessions {
+    /// A session's node, which may be down.
+    ///
+    /// # Errors
+    /// 404: no node has the session. 503: nobody has it who answers, or its node has left the fleet.
+    pub async fn node_of(&self, gateway: &Gateway, session: &str) -> Result<Arc<Live>, Reply> {
+        let cached = self.known.node(session);
+        if let Some((node, age)) = &cached
+            && *age < BELIEVED
+            && let Some(live) = gateway.nodes.get(node)
+        {
+            return Ok(live);
+        }
+        if let Some(pin) = pin(gateway, session).await? {
+            self.known.note(session, &pin.node);
+            return of_fleet(gateway, &pin.node, session);
+        }
+        // The pin was released, or the gateway's memory of it was lost: the conversation is where it was.
+        if let Some((node, _)) = cached
+            && let Some(live) = gateway.nodes.get(&node)
+        {
+            return self.adopt(gateway, session, live).await;
+        }
+        let _turn = self.looking.acquire().await;
+        if let Some((node, _)) = self.known.node(session)
+            && let Some(live) = gateway.nodes.get(&node)
+        {
+            return Ok(live);
+        }
+        let live = self.look(gateway, session).await?;
+        self.adopt(gateway, session, live).await
+    }
+
+    /// Notes a session that its node was seen to make, and pins it.
+    pub async fn made(&self, gateway: &Gateway, session: &str, live: &Arc<Live>) {
+        if !self.known.note(session, &live.node.id) {
+            return;
+        }
+        if let Err(e) = self.adopt(gateway, session, Arc::clone(live)).await {
+            tracing::warn!("{}", e.message);
+        }
+    }
+
+    /// Notes a session that was placed and is pinned.
+    pub fn placed(&self, session: &str, node: &str) {
+        self.known.note(session, node);
+    }
+
+    /// A session is gone: its pin is released.
+    pub async fn gone(&self, gateway: &Gateway, session: &str) {
+        self.known.forget(session);
+        let name = session.to_owned();
+        let released: crate::error::Result<bool> =
+            gateway.pins(move |pins| pins.release(&name)).await;
+        if let Err(e) = released {
+            tracing::warn!("{e}");
+        }
+    }
+
+    /// Pins a session to the node that has it. Whoever was quicker counts.
+    async fn adopt(
+        &self,
+        gateway: &Gateway,
+        session: &str,
+        live: Arc<Live>,
+    ) -> Result<Arc<Live>, Reply> {
+        let (name, node) = (session.to_owned(), live.node.clone());
+        let adopted: crate::error::Result<Pin> = gateway
+            .pins(move |pins| match pins.pin(&name)? {
+                Some(pin) => Ok(pin),
+                None => pins
+                    .adopt(&name, &node, Some(&name))
+                    .or_else(|e| pins.pin(&name)?.ok_or(e)),
+            })
+            .await;
+        let pin = adopted?;
+        self.known.note(session, &pin.node);
+        of_fleet(gateway, &pin.node, session)
+    }
+
+    /// Finds the node of a session that nobody knows.
+    async fn look(&self, gateway: &Gateway, session: &str) -> Result<Arc<Live>, Reply> {
+        let nodes = gateway.nodes.speaking(Dialect::Opencode);
+        // A node that shows it in its own interface has it, even if it is down just now.
+        if let Some(live) = shows(gateway, &nodes, session).await {
+            return Ok(live);
+        }
+        let asked = nodes.iter().map(|live| says(gateway, live, session));
+        let mut have: BTreeMap<String, (Arc<Live>, Value)> = BTreeMap::new();
+        let mut silent = Vec::new();
+        for (live, said) in nodes.iter().zip(join_all(asked).await) {
+            match said {
+                Said::Has(value) => {
+                    have.insert(live.node.id.clone(), (Arc::clone(live), *value));
+                }
+                Said::HasNot => {}
+                Said::Silent(why) => silent.push(format!("`{}` ({why})", live.node.id)),
+            }
+        }
+        let Some((first, value)) = have.values().next().cloned() else {
+            return Err(match silent.is_empty() {
+                true => Reply::missing(format!("no node has the session `{session}`")),
+                false => Reply::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "no node that answers has the session `{session}`; {} may have it",
+                        silent.join(", ")
+                    ),
+                ),
+            });
+        };
+        if have.len() == 1 {
+            return Ok(first);
+        }
+        // Nodes of one account share a database: all of them could go on with it. Where its parent is, it
+        // runs; then who works at it now; then who works in its directory.
+        let parent = value["parentID"].as_str().unwrap_or_default();
+        if let Ok(Some(pin)) = pin(gateway, parent).await
+            && let Some((live, _)) = have.get(&pin.node)
+        {
+            return Ok(Arc::clone(live));
+        }
+        let directory = value["directory"].as_str().map(str::to_owned);
+        let holders: Vec<Arc<Live>> = have.into_values().map(|(live, _)| live).collect();
+        let named = Named {
+            directory,
+            ..Named::default()
+        };
+        if let Some(live) = works_at(gateway, &holders, session, &named).await {
+            return Ok(live);
+        }
+        let meant = scope::of(gateway, &named).unwrap_or_default();
+        let near: Vec<Arc<Live>> = holders
+            .iter()
+            .filter(|live| scope::contains(&meant, &live.node))
+            .cloned()
+            .collect();
+        let candidates = if near.is_empty() { holders } else { near };
+        chosen(gateway, candidates, first).await
+    }
+}
+
+async fn pin(gateway: &Gateway, session: &str) -> Result<Option<Pin>, Reply> {
+    let name = session.to_owned();
+    gateway
+        .pins(move |pins| pins.pin(&name))
+        .await
+        .map_err(|e: crate::error::Error| Reply::from(e))
+}
+
+fn of_fleet(gateway: &Gateway, node: &str, session: &str) -> Result<Arc<Live>, Reply> {
+    gateway
+        .nodes
+        .get(node)
+        .ok_or_else(|| Reply::down(node, session, "it is no longer in the fleet"))
+}
+
+/// The best of nodes that all have a session.
+async fn chosen(
+    gateway: &Gateway,
+    candidates: Vec<Arc<Live>>,
+    first: Arc<Live>,
+) -> Result<Arc<Live>, Reply> {
+    let ledger = gateway
+        .pins(|pins| pins.ledger())
+        .await
+        .map_err(|e: crate::error::Error| Reply::from(e))?;
+    // Where none is fit for a new chat, this one, which is not new, goes to the first.
+    let node = place::choose(gateway, candidates.clone(), &Wish::default(), &ledger);
+    Ok(node
+        .ok()
+        .and_then(|node| candidates.into_iter().find(|live| live.node.id == node.id))
+        .unwrap_or(first))
+}
+
+/// The node whose agent has the session as its own conversation, now or earlier.
+async fn shows(gateway: &Gateway, nodes: &[Arc<Live>], session: &str) -> Option<Arc<Live>> {
+    let paths = gateway.install.as_ref()?.paths.clone();
+    let (nodes, session) = (nodes.to_vec(), session.to_owned());
+    let found = tokio::task::spawn_blocking(move || {
+        nodes.into_iter().find(|live| {
+            let record = files::read_json::<ConversationRecord>(&paths.conversation(&live.node.id));
+            record
+                .ok()
+                .flatten()
+                .is_some_and(|r| r.id == session || r.earlier.contains(&session))
+        })
+    });
+    found.await.ok().flatten()
+}
+
+async fn says(gateway: &Gateway, live: &Arc<Live>, session: &str) -> Said {
+    let answer = async {
+        let request = ask::get(&format!("/session/{session}"))?;
+        ask::whole(gateway, live, request).await
+    };
+    match tokio::time::timeout(LOOK, answer).await {
+        Err(_) => Said::Silent(format!("nothing within {} s", LOOK.as_secs())),
+        Ok(Err(failure)) => Said::Silent(failure.to_string()),
+        Ok(Ok(answer)) => {
+            let value = answer.json();
+            match answer.head.status {
+                status if status.is_success() && value["id"] == session => {
+                    Said::Has(Box::new(value))
+                }
+                StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Said::HasNot,
+                status => Said::Silent(format!("it answers {status}")),
+            }
+        }
+    }
+}
+
+/// The node that has a session in its list of those that are worked at.
+async fn works_at(
+    gateway: &Gateway,
+    nodes: &[Arc<Live>],
+    session: &str,
+    named: &Named,
+) -> Option<Arc<Live>> {
+    let directory = named.directory.as_deref().unwrap_or_default();
+    let directory =
+        percent_encoding::utf8_percent_encode(directory, percent_encoding::NON_ALPHANUMERIC);
+    let path = format!("/session/status?directory={directory}");
+    let asked = nodes.iter().map(|live| async {
+        let request = ask::get(&path).ok()?;
+        let answer = tokio::time::timeout(LOOK, ask::whole(gateway, live, request)).await;
+        answer.ok()?.ok().map(|a| a.json())
+    });
+    let answers = join_all(asked).await;
+    nodes
+        .iter()
+        .zip(answers)
+        .find(|(_, status)| status.as_ref().is_some_and(|s| s.get(session).is_some()))
+        .map(|(live, _)| Arc::clone(live))
+}

@@ -1,0 +1,159 @@
+//! Nodes that are down, hang, or come back.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::json;
+
+use super::World;
+use crate::gateway::stand_in::well;
+use crate::routing::node::{Advert, Health};
+
+const THREE: [(&str, &str); 3] = [("a", "/w"), ("b", "/w"), ("c", "/w")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_of_a_dead_node_waits_for_it() {
+    let mut world = World::of(&THREE).await;
+    let (session, id) = {
+        let (session, node) = world.session().await;
+        (session, node.id)
+    };
+    world.node_mut(id).kill();
+    let path = format!("/session/{session}");
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::POST, format!("{path}/message")),
+        (Method::POST, format!("{path}/fork")),
+        (Method::DELETE, path.clone()),
+    ] {
+        let got = world.call(method, &path, json!({"parts": []})).await;
+        assert_eq!(got.status, 503);
+        assert!(got.message().contains(&format!("`{id}`")), "{got:?}");
+        assert!(got.message().contains(&session), "{got:?}");
+    }
+    assert_eq!(world.pin(&session).await.as_deref(), Some(id));
+    // New ones go elsewhere, and lists say who is missing.
+    for _ in 0..6 {
+        assert_ne!(world.session().await.1.id, id);
+    }
+    let all = world.get("/session").await;
+    assert_eq!(all.json.as_array().unwrap().len(), 6);
+    assert_eq!(all.headers["x-mosaic-missing"], id);
+    // A session that nobody knows may be its.
+    let unknown = world.get("/session/ses_unknown").await;
+    assert_eq!(unknown.status, 503);
+    assert!(
+        unknown.message().contains(&format!("`{id}`")),
+        "{unknown:?}"
+    );
+    world.node_mut(id).run();
+    assert_eq!(world.get(&path).await.node(), id);
+    assert_eq!(world.get("/session/ses_unknown").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_is_found_out_within_seconds() {
+    let world = World::of(&THREE).await;
+    let (session, node) = world.session().await;
+    node.inner.hangs.store(true, Ordering::SeqCst);
+    let started = Instant::now();
+    let path = format!("/session/{session}/message");
+    let got = world.post(&path, json!({"parts": []})).await;
+    assert_eq!(got.status, 504);
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(got.message().contains(&format!("`{}`", node.id)) && got.message().contains(&session));
+    assert!(got.message().contains("may have taken"));
+    // It is known now, and nothing more is sent to it.
+    let started = Instant::now();
+    let again = world.post(&path, json!({"parts": []})).await;
+    assert_eq!(again.status, 504);
+    assert!(
+        again.message().contains("nothing was sent"),
+        "{}",
+        again.message()
+    );
+    assert!(started.elapsed() < Duration::from_secs(3));
+    let started = Instant::now();
+    for _ in 0..4 {
+        assert_ne!(world.session().await.1.id, node.id);
+    }
+    assert_eq!(
+        world.get("/session").await.headers["x-mosaic-missing"],
+        node.id
+    );
+    assert!(started.elapsed() < Duration::from_secs(3));
+    node.inner.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(world.get(&format!("/session/{session}")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_may_take_long() {
+    let world = World::of(&[("slow", "/w")]).await;
+    let started = Instant::now();
+    let got = world.get("/agent").await;
+    assert_eq!(got.status, 200);
+    assert!(started.elapsed() > Duration::from_secs(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_of_a_node_that_hangs_is_broken_off() {
+    let world = World::of(&THREE).await;
+    let (session, node) = world.session().await;
+    let prompt = json!({"parts": [{"type": "text", "text": "wait"}]});
+    let path = format!("/session/{session}/message");
+    let answer = world.send(Method::POST, &path, Some(prompt)).await;
+    let mut body = answer.into_body();
+    body.frame().await.unwrap().unwrap();
+    let live = world.under.gateway.nodes.get(node.id).unwrap();
+    // Once it may just have been late.
+    for _ in 0..2 {
+        live.observed(Advert {
+            health: Health::Timeout("nothing within 1 s".to_owned()),
+            ..well(node.id)
+        });
+    }
+    let rest = tokio::time::timeout(Duration::from_secs(5), body.collect())
+        .await
+        .unwrap();
+    assert!(rest.is_err(), "a broken answer must not look whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_in_an_answer_breaks_it_off() {
+    let mut world = World::of(&THREE).await;
+    let (session, id) = {
+        let (session, node) = world.session().await;
+        (session, node.id)
+    };
+    let prompt = json!({"parts": [{"type": "text", "text": "wait"}]});
+    let path = format!("/session/{session}/message");
+    let answer = world.send(Method::POST, &path, Some(prompt)).await;
+    let mut body = answer.into_body();
+    body.frame().await.unwrap().unwrap();
+    world.node_mut(id).kill();
+    let rest = tokio::time::timeout(Duration::from_secs(5), body.collect())
+        .await
+        .unwrap();
+    assert!(rest.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_is_refused() {
+    let world = World::of(&THREE).await;
+    let big = json!({"title": "x".repeat(5 * 1024 * 1024)});
+    assert_eq!(world.post("/session", big.clone()).await.status, 413);
+    assert_eq!(world.nodes.iter().map(|n| n.seen("")).sum::<usize>(), 0);
+    // A prompt may be larger than settings.
+    let (session, _) = world.session().await;
+    let prompt = json!({"parts": [{"type": "text", "text": "hi"}], "file": big});
+    let got = world
+        .post(&format!("/session/{session}/command"), prompt)
+        .await;
+    assert_eq!(got.status, 200);
+}
