@@ -18,6 +18,7 @@
 mod agents;
 mod cli;
 mod codex;
+mod gateway_chats;
 mod kickstart;
 #[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]

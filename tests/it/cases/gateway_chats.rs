@@ -2,13 +2,11 @@
 //! is answered comes back, whatever dies.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::gateway::{Way, routing};
 use crate::support::{Agent, Roster, Running, Sandbox, eventually, eventually_some};
 
 /// A fleet with a gateway in front of it.
@@ -17,12 +15,6 @@ struct Gateway {
     // Ended before its sandbox is.
     _running: Running,
     s: Sandbox,
-}
-
-/// The way to it.
-struct Way {
-    port: u16,
-    secret: String,
 }
 
 impl std::ops::Deref for Gateway {
@@ -34,39 +26,15 @@ impl std::ops::Deref for Gateway {
 }
 
 impl Gateway {
-    /// Over demo agents of these names, all idle and observed.
+    /// Over these agents, all idle and observed.
     fn over(agents: impl IntoIterator<Item = Agent>) -> Option<Self> {
-        // The machine that tests run on may be as full and as busy as it likes.
-        let routing = json!({
-            "max_cpu_load_pct": 100, "max_memory_used_pct": 100, "min_disk_available_bytes": 0,
-            "publish_interval_secs": 1,
-        });
-        let s = Roster::new(agents).key("routing", routing).boot()?;
-        let port = {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            free.local_addr().unwrap().port()
-        };
-        let running = s.start(&["gateway", "run", "--port", &port.to_string()]);
-        let secret = eventually_some("the gateway has a secret", || {
-            let text = std::fs::read_to_string(s.state("gateway.secret")).ok()?;
-            (!text.is_empty()).then_some(text)
-        });
-        let gateway = Self {
-            s,
-            way: Way {
-                port,
-                secret: secret.trim().to_owned(),
-            },
+        let s = Roster::new(agents).key("routing", routing()).boot()?;
+        let (running, way) = Way::to(&s);
+        Some(Self {
+            way,
             _running: running,
-        };
-        eventually("every node is healthy", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && {
-                let nodes = gateway.call("GET", "/nodes", &Value::Null).1;
-                let nodes = nodes["nodes"].as_array().unwrap();
-                !nodes.is_empty() && nodes.iter().all(|n| n["health"] == "healthy")
-            }
-        });
-        Some(gateway)
+            s,
+        })
     }
 
     /// How often an agent was told a text.
@@ -76,110 +44,6 @@ impl Gateway {
             r["type"] == "user" && r["text"].as_str().is_some_and(|t| t.contains(text))
         };
         records.iter().filter(is).count()
-    }
-}
-
-impl Way {
-    fn send(&self, method: &str, path: &str, more: &str, body: &Value) -> TcpStream {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
-        };
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
-             X-Secret-Key: {}\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.secret,
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        stream
-    }
-
-    fn call_with(&self, method: &str, path: &str, more: &str, body: &Value) -> (u16, Value) {
-        let mut all = String::new();
-        let mut stream = self.send(method, path, more, body);
-        stream.read_to_string(&mut all).unwrap();
-        let (head, body) = all.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_default())
-    }
-
-    fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.call_with(method, path, "", body)
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let (status, answer) = self.call("GET", path, &Value::Null);
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
-    }
-
-    #[track_caller]
-    fn place(&self, chat: &str, on: &str) -> Value {
-        let body = json!({"chat": chat, "selector": on});
-        let (status, placed) = self.call("POST", "/chats", &body);
-        assert_eq!(status, 201, "{placed}");
-        placed
-    }
-
-    fn say(&self, chat: &str, body: &Value) -> (u16, Value) {
-        self.call("POST", &format!("/chats/{chat}/messages"), body)
-    }
-
-    /// A stream of events: name, id, data.
-    fn events(&self, path: &str, last: Option<&str>) -> Events {
-        let more = last.map_or(String::new(), |l| format!("Last-Event-ID: {l}\r\n"));
-        let stream = self.send("GET", path, &more, &Value::Null);
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        assert!(line.contains(" 200 "), "{line}");
-        while line != "\r\n" {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-        }
-        Events(reader)
-    }
-}
-
-struct Events(BufReader<TcpStream>);
-
-impl Events {
-    /// The next event; sizes of chunks and comments are no lines of one.
-    fn next(&mut self) -> (String, Option<String>, Value) {
-        let (mut name, mut id) = (String::new(), None);
-        loop {
-            let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
-            let line = line.trim_end();
-            if let Some(event) = line.strip_prefix("event: ") {
-                name = event.to_owned();
-            } else if let Some(given) = line.strip_prefix("id: ") {
-                id = Some(given.to_owned());
-            } else if let Some(data) = line.strip_prefix("data: ") {
-                // The id may stand behind.
-                if id.is_none() {
-                    let mut after = String::new();
-                    self.0.read_line(&mut after).unwrap();
-                    id = after.trim_end().strip_prefix("id: ").map(str::to_owned);
-                }
-                return (name, id, serde_json::from_str(data).unwrap());
-            }
-        }
-    }
-
-    /// The first event from here on that is so.
-    fn until(&mut self, is: impl Fn(&str, &Value) -> bool) -> (Option<String>, Value) {
-        loop {
-            let (name, id, data) = self.next();
-            if is(&name, &data) {
-                return (id, data);
-            }
-        }
     }
 }
 
