@@ -119,6 +119,15 @@ impl Client {
     }
 }
 
+/// Says so when it is dropped.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn node(chat: &str) -> &str {
     chat.split_once('.').unwrap().0
 }
@@ -128,6 +137,12 @@ fn gateway(s: &Sandbox) -> Option<i32> {
     let status = s.mosaic(&["fleet", "status", "--json"]).ok().json();
     status["gateway"]["url"].as_str()?;
     i32::try_from(status["gateway"]["pid"].as_i64()?).ok()
+}
+
+fn all_well(s: &Sandbox) -> bool {
+    let status = s.mosaic(&["gateway", "status", "--json"]).json();
+    let nodes = status["nodes"].as_array().unwrap();
+    nodes.iter().all(|n| n["health"] == "healthy")
 }
 
 fn pins(s: &Sandbox) -> BTreeMap<String, String> {
@@ -164,13 +179,7 @@ fn a_pool_spreads_its_chats_and_keeps_them_whatever_dies() {
         .ok()
         .says("the gateway answers, and only who has its secret");
     let client = Client::of(&s, port);
-    let ready = |client: &Client| {
-        let healthy = |n: &Value| n["health"] == "healthy";
-        let status = s.mosaic(&["gateway", "status", "--json"]).json();
-        let _ = client;
-        status["nodes"].as_array().unwrap().iter().all(healthy)
-    };
-    eventually("all nodes are well", || ready(&client));
+    eventually("all nodes are well", || all_well(&s));
 
     // Twelve at once.
     let chats: Vec<String> = std::thread::scope(|scope| {
@@ -193,14 +202,16 @@ fn a_pool_spreads_its_chats_and_keeps_them_whatever_dies() {
 
     // Under load of chats that are elsewhere, which must not notice.
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let calm = of("g2");
     std::thread::scope(|scope| {
-        let calm = of("g2");
         let load = scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
                 assert!(there(&client, &calm));
                 asked.fetch_add(1, Ordering::SeqCst);
             }
         });
+        // Also where a claim below fails.
+        let ended = Ended(&stop);
         // Down: it stays where it is, and the client is told which.
         s.mosaic(&["fleet", "stop", "g0"]).ok();
         let chat = of("g0");
@@ -228,12 +239,12 @@ fn a_pool_spreads_its_chats_and_keeps_them_whatever_dies() {
         assert_eq!(status, 504, "{why}");
         assert!(begun.elapsed() < SECONDS, "{:?}", begun.elapsed());
         assert!(why["message"].as_str().unwrap().contains("`g1`"), "{why}");
-        let ended = std::iter::from_fn(|| Some(events.read(&mut some)))
+        let over = std::iter::from_fn(|| Some(events.read(&mut some)))
             .find(|read| !matches!(read, Ok(n) if *n > 0))
             .unwrap();
         assert!(
             begun.elapsed() < 2 * SECONDS,
-            "{ended:?} {:?}",
+            "{over:?} {:?}",
             begun.elapsed()
         );
         assert_ne!(node(&client.create()), "g1");
@@ -245,7 +256,7 @@ fn a_pool_spreads_its_chats_and_keeps_them_whatever_dies() {
         s.kill_agent(&killed, Signal::KILL);
         s.back("g1", &killed);
         eventually("it is back", || there(&client, &chat));
-        stop.store(true, Ordering::SeqCst);
+        drop(ended);
         load.join().unwrap();
         println!(
             "asked elsewhere meanwhile: {}",
@@ -357,6 +368,7 @@ fn without_systemd_a_gateway_stands_beside_the_supervisors() {
         .ok();
     let pid = eventually_some("the gateway runs", || gateway(&s));
     let client = Client::of(&s, port);
+    eventually("all nodes are well", || all_well(&s));
     let chats: Vec<String> = (0..3).map(|_| client.create()).collect();
     let nodes: BTreeSet<&str> = chats.iter().map(|c| node(c)).collect();
     assert_eq!(nodes, NODES.into());
