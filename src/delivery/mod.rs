@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod drain;
 #[cfg(test)]
 mod faults;
+pub mod followed;
 pub mod guard;
 pub mod held;
 pub mod kickstart;

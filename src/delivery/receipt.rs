@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sanitise::Dropped;
 use super::stop::Stop;
@@ -12,7 +12,9 @@ use crate::error::{EXIT_OK, Kind};
 pub const VERSION: u32 = 1;
 
 /// How far it got, as far as is proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Rung {
     /// Nothing was typed, and nothing will be.
@@ -55,6 +57,9 @@ pub struct Receipt {
     pub id: String,
     /// To whom.
     pub agent: String,
+    /// The chat that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
     /// How far it got.
     pub receipt: Rung,
     /// How far it was to get.
@@ -92,6 +97,7 @@ impl Receipt {
             version: VERSION,
             id: uuid::Uuid::new_v4().to_string(),
             agent: agent.to_owned(),
+            chat: None,
             receipt: Rung::Refused,
             asked: Rung::Submitted,
             evidence: Vec::new(),
@@ -138,7 +144,10 @@ impl Receipt {
 
     /// One line for a person; the hint is left to the caller.
     pub fn line(&self) -> String {
-        let mut line = format!("{}: {}", self.agent, self.receipt.as_str());
+        let mut line = match &self.chat {
+            Some(chat) => format!("{chat} on {}: {}", self.agent, self.receipt.as_str()),
+            None => format!("{}: {}", self.agent, self.receipt.as_str()),
+        };
         match &self.reason {
             Some(reason) => line.push_str(&format!(": {reason}")),
             None if self.evidence.is_empty() => {
@@ -238,6 +247,12 @@ mod tests {
             receipt(Rung::Typed, false, Some("not proved")).line(),
             "coder0: typed: not proved; changed: 2 escape"
         );
+        let of_a_chat = Receipt {
+            chat: Some("ISSUE-12".into()),
+            ..receipt(Rung::Typed, false, Some("not proved"))
+        };
+        assert!(of_a_chat.line().starts_with("ISSUE-12 on coder0: typed"));
+        assert_eq!(serde_json::to_value(of_a_chat).unwrap()["chat"], "ISSUE-12");
         let json = serde_json::to_value(receipt(Rung::Refused, true, Some("busy"))).unwrap();
         assert_eq!(json["receipt"], "refused");
         assert_eq!(json["dropped"][0]["kind"], "escape");

@@ -78,6 +78,7 @@ pub fn post(
     if let Err(refused) = supported(launch).and_then(|()| composed(install, launch, &form, None)) {
         return Ok(Receipt {
             id,
+            chat: post.chat.clone(),
             asked: post.until,
             dropped: clean.dropped,
             ..Receipt::stopped(agent, refused)

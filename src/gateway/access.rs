@@ -31,6 +31,12 @@ pub fn chat(id: &str) {
     let _ = ABOUT.try_with(|about| id.clone_into(&mut lock(about).chat));
 }
 
+/// The same for a task of its own: what it notes is of the request that began it.
+pub fn along<F: Future>(run: F) -> impl Future<Output = F::Output> + use<F> {
+    let about = ABOUT.try_with(Arc::clone).unwrap_or_default();
+    ABOUT.scope(about, run)
+}
+
 /// Counts and tells of a request. The answer's head is what is told: a stream may last for days.
 pub async fn tell(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let uri = request.uri().clone();

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use hyper::body::Body as _;
 use subtle::ConstantTimeEq as _;
 
 use super::Gateway;
@@ -83,7 +84,7 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
     } else if OPEN.contains(&request.uri().path())
         || gateway.secret.given(headers, request.uri().query())
     {
-        next.run(request).await
+        within_limits(&gateway, request, next).await
     } else {
         Reply::new(
             StatusCode::UNAUTHORIZED,
@@ -95,6 +96,20 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
         Some(origin) => shared_with(response, origin),
         None => response,
     }
+}
+
+async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Response {
+    let limits = &gateway.limits;
+    if limits.refuses(request.headers()) {
+        return limits.too_long();
+    }
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let (body, verdict) = limits.bound(body);
+    let response = next.run(Request::from_parts(head, body)).await;
+    verdict.over(response, limits)
 }
 
 /// A page of somebody else's, or a name that was made to point here, has no business here.

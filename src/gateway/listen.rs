@@ -11,7 +11,7 @@ use crate::delivery::send::host_name;
 use crate::error::{Error, Result};
 use crate::host::procfs;
 use crate::install::Install;
-use crate::resident::{Listens, Record};
+use crate::resident::{Listens, Record, Resident};
 use crate::routing::policy::Policy;
 
 /// Between two tries of a port that is in use.
@@ -129,6 +129,21 @@ impl Place {
         );
         Error::busy(format!("the gateway's port {port} is in use by {who}"))
             .hint("end that, or choose another port: `local_port` under `routing:`, or `--port`")
+    }
+}
+
+/// Where clients find the gateway: where it listens, or where the policy wants it.
+///
+/// # Errors
+/// The policy cannot be read or makes no sense.
+pub fn url(install: &Install) -> Result<String> {
+    let running = Resident::Gateway.ready(install).and_then(|r| r.listens);
+    match running {
+        Some(at) => Ok(at.url),
+        None => {
+            let place = Place::of(&Policy::load(&install.paths)?, &Wish::default())?;
+            Ok(place.listens(place.address).url)
+        }
     }
 }
 

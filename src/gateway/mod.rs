@@ -12,9 +12,14 @@
 //! decides: who may ask, where a chat goes, what a failure means.
 
 pub mod access;
+pub mod acp;
 pub mod ask;
+pub mod chats;
+pub mod goose_desktop;
+pub mod goosed;
 pub mod guard;
 pub mod ids;
+pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod nodes;
@@ -37,6 +42,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 
 use crate::error::Result;
@@ -44,6 +50,7 @@ use crate::install::Install;
 use crate::routing::pins::Pins;
 use crate::routing::policy::Policy;
 use guard::Secret;
+use limits::Limits;
 use metrics::Metrics;
 use nodes::Nodes;
 use upstream::Upstream;
@@ -67,6 +74,8 @@ pub struct Shared {
     pub secret: Secret,
     /// Names under which it may be asked, beside addresses.
     pub names: tls::Names,
+    /// What clients may take.
+    pub limits: Limits,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<Mutex<Pins>>,
@@ -96,6 +105,7 @@ impl Shared {
             metrics,
             secret,
             names: tls::Names::default(),
+            limits: Limits::default(),
             stopping: stream::Switch::default(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
@@ -105,6 +115,11 @@ impl Shared {
     /// The same with names of its own.
     pub fn named(self, names: tls::Names) -> Self {
         Self { names, ..self }
+    }
+
+    /// The same with limits of its own.
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// How chats are placed at the moment.
@@ -162,10 +177,21 @@ impl Shared {
 
 /// Everything that the gateway answers.
 pub fn router(gateway: &Gateway) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics::show))
+    let routes = Router::new()
+        .merge(goosed::routes())
         .nest("/opencode", opencode::router(gateway))
+        .merge(acp::router(gateway))
+        .merge(chats::router(gateway))
+        .route("/metrics", get(metrics::show));
+    behind_the_door(gateway, routes)
+}
+
+/// Routes that are reached by those who may, within limits, counted.
+fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
+    routes
         .fallback(reply::otherwise)
+        // The gateway's own limits are higher, and hold for what is only passed on too.
+        .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
             guard::check,

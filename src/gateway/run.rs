@@ -4,6 +4,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use super::guard::Secret;
+use super::limits::Limits;
 use super::listen::{Place, Wish};
 use super::observe::{Source, Watch};
 use super::server::{self, Ways};
@@ -46,8 +47,11 @@ pub fn run(
     let names = tls.as_ref().map(|t| t.names.clone()).unwrap_or_default();
     let gateway = Shared::of(Some(install.clone()), policy, pins, Secret::new(&secret))
         .named(names)
+        .within(Limits {
+            connections: connections(),
+            ..Limits::default()
+        })
         .into();
-    let connections = connections();
     let threads = std::thread::available_parallelism().map_or(THREADS, |n| n.get().min(THREADS));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -70,10 +74,6 @@ pub fn run(
         let ways = Ways {
             listener,
             tls: tls.map(|t| t.acceptor),
-            limits: server::Limits {
-                connections,
-                ..server::Limits::default()
-            },
         };
         server::serve(&gateway, ways, router(&gateway), told_to_end(&interrupt)?).await;
         Ok::<_, Error>(watch)
@@ -102,7 +102,7 @@ fn told_to_end(interrupt: &Interrupt) -> Result<impl Future<Output = ()> + use<>
 fn connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let most = server::Limits::default().connections as u64 * 2 + OTHER_FILES;
+    let most = Limits::default().connections as u64 * 2 + OTHER_FILES;
     let wanted = limit.maximum.map_or(most, |hard| hard.min(most));
     let mut now = limit.current.unwrap_or(u64::MAX);
     if now < wanted {
@@ -116,5 +116,5 @@ fn connections() -> usize {
     }
     usize::try_from(now.saturating_sub(OTHER_FILES) / 2)
         .unwrap_or(usize::MAX)
-        .clamp(1, server::Limits::default().connections)
+        .clamp(1, Limits::default().connections)
 }

@@ -14,10 +14,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
-
-/// A connection on which no head of a request comes for so long is closed: heads come in one piece, and
-/// clients that keep a connection open use it.
-const HEAD: Duration = Duration::from_secs(30);
+use super::limits::{Limits, Taking};
 
 /// How long a client may take for the handshake of TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -29,32 +26,11 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 100;
 
-/// Most connections at a time: thousands of streams, and still far from the usual limit of open files.
-const CONNECTIONS: usize = 4096;
-
 /// How long requests under way are given when the gateway stops.
 const ENDING: Duration = Duration::from_secs(5);
 
 /// After an accept that failed for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What clients may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most connections at a time; others wait to be accepted.
-    pub connections: usize,
-    /// How long the head of a request may take.
-    pub head: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: CONNECTIONS,
-            head: HEAD,
-        }
-    }
-}
 
 /// How clients come in.
 pub struct Ways {
@@ -62,28 +38,22 @@ pub struct Ways {
     pub listener: TcpListener,
     /// What makes a connection one of TLS.
     pub tls: Option<TlsAcceptor>,
-    /// What they may take.
-    pub limits: Limits,
 }
 
 impl Ways {
-    /// Without TLS, within the usual limits.
+    /// Without TLS.
     pub fn plain(listener: TcpListener) -> Self {
         Self {
             listener,
             tls: None,
-            limits: Limits::default(),
         }
     }
 }
 
 /// Serves until `stop` is over: streams are ended then, requests under way answered, new ones refused.
 pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Future<Output = ()>) {
-    let Ways {
-        listener,
-        tls,
-        limits,
-    } = ways;
+    let Ways { listener, tls } = ways;
+    let limits = gateway.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let (end, ended) = watch::channel(());
     let mut connections = JoinSet::new();
@@ -104,6 +74,7 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
                 };
                 let tls = tls.clone();
                 connections.spawn(async move {
+                    let stream = Taking::new(stream, limits.stall);
                     match tls {
                         None => one.serve(stream).await,
                         Some(tls) => one.secured(tls, stream).await,
@@ -146,7 +117,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn secured(self, tls: TlsAcceptor, stream: TcpStream) {
+    async fn secured(self, tls: TlsAcceptor, stream: Taking<TcpStream>) {
         match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.serve(stream).await,
             Ok(Err(e)) => tracing::debug!("no TLS came of a connection: {e}"),
@@ -177,3 +148,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

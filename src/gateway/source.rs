@@ -6,11 +6,14 @@ use super::nodes::Endpoint;
 use super::observe::Source;
 use crate::error::Result;
 use crate::install::Install;
+use crate::paths::Paths;
+use crate::routing::adverts::Published;
 use crate::routing::node::{Advert, Node};
 use crate::routing::observe::Observer;
 
 struct Fleet {
     observer: Observer,
+    paths: Paths,
 }
 
 /// The nodes of a fleet.
@@ -20,6 +23,7 @@ struct Fleet {
 pub fn of(install: &Install) -> Result<Box<dyn Source>> {
     Ok(Box::new(Fleet {
         observer: Observer::new(install)?,
+        paths: install.paths.clone(),
     }))
 }
 
@@ -45,5 +49,9 @@ impl Source for Fleet {
 
     fn observe(&mut self, wait: Duration) -> Vec<Advert> {
         self.observer.observe(wait)
+    }
+
+    fn publish(&self, adverts: &[Advert]) -> Result<()> {
+        Published::now(adverts.to_vec()).write(&self.paths)
     }
 }

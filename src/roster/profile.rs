@@ -18,11 +18,17 @@ pub const PREFERENCE: [&str; 6] = ["claude", "codex", "pi", "opencode", "goose",
 /// The runtime that is always there.
 const FALLBACK: &str = "demo";
 
+/// goose's servers that may take an open place of a server, best first. Which one there is depends on
+/// goose's version.
+pub const SERVERS: [&str; 2] = ["goosed", "goose-serve"];
+
 const RUNTIME_MARK: &str = "@RUNTIME@";
+const SERVER_MARK: &str = "@SERVER@";
 const DIRECTORY_MARK: &str = "@WORKING_DIRECTORY@";
 
 const SHIPPED: &[(&str, &str)] = &[
     ("demo", include_str!("../../profiles/demo.yaml")),
+    ("goose-pool", include_str!("../../profiles/goose-pool.yaml")),
     ("goosed", include_str!("../../profiles/goosed.yaml")),
     ("minimal", include_str!("../../profiles/minimal.yaml")),
     (
@@ -38,7 +44,8 @@ const ALIASES: &[(&str, &str)] = &[("usc", "usc-software-factory")];
 pub struct Profile {
     /// Its name, or the file it comes from.
     pub name: String,
-    /// YAML with the marks `"@RUNTIME@"` and `"@WORKING_DIRECTORY@"` where something is filled in.
+    /// YAML with the marks `"@RUNTIME@"`, `"@SERVER@"` and `"@WORKING_DIRECTORY@"` where something is filled
+    /// in.
     pub text: String,
 }
 
@@ -103,6 +110,7 @@ pub fn find(name: &str) -> Result<Profile> {
 pub fn fill(profile: &Profile, installed: &[&str], working_directory: &Path) -> Filled {
     let best = PREFERENCE.into_iter().find(|name| installed.contains(name));
     let chosen = best.unwrap_or(FALLBACK);
+    let server = SERVERS.into_iter().find(|name| installed.contains(name));
     let own = parse(&profile.name, &profile.text)
         .roster
         .runtimes
@@ -118,7 +126,11 @@ pub fn fill(profile: &Profile, installed: &[&str], working_directory: &Path) -> 
             Err(_) => profile.text.clone(),
             Ok(line) => line
                 .replace_all(&profile.text, |found: &Captures<'_>| {
-                    let name = &found[2];
+                    // The last one, which newer versions have, is what should be installed.
+                    let name = match &found[2] {
+                        SERVER_MARK => server.unwrap_or(SERVERS[SERVERS.len() - 1]),
+                        name => name,
+                    };
                     let known = builtin::names().iter().copied().find(|n| *n == name);
                     let name = match known {
                         _ if name == RUNTIME_MARK => {

@@ -1,7 +1,7 @@
 //! Places chats for real: joins what is known of the nodes with what is written down, by the fleet's
 //! policy. What the gateway published a moment ago is good enough; without it the nodes are observed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,7 @@ pub struct Chooser {
     policy: Policy,
     adverts: BTreeMap<String, Advert>,
     source: Source,
+    left_out: BTreeSet<String>,
 }
 
 impl Chooser {
@@ -48,6 +49,7 @@ impl Chooser {
             policy: Policy::default(),
             adverts: BTreeMap::new(),
             source: Source::Here,
+            left_out: BTreeSet::new(),
         };
         chooser.look()?;
         Ok(chooser)
@@ -62,6 +64,17 @@ impl Chooser {
         self.look()
     }
 
+    /// Observes the nodes here and now, whatever was published.
+    pub fn observe(&mut self) {
+        let adverts = self.observer.observe(LONGEST);
+        self.take(Source::Here, adverts);
+    }
+
+    fn take(&mut self, source: Source, adverts: Vec<Advert>) {
+        self.source = source;
+        self.adverts = adverts.into_iter().map(|a| (a.id.clone(), a)).collect();
+    }
+
     fn look(&mut self) -> Result<()> {
         self.policy = Policy::load(&self.install.paths)?;
         let interval = Duration::from_secs(self.policy.publish_interval_secs);
@@ -72,12 +85,10 @@ impl Chooser {
                 .iter()
                 .all(|k| published.adverts.iter().any(|a| a.id == k.node.id))
         });
-        let (source, adverts) = match published {
-            Some(published) => (Source::Gateway, published.adverts),
-            None => (Source::Here, self.observer.observe(LONGEST)),
-        };
-        self.source = source;
-        self.adverts = adverts.into_iter().map(|a| (a.id.clone(), a)).collect();
+        match published {
+            Some(published) => self.take(Source::Gateway, published.adverts),
+            None => self.observe(),
+        }
         Ok(())
     }
 
@@ -94,6 +105,12 @@ impl Chooser {
     /// What was observed of a node last.
     pub fn advert(&self, id: &str) -> Option<&Advert> {
         self.adverts.get(id)
+    }
+
+    /// Places from now on as if only these nodes were there.
+    pub fn only(&mut self, these: impl Fn(&Known) -> bool) {
+        let others = self.nodes().iter().filter(|known| !these(known));
+        self.left_out = others.map(|known| known.node.id.clone()).collect();
     }
 
     /// Who observed.
@@ -158,6 +175,7 @@ impl Chooser {
     fn candidates(&self, ledger: &Ledger) -> Vec<Candidate<'_>> {
         self.nodes()
             .iter()
+            .filter(|known| !self.left_out.contains(&known.node.id))
             .map(|known| {
                 let id = &known.node.id;
                 Candidate {
@@ -225,7 +243,7 @@ mod tests {
         let e = refusal(&empty(Some(Filter::Drained)));
         assert_eq!(
             e.to_string(),
-            "no node can take the chat: the filter `drained` left none: 2 of 2 nodes: is drained"
+            "no node can take the chat: the filter `drained` left none: 2 of 2 nodes: each is drained"
         );
         assert_eq!(e.kind, crate::error::Kind::No);
         assert!(e.hints[0].contains("undrain"), "{e:?}");

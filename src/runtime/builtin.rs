@@ -23,7 +23,7 @@ macro_rules! built_in {
 }
 
 // In the order of the alphabet.
-built_in! { "claude" "codex" "demo" "gemini" "goose" "goosed" "opencode" "pi" "shell" }
+built_in! { "claude" "codex" "demo" "gemini" "goose" "goose-serve" "goosed" "opencode" "pi" "shell" }
 
 /// The definition of a built-in runtime.
 pub fn get(name: &str) -> Option<&'static RuntimeSpec> {
@@ -145,6 +145,7 @@ mod tests {
                 Some(Reports::GooseSessions),
                 Some(512 * MIB),
             ),
+            ("goose-serve", None, false, false, None, Some(512 * MIB)),
             ("goosed", None, false, false, None, Some(512 * MIB)),
             (
                 "opencode",

@@ -44,7 +44,7 @@ pub struct Options {
     pub secret: String,
     /// Where sessions are kept; `None`: in memory.
     pub directory: Option<PathBuf>,
-    /// What a resumed session reports.
+    /// What a resumed session reports, as if set in its environment; empty: what is configured.
     pub provider: String,
     pub model: String,
 }
@@ -125,12 +125,24 @@ impl Node {
         change(&mut lock(&self.faults));
     }
 
+    /// A path that is answered with an error from now on.
+    pub fn fail(&self, path: &str, status: u16) {
+        self.fault(|f| {
+            f.fail.insert(path.to_owned(), status);
+        });
+    }
+
     /// What came since the last call, in order; health probes are left out.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *lock(&self.seen))
             .into_iter()
             .filter(|seen| seen.target != "/status")
             .collect()
+    }
+
+    /// How often such a request came, without forgetting it.
+    pub fn count(&self, line: &str) -> usize {
+        lock(&self.seen).iter().filter(|s| s.line() == line).count()
     }
 
     /// How many event streams somebody reads.

@@ -13,6 +13,7 @@ mod roster;
 mod run;
 mod send;
 mod send_there;
+mod send_to;
 mod status;
 mod tail;
 mod wait;

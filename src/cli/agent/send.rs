@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::message::message_text;
 use super::pane::{self, PaneArgs};
 use super::reset::reset_by;
+use super::send_to::{self, ToArgs};
 use super::{print_json, print_outcome, worst};
 use crate::cli::Context;
 use crate::cli::context::Selection;
@@ -39,6 +40,8 @@ pub struct Args {
     there: HostArg,
     #[command(flatten)]
     pub(super) pane: PaneArgs,
+    #[command(flatten)]
+    pub(super) to: ToArgs,
     /// The message; `-` or nothing reads standard input
     #[arg(
         short,
@@ -156,7 +159,8 @@ impl Args {
         }
     }
 
-    fn post(&self, text: Vec<u8>, until: Rung) -> Post {
+    /// What is sent, under all that was said about it.
+    pub(super) fn post(&self, text: Vec<u8>, until: Rung) -> Post {
         let style = match (self.command, self.raw, self.no_preamble) {
             (true, _, _) => Style::Command,
             (_, true, _) => Style::Raw,
@@ -171,7 +175,7 @@ impl Args {
                 std::env::var("MOSAIC_AGENT").ok().as_deref(),
             ),
             host: self.pane.host_label(),
-            chat: None,
+            chat: self.to.chat().map(str::to_owned),
             options: Options {
                 style,
                 draft: self.draft,
@@ -203,6 +207,9 @@ pub(super) fn send(
     until: Rung,
     show: &dyn Fn(&Receipt),
 ) -> Result<ExitCode> {
+    if args.to.chat().is_some() {
+        return send_to::run(context, args, until, show);
+    }
     let install = context.install()?;
     let agents = context.select(&args.selection)?;
     if agents.is_empty() {
@@ -218,14 +225,50 @@ pub(super) fn send(
         .map(|agent| Launch::load(&install.paths.launch(agent)))
         .collect::<Result<Vec<_>>>()?;
     let one = args.post(text(args)?, until);
-    // Whoever breaks off is told how the message stands.
-    let interrupt = Interrupt::listen()?;
     let mut all = Vec::new();
     let mut failed = Vec::new();
+    let sent = |result: Result<Sent>| match result {
+        Ok(sent) => {
+            sent.say(context, args, show);
+            all.push(sent);
+        }
+        Err(e) => failed.push(e),
+    };
+    deliver(context, args, &install, &launches, &one, sent)?;
+    if args.json {
+        if all.iter().all(|sent| sent.reset.is_none()) {
+            let receipts: Vec<&Receipt> = all.iter().map(|sent| &sent.receipt).collect();
+            print_json(context.ui, &receipts);
+        } else {
+            let documents: Vec<Value> = all.iter().map(Sent::document).collect();
+            print_json(context.ui, &documents);
+        }
+    }
+    if let Some(e) = Error::all(failed) {
+        return Err(e);
+    }
+    Ok(worst(all.iter().map(|s| s.receipt.exit_code())))
+}
+
+/// Delivers one message to several agents, some at a time; each result is given to `sent`.
+///
+/// # Errors
+/// Signals cannot be listened for.
+pub(super) fn deliver(
+    context: &Context<'_>,
+    args: &Args,
+    install: &Install,
+    launches: &[Launch],
+    one: &Post,
+    sent: impl FnMut(Result<Sent>),
+) -> Result<()> {
+    let mut sent = sent;
+    // Whoever breaks off is told how the message stands.
+    let interrupt = Interrupt::listen()?;
     for some in launches.chunks(AT_A_TIME) {
-        let (install, one, interrupt) = (&install, &one, &interrupt);
+        let interrupt = &interrupt;
         let (told, heard) = std::sync::mpsc::channel();
-        let sent: Vec<Result<Sent>> = std::thread::scope(|scope| {
+        let ended: Vec<Result<Sent>> = std::thread::scope(|scope| {
             let running: Vec<_> = some
                 .iter()
                 .map(|launch| {
@@ -253,46 +296,15 @@ pub(super) fn send(
             };
             running.into_iter().map(ended).collect()
         });
-        for receipt in sent {
-            match receipt {
-                Ok(Sent { reset, receipt }) => {
-                    if let Some(report) = reset.as_ref().filter(|_| !args.json) {
-                        print_outcome(context.ui, report.done(), &report.line());
-                    }
-                    if receipt.as_file.is_some() && !args.as_file {
-                        context.ui.status(format!(
-                            "{}: too long to be typed: it goes as a file",
-                            receipt.agent
-                        ));
-                    }
-                    if !args.json {
-                        show(&receipt);
-                    }
-                    all.push(Sent { reset, receipt });
-                }
-                Err(e) => failed.push(e),
-            }
-        }
+        ended.into_iter().for_each(&mut sent);
     }
-    if args.json {
-        if all.iter().all(|sent| sent.reset.is_none()) {
-            let receipts: Vec<&Receipt> = all.iter().map(|sent| &sent.receipt).collect();
-            print_json(context.ui, &receipts);
-        } else {
-            let documents: Vec<Value> = all.iter().map(document).collect();
-            print_json(context.ui, &documents);
-        }
-    }
-    if let Some(e) = Error::all(failed) {
-        return Err(e);
-    }
-    Ok(worst(all.iter().map(|s| s.receipt.exit_code())))
+    Ok(())
 }
 
 /// A message, and the reset before it.
-struct Sent {
+pub(super) struct Sent {
     reset: Option<ResetReport>,
-    receipt: Receipt,
+    pub(super) receipt: Receipt,
 }
 
 impl Sent {
@@ -301,6 +313,32 @@ impl Sent {
             reset: None,
             receipt,
         })
+    }
+
+    /// Says what became of it; the receipt is shown by `show` unless JSON is asked for.
+    pub(super) fn say(&self, context: &Context<'_>, args: &Args, show: &dyn Fn(&Receipt)) {
+        let Self { reset, receipt } = self;
+        if let Some(report) = reset.as_ref().filter(|_| !args.json) {
+            print_outcome(context.ui, report.done(), &report.line());
+        }
+        if receipt.as_file.is_some() && !args.as_file {
+            context.ui.status(format!(
+                "{}: too long to be typed: it goes as a file",
+                receipt.agent
+            ));
+        }
+        if !args.json {
+            show(receipt);
+        }
+    }
+
+    /// The receipt as it is printed; the reset stands in it.
+    pub(super) fn document(&self) -> Value {
+        let mut document = serde_json::to_value(&self.receipt).unwrap_or_default();
+        if let Some(reset) = &self.reset {
+            document["reset"] = serde_json::to_value(reset).unwrap_or_default();
+        }
+        document
     }
 }
 
@@ -324,6 +362,7 @@ fn for_task(
         if !report.reset {
             let why = report.reason.clone().unwrap_or_default();
             let receipt = Receipt {
+                chat: one.chat.clone(),
                 hint: report.hint.clone(),
                 retry: report.retry,
                 asked: one.until,
@@ -338,15 +377,6 @@ fn for_task(
     }
     let receipt = delivery::post(install, launch, one, stop, waiting)?;
     Ok(Sent { reset, receipt })
-}
-
-/// The receipt as it is printed; the reset stands in it.
-fn document(sent: &Sent) -> Value {
-    let mut document = serde_json::to_value(&sent.receipt).unwrap_or_default();
-    if let Some(reset) = &sent.reset {
-        document["reset"] = serde_json::to_value(reset).unwrap_or_default();
-    }
-    document
 }
 
 pub(super) fn print(context: &Context<'_>, receipt: &Receipt) {

@@ -31,6 +31,11 @@ pub fn send_there(
                 .because("only mosaic there can read the agent's answer")
                 .hint("install mosaic there, or send without waiting: `mosaic agent send -H …`"))
         }
+        Given::Missing if args.to.chat().is_some() => {
+            Err(Error::unavailable(format!("no mosaic on `{host}`"))
+                .because("only mosaic there knows where the chat is")
+                .hint("install mosaic there, or name the agent: `mosaic agent send -H … AGENT`"))
+        }
         Given::Missing => embedded(context, args, &there, host, &id, &raw),
         Given::Unknown { id, why } => {
             uncertain(context, args, host, &id, &why);
@@ -100,6 +105,9 @@ fn uncertain(context: &Context<'_>, args: &Args, host: &Host, id: &str, why: &st
 }
 
 fn names(args: &Args) -> Vec<String> {
+    if let Some(chat) = args.to.chat() {
+        return vec![chat.to_owned()];
+    }
     match (&args.pane.pane, &args.selection.class) {
         (Some(pane), _) => vec![pane.clone()],
         (None, Some(class)) => vec![class.clone()],

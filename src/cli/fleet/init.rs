@@ -7,11 +7,12 @@ use crate::cli::Context;
 use crate::error::{Error, Result};
 use crate::host::files;
 use crate::roster::{profile, schema};
+use crate::runtime::builtin;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Profile: minimal, usc (a software factory), demo, goosed, or a file
+    /// Profile: minimal, usc (a software factory), demo, goosed, goose-pool, or a file
     #[arg(long, default_value = "minimal")]
     profile: String,
     /// Where the agents work [default: the current directory]
@@ -74,8 +75,11 @@ pub fn fill(context: &Context<'_>, name: &str, directory: &Path) -> Result<Strin
         .into_iter()
         .filter(|r| which::which(r).is_ok())
         .collect();
-    if which::which("goosed").is_ok() {
-        found.push("goosed");
+    for server in profile::SERVERS {
+        let program = builtin::get(server).and_then(|spec| spec.command.as_deref());
+        if program.is_some_and(|program| which::which(program).is_ok()) {
+            found.push(server);
+        }
     }
     let filled = profile::fill(&profile, &found, directory);
     for note in &filled.notes {

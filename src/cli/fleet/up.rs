@@ -14,7 +14,7 @@ use crate::plan::Scope;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Profile for a roster that does not exist yet: minimal, usc, demo, goosed, or a file
+    /// Profile for a roster that does not exist yet: minimal, usc, demo, goosed, goose-pool, or a file
     #[arg(long, default_value = "minimal")]
     profile: String,
     /// Where the agents of a new roster work [default: the current directory]

@@ -22,7 +22,8 @@ pub struct WishArgs {
     #[arg(long, value_name = "STRATEGY", value_enum)]
     strategy: Option<Strategy>,
     /// Prefer this host, in place of the roster's preference
-    #[arg(long, value_name = "HOST")]
+    // An id of its own: `host` is where a verb is run.
+    #[arg(id = "prefer", long = "host", value_name = "HOST")]
     host: Option<String>,
 }
 

@@ -267,6 +267,43 @@ impl Mailbox {
         )
     }
 
+    /// The last message that left for an agent, whatever became of it then.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn last_with_agent(&self, agent: &str) -> Result<Option<Row>> {
+        let rows = self.select(
+            "agent = ?1 AND stage IN ('typing', 'typed', 'submitted', 'uncertain', 'accepted', 'answered')
+             ORDER BY seq DESC LIMIT 1",
+            params![agent],
+        )?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Messages of chats whose stage changed since then, the earliest change first.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn changed_in_chats(&self, since: Timestamp) -> Result<Vec<Row>> {
+        self.select(
+            "changed >= ?1 AND chat IS NOT NULL ORDER BY changed, seq",
+            params![since.as_millisecond()],
+        )
+    }
+
+    /// An agent's messages of chats that are with it and whose turn is not known to have ended, changed
+    /// since then.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub fn unanswered_in_chats(&self, agent: &str, since: Timestamp) -> Result<Vec<Row>> {
+        self.select(
+            "changed >= ?2 AND agent = ?1 AND chat IS NOT NULL
+             AND stage IN ('submitted', 'uncertain', 'accepted') ORDER BY seq",
+            params![agent, since.as_millisecond()],
+        )
+    }
+
     /// Takes a message back, if nothing of it has left. Says how it stands then: `Cancelled`, unless it
     /// was too late.
     ///
@@ -481,7 +518,11 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-fn checked(id: &str) -> Result<&str> {
+/// An id of a message, if it can be one.
+///
+/// # Errors
+/// Kind `Usage`: it cannot.
+pub fn checked(id: &str) -> Result<&str> {
     let good = !id.is_empty()
         && id.len() <= ID_MOST
         && id.chars().all(|c| c.is_ascii_graphic())

@@ -326,6 +326,7 @@ impl Row {
             version: crate::delivery::receipt::VERSION,
             id: self.id.clone(),
             agent: self.agent.clone(),
+            chat: self.chat.clone(),
             receipt: self.stage.rung(),
             asked,
             evidence: out.evidence.clone(),

@@ -15,6 +15,7 @@ mod session;
 use std::time::{Duration, Instant};
 
 pub use asks::{Ask, Reply, pending, reply};
+pub use ids::native;
 pub use reset::{Fresh, new_session};
 
 use super::channel::{

@@ -32,8 +32,12 @@ pub(super) fn at_rest(
 }
 
 /// Presses the key while the agent is seen to work, and never otherwise: on an empty box it would
-/// open a list, or end the program. The caller holds the pane.
-fn interrupt(install: &Install, launch: &Launch) -> Result<Option<String>, Stop> {
+/// open a list, or end the program. A dialog is left to a person. The caller holds the pane. `None`: the
+/// agent did not work, and nothing was done.
+///
+/// # Errors
+/// It works on all the same, is not on its pane, or its runtime names no key.
+pub fn interrupt(install: &Install, launch: &Launch) -> Result<Option<String>, Stop> {
     let agent = launch.agent.name.as_str();
     let tmux = install.tmux();
     let mut pressed = 0;

@@ -24,6 +24,7 @@ use command::{by_command, by_its_server};
 use restart::by_restart;
 
 pub use forget::forget_conversation;
+pub use interrupt::interrupt;
 pub use permission::{Permitted, permitted};
 pub use report::{Mode, ResetReport};
 

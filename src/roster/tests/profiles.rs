@@ -4,7 +4,14 @@ use super::*;
 use crate::roster::profile::{PREFERENCE, fill, find, names};
 
 const EVERYTHING: &[&str] = &[
-    "claude", "codex", "gemini", "goose", "goosed", "opencode", "pi",
+    "claude",
+    "codex",
+    "gemini",
+    "goose",
+    "goose-serve",
+    "goosed",
+    "opencode",
+    "pi",
 ];
 
 #[test]
@@ -41,7 +48,7 @@ fn every_profile_resolves_on_every_machine() {
                 for agent in &fleet.agents {
                     assert_eq!(agent.working_directory, Path::new(directory), "{name}");
                     let there = installed.contains(&agent.runtime.as_str())
-                        || ["demo", "goosed"].contains(&agent.runtime.as_str());
+                        || ["demo", "goosed", "goose-serve"].contains(&agent.runtime.as_str());
                     assert!(there, "{name} {installed:?} {}", agent.runtime);
                 }
                 let mut used: Vec<_> = fleet.agents.iter().map(|a| a.runtime.clone()).collect();
@@ -103,15 +110,44 @@ fn notes_say_what_was_done() {
     insta::assert_snapshot!(
         "profile_notes",
         format!(
-            "minimal, nothing installed:\n{}\n\nusc, pi only:\n{}\n\nusc, nothing:\n{}\n\nusc, all:\n{}\n\ngoosed, nothing:\n{}\n\ndemo:\n{}",
+            "minimal, nothing installed:\n{}\n\nusc, pi only:\n{}\n\nusc, nothing:\n{}\n\nusc, all:\n{}\n\ngoosed, nothing:\n{}\n\ngoose-pool, nothing:\n{}\n\ndemo:\n{}",
             notes("minimal", &[]),
             notes("usc", &["pi"]),
             notes("usc", &[]),
             notes("usc", EVERYTHING),
             notes("goosed", &[]),
+            notes("goose-pool", &[]),
             notes("demo", &[]),
         )
     );
+}
+
+#[test]
+fn the_pool_takes_the_server_that_is_there() {
+    let machine = Machine {
+        any_directory: true,
+        ..Machine::default()
+    };
+    for (installed, want) in [
+        (EVERYTHING, "goosed"),
+        (&["goose", "goose-serve"], "goose-serve"),
+        (&["goosed"], "goosed"),
+        (&["claude"], "goose-serve"),
+        (&[], "goose-serve"),
+    ] {
+        let filled = fill(&find("goose-pool").unwrap(), installed, Path::new("/w"));
+        let (fleet, _) = machine.resolve(&filled.text).unwrap();
+        let runtimes: Vec<_> = fleet.agents.iter().map(|a| a.runtime.as_str()).collect();
+        assert_eq!(runtimes, [want; 3], "{installed:?}");
+        assert!(fleet.routing.gateway);
+        let missing = !installed.contains(&want);
+        assert_eq!(
+            filled.notes.len(),
+            usize::from(missing),
+            "{:?}",
+            filled.notes
+        );
+    }
 }
 
 #[test]
@@ -160,7 +196,7 @@ fn names_aliases_and_files() {
     assert_eq!(error.message, "unknown profile `minmal`");
     assert_eq!(
         error.hints[0],
-        "did you mean `minimal`? known profiles: demo, goosed, minimal, usc, usc-software-factory"
+        "did you mean `minimal`? known profiles: demo, goose-pool, goosed, minimal, usc, usc-software-factory"
     );
     assert_eq!(
         find("./none.yaml").unwrap_err().message,

@@ -141,12 +141,12 @@ fn each_filter_rejects_and_says_so() {
         (
             Filter::Stale,
             |_, a, _| a.observed = now() - jiff::SignedDuration::from_secs(21),
-            "3 of 3 nodes: was observed 21 s ago, more than 20 s",
+            "3 of 3 nodes: each was observed 21 s ago, more than 20 s",
         ),
         (
             Filter::Health,
             |_, a, _| a.health = Health::Refused("exited".into()),
-            "3 of 3 nodes: is refused: exited",
+            "3 of 3 nodes: each is refused: exited",
         ),
         (
             Filter::Cpu,

@@ -7,6 +7,8 @@ mod courier;
 mod delivery;
 mod envfile;
 mod faults;
+mod gateway;
+mod gateway_chats;
 mod goosed_stand_in;
 mod guards;
 mod isolation;

@@ -1,0 +1,153 @@
+//! One client's connection, whatever its transport: the ways to the nodes it uses, the questions it has to
+//! answer, and its end, which ends all of that.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::asked::{Question, Questions};
+use super::frame::{Id, Message, Params};
+use super::link::{Command, Link};
+use super::out::{Gone, Out, Route};
+use super::rooms::Rooms;
+use crate::gateway::{Gateway, lock};
+
+/// Unit in which what waits to be taken by nodes is counted; a message costs at least one, and whatever it
+/// makes the gateway do is bounded by that as well.
+const UNIT: usize = 64 * 1024;
+
+/// What may be under way from one client to the nodes, in units: one message of the largest size and some
+/// more.
+const BUDGET: usize = 1024;
+
+/// The place a message takes up until a node has it.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// What all clients of the dialect share.
+    pub rooms: Arc<Rooms>,
+    /// The way to it.
+    pub out: Out,
+    /// Its requests on the way to nodes.
+    budget: Arc<Semaphore>,
+    /// What it said of itself, which every node is told.
+    hello: Mutex<Params>,
+    links: Mutex<BTreeMap<String, Link>>,
+    questions: Mutex<Questions>,
+    wires: AtomicU64,
+}
+
+impl Client {
+    /// Nobody is connected to yet.
+    pub fn new(
+        gateway: &Gateway,
+        rooms: &Arc<Rooms>,
+        split: bool,
+        patience: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            gateway: Arc::clone(gateway),
+            rooms: Arc::clone(rooms),
+            out: Out::new(split, patience),
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            // Of one that says nothing: it offers neither files nor terminals.
+            hello: Mutex::new(Params::of(&json!({
+                "protocolVersion": 1,
+                "clientCapabilities": {},
+            }))),
+            links: Mutex::new(BTreeMap::new()),
+            questions: Mutex::new(Questions::default()),
+            wires: AtomicU64::new(0),
+        })
+    }
+
+    /// What nodes are told of it.
+    pub fn hello(&self) -> Params {
+        lock(&self.hello).clone()
+    }
+
+    /// What it says of itself.
+    pub fn set_hello(&self, params: Params) {
+        *lock(&self.hello) = params;
+    }
+
+    /// Waits until so many bytes may be under way. `None`: it has ended.
+    pub async fn room(&self, bytes: usize) -> Option<Room> {
+        let units = u32::try_from((bytes / UNIT + 1).min(BUDGET)).ok()?;
+        tokio::select! {
+            () = self.out.closing() => None,
+            permit = Arc::clone(&self.budget).acquire_many_owned(units) => {
+                Some(Room { _permit: permit.ok()? })
+            }
+        }
+    }
+
+    /// The way to a node, begun where there is none yet.
+    pub fn link(self: &Arc<Self>, node: &str) -> Link {
+        let mut links = lock(&self.links);
+        if let Some(link) = links.get(node) {
+            return link.clone();
+        }
+        let link = Link::begin(self, node);
+        links.insert(node.to_owned(), link.clone());
+        link
+    }
+
+    /// Says something to all nodes that it is connected to.
+    pub fn tell_all(&self, command: impl Fn() -> Command) {
+        let links: Vec<Link> = lock(&self.links).values().cloned().collect();
+        for link in links {
+            link.give(command(), None);
+        }
+    }
+
+    /// Sends it a message.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn say(&self, route: &Route, message: &Message) -> Result<(), Gone> {
+        self.out.send(route, message.text()).await
+    }
+
+    /// Numbers a connection to a node.
+    pub fn next_wire(&self) -> u64 {
+        self.wires.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps a node's question; the id under which the client gets it.
+    pub fn ask(&self, question: Question) -> Option<Id> {
+        lock(&self.questions).ask(question)
+    }
+
+    /// Whose question it answers.
+    pub fn answered(&self, id: &Id) -> Option<Question> {
+        lock(&self.questions).answered(id)
+    }
+
+    /// The id of a question that needs no answer.
+    pub fn withdrawn(&self, wire: u64, id: &Id) -> Option<Id> {
+        lock(&self.questions).withdrawn(wire, id)
+    }
+
+    /// The ids of all questions that came by a connection which is gone.
+    pub fn gone(&self, wire: u64) -> Vec<Id> {
+        lock(&self.questions).gone(wire)
+    }
+
+    /// Ends it: what comes to it now is dropped, and its connections to nodes are closed.
+    pub fn close(&self) {
+        self.out.close();
+        lock(&self.links).clear();
+    }
+}

@@ -1,0 +1,281 @@
+//! The way from one client to one node: what the client says to the node, in its order. The connection is
+//! made when something is to be said, and made anew when it is gone by then.
+//!
+//! Measured with goose 1.52: a session need not be loaded again on a new connection, nor after a restart of
+//! the node; a prompt finds it by itself. What a broken connection takes with it is the turn under way.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::client::{Client, Room};
+use super::fault::Fault;
+use super::frame::{Id, Message, Outcome, Params};
+use super::out::Route;
+use super::wire::{Unopened, Wire, WriteError};
+use crate::gateway::upstream::Failure;
+
+/// Most messages that wait for one node. Each is on its way within the second that a connection may take.
+const QUEUE: usize = 256;
+
+/// An answer that the gateway itself waits for.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it ended; sessions in it have their native names.
+    pub outcome: Outcome,
+    /// While this is kept, nothing more that the node says goes to the client. So that what the gateway
+    /// makes of the answer goes first: a session's name before what happens in it.
+    pub hold: oneshot::Sender<()>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub enum Asker {
+    /// The client.
+    Client {
+        /// Its id.
+        id: Id,
+        /// Where it gets the answer.
+        route: Route,
+        /// The session's name; empty without one.
+        chat: String,
+        /// The session is gone when this is answered well.
+        ends: bool,
+    },
+    /// The gateway.
+    Gateway(oneshot::Sender<Result<Answer, Failure>>),
+}
+
+impl Asker {
+    /// Whether it is this request of the client's.
+    pub fn is(&self, wanted: &Id) -> bool {
+        matches!(self, Asker::Client { id, .. } if id == wanted)
+    }
+
+    /// The answer is an error that concerns everything said on this way.
+    async fn refuse(self, client: &Client, error: Outcome) {
+        match self {
+            Asker::Client { id, route, .. } => {
+                let answer = Message::Response { id, outcome: error };
+                let _ = client.say(&route, &answer).await;
+            }
+            Asker::Gateway(to) => {
+                // There is nothing to be held back.
+                let (hold, _) = oneshot::channel();
+                let _ = to.send(Ok(Answer {
+                    outcome: error,
+                    hold,
+                }));
+            }
+        }
+    }
+
+    /// There will be no answer.
+    pub async fn fail(self, client: &Client, node: &str, failure: Failure) {
+        match self {
+            Asker::Client {
+                id, route, chat, ..
+            } => {
+                let fault = Fault::failed(node, &chat, &failure);
+                let _ = client.say(&route, &fault.answer(id)).await;
+            }
+            Asker::Gateway(to) => {
+                let _ = to.send(Err(failure));
+            }
+        }
+    }
+}
+
+/// What is to be said.
+#[derive(Debug)]
+pub enum Command {
+    /// A request.
+    Request {
+        /// Of what.
+        method: String,
+        /// With what; sessions have their native names.
+        params: Params,
+        /// For whom.
+        asker: Asker,
+    },
+    /// A notification.
+    Notify {
+        /// Of what.
+        method: String,
+        /// With what; sessions have their native names.
+        params: Params,
+    },
+    /// The answer to a question of the node's.
+    Reply {
+        /// On which connection it was asked.
+        wire: u64,
+        /// The node's id.
+        id: Id,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The client needs no answer any more to a request of that id, wherever that went.
+    Cancel(Id),
+    /// Only connects; the node's answer to `initialize`.
+    Hello(oneshot::Sender<Result<Outcome, Failure>>),
+}
+
+/// With its place among what is under way, where it has one of its own.
+type Said = (Command, Option<Room>);
+
+/// Cheap to clone; all are the same way.
+#[derive(Debug, Clone)]
+pub struct Link {
+    sender: mpsc::Sender<Said>,
+}
+
+impl Link {
+    /// Begins one; it ends with its client.
+    pub fn begin(client: &Arc<Client>, node: &str) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (client, node) = (Arc::clone(client), node.to_owned());
+        tokio::spawn(async move {
+            let closing = client.out.closing();
+            tokio::select! {
+                () = closing => {}
+                () = run(&client, &node, receiver) => {}
+            }
+        });
+        Self { sender }
+    }
+
+    /// Says something, in its turn.
+    ///
+    /// # Errors
+    /// Too much waits already, or the client is gone; here it is again.
+    pub fn try_give(&self, command: Command, room: Option<Room>) -> Result<(), Command> {
+        self.sender.try_send((command, room)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full((command, _))
+            | mpsc::error::TrySendError::Closed((command, _)) => command,
+        })
+    }
+
+    /// The same for what nobody waits for.
+    pub fn give(&self, command: Command, room: Option<Room>) {
+        if self.try_give(command, room).is_err() {
+            tracing::debug!("too much waits for a node: something was dropped");
+        }
+    }
+
+    /// Asks on the gateway's behalf.
+    ///
+    /// # Errors
+    /// No answer; whether the node may have taken it.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: Params,
+        room: Option<Room>,
+        wait: std::time::Duration,
+    ) -> Result<Answer, Failure> {
+        let (to, answer) = oneshot::channel();
+        let command = Command::Request {
+            method: method.to_owned(),
+            params,
+            asker: Asker::Gateway(to),
+        };
+        if self.try_give(command, room).is_err() {
+            return Err(too_much());
+        }
+        match tokio::time::timeout(wait, answer).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => Err(Failure::NoAnswer("the client is gone".to_owned())),
+            Err(_) => Err(Failure::NoAnswer(format!(
+                "nothing within {} s",
+                wait.as_secs()
+            ))),
+        }
+    }
+
+    /// Connects where that is to be done; the node's answer to `initialize`.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn hello(&self) -> Result<Outcome, Failure> {
+        let (to, answer) = oneshot::channel();
+        if self.try_give(Command::Hello(to), None).is_err() {
+            return Err(too_much());
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Failure::NotSent("the client is gone".to_owned())))
+    }
+}
+
+/// Why something was not even taken.
+pub fn too_much() -> Failure {
+    Failure::NotSent(format!("{QUEUE} messages wait for it already"))
+}
+
+async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said>) {
+    let mut wire: Option<Wire> = None;
+    // Its place is free when it was written.
+    while let Some((command, _room)) = commands.recv().await {
+        let needs = !matches!(command, Command::Reply { .. } | Command::Cancel(_));
+        if needs && wire.as_ref().is_none_or(Wire::is_over) {
+            wire = None;
+            match Wire::open(client, node).await {
+                Ok(opened) => wire = Some(opened),
+                Err(why) => {
+                    give_up(client, node, command, &why).await;
+                    // They would each wait as long, for the same.
+                    while let Ok((next, _room)) = commands.try_recv() {
+                        give_up(client, node, next, &why).await;
+                    }
+                    continue;
+                }
+            }
+        }
+        if let Some(open) = &mut wire {
+            obey(client, node, open, command).await;
+        }
+    }
+}
+
+async fn give_up(client: &Arc<Client>, node: &str, command: Command, why: &Unopened) {
+    match (command, why) {
+        (Command::Request { asker, .. }, Unopened::Down(failure)) => {
+            asker.fail(client, node, failure.clone()).await;
+        }
+        (Command::Request { asker, .. }, Unopened::Refused(error)) => {
+            asker.refuse(client, Outcome::Error(error.clone())).await;
+        }
+        (Command::Hello(to), why) => {
+            let _ = to.send(match why {
+                Unopened::Down(failure) => Err(failure.clone()),
+                Unopened::Refused(error) => Ok(Outcome::Error(error.clone())),
+            });
+        }
+        (Command::Notify { .. } | Command::Reply { .. } | Command::Cancel(_), _) => {}
+    }
+}
+
+async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Command) {
+    match command {
+        Command::Request {
+            method,
+            params,
+            asker,
+        } => {
+            if let Err(WriteError(failure, asker)) = wire.request(method, params, asker).await {
+                asker.fail(client, node, failure).await;
+            }
+        }
+        Command::Notify { method, params } => wire.notify(method, params).await,
+        Command::Reply {
+            wire: number,
+            id,
+            outcome,
+        } if number == wire.number => wire.reply(id, outcome).await,
+        Command::Reply { .. } => {}
+        Command::Cancel(id) => wire.cancel(&id).await,
+        Command::Hello(to) => {
+            let _ = to.send(Ok(Outcome::Result(wire.hello.clone())));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What becomes of a client's message: pure decisions are [`methods`]'s and [`names`]'s, this carries them
+//! out. What goes to a session's node is given to the link in the order it came; everything that takes
+//! several steps runs beside the others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::client::{Client, Room};
+use super::create;
+use super::everywhere;
+use super::fault::Fault;
+use super::frame::{Id, Message, Outcome, Params};
+use super::link::{Asker, Command, too_much};
+use super::methods::{self, Class};
+use super::names;
+use super::out::Route;
+use crate::gateway::{access, ids};
+use crate::routing::node::Dialect;
+
+/// Takes a message of a client's.
+pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
+    match message {
+        Message::Request { id, method, params } => request(client, id, method, params, room).await,
+        Message::Notification { method, params } => notification(client, method, params, room),
+        Message::Response { id, outcome } => {
+            let Some(question) = client.answered(&id) else {
+                tracing::debug!("a client answers what nobody asked");
+                return;
+            };
+            let reply = Command::Reply {
+                wire: question.wire,
+                id: question.id,
+                outcome,
+            };
+            client.link(&question.node).give(reply, Some(room));
+        }
+    }
+}
+
+/// Where the answer to a request goes.
+pub fn route(params: &Params) -> Route {
+    match names::named(params) {
+        Ok(Some(name)) => Route::Session(name),
+        _ => Route::Connection,
+    }
+}
+
+async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, room: Room) {
+    let route = route(&params);
+    let chat = match names::named(&params) {
+        Ok(chat) => chat,
+        Err(bad) => return refuse(client, &route, id, &bad.into()).await,
+    };
+    let class = methods::class(&method, chat.is_some());
+    let chat = chat.unwrap_or_default();
+    match class {
+        Class::Nameless => {
+            let fault = Fault::params(format!("`{method}` needs a sessionId"));
+            refuse(client, &route, id, &fault).await;
+        }
+        Class::Session => match native(client, &chat) {
+            Ok((node, native)) => {
+                let mut params = params;
+                names::set(&mut params, &native);
+                access::node(&node);
+                client.gateway.used(&chat);
+                let ends = method == "session/delete";
+                let asker = Asker::Client {
+                    id,
+                    route,
+                    chat,
+                    ends,
+                };
+                let command = Command::Request {
+                    method,
+                    params,
+                    asker,
+                };
+                let link = client.link(&node);
+                if let Err(Command::Request { asker, .. }) = link.try_give(command, Some(room)) {
+                    asker.fail(client, &node, too_much()).await;
+                }
+            }
+            Err(fault) => refuse(client, &route, id, &fault).await,
+        },
+        Class::Initialize
+        | Class::Create
+        | Class::Import
+        | Class::Fork
+        | Class::List
+        | Class::Any
+        | Class::Every => {
+            // Taken over before anything that comes after it.
+            if class == Class::Initialize {
+                client.set_hello(params.clone());
+            }
+            let client = Arc::clone(client);
+            // To its end, even when the client is gone: what a node has made is pinned. Nothing in it waits
+            // for long then, since the links end with the client.
+            tokio::spawn(async move {
+                beside(&client, class, (id, route), method, params, room).await;
+            });
+        }
+    }
+}
+
+async fn beside(
+    client: &Arc<Client>,
+    class: Class,
+    (id, route): (Id, Route),
+    method: String,
+    params: Params,
+    room: Room,
+) {
+    let made = match class {
+        Class::Create | Class::Import => {
+            create::place(client, &method, params, class == Class::Create, room).await
+        }
+        Class::Fork => create::fork(client, &method, params, room).await,
+        Class::Initialize => everywhere::initialize(client, &params)
+            .await
+            .map(create::Done::of),
+        Class::List => everywhere::list(client, &params)
+            .await
+            .map(create::Done::of),
+        Class::Every => everywhere::every(client, &method, &params)
+            .await
+            .map(create::Done::of),
+        _ => everywhere::any(client, &method, &params)
+            .await
+            .map(create::Done::of),
+    };
+    match made {
+        Ok(done) => {
+            let outcome = done.outcome;
+            let _ = client.say(&route, &Message::Response { id, outcome }).await;
+            // What the node says of it comes after its name.
+            drop(done.hold);
+        }
+        Err(fault) => refuse(client, &route, id, &fault).await,
+    }
+}
+
+fn notification(client: &Arc<Client>, method: String, mut params: Params, room: Room) {
+    if method == "$/cancel_request" {
+        if let Some(id) = params.id("requestId") {
+            client.tell_all(|| Command::Cancel(id.clone()));
+        }
+        return;
+    }
+    let known = match names::named(&params) {
+        Ok(Some(chat)) => native(client, &chat),
+        Ok(None) => Err(Fault::params("it names no session")),
+        Err(bad) => Err(bad.into()),
+    };
+    match known {
+        Ok((node, native)) => {
+            names::set(&mut params, &native);
+            let command = Command::Notify { method, params };
+            client.link(&node).give(command, Some(room));
+        }
+        // Nobody waits for an answer to this.
+        Err(fault) => tracing::debug!("`{method}` of a client is dropped: {}", fault.message),
+    }
+}
+
+/// The node and the node's own name of a session.
+///
+/// # Errors
+/// No node of the dialect has that name.
+pub fn native(client: &Client, chat: &str) -> Result<(String, String), Fault> {
+    let known = ids::split(chat).filter(|(node, _)| {
+        let live = client.gateway.nodes.get(node);
+        live.is_some_and(|live| live.node.dialect == Dialect::Acp)
+    });
+    known
+        .map(|(node, native)| (node.to_owned(), native.to_owned()))
+        .ok_or_else(|| {
+            Fault::params(format!(
+                "no session `{chat}`: its name does not begin with a node of this gateway"
+            ))
+        })
+}
+
+/// Answers with an error.
+pub async fn refuse(client: &Client, route: &Route, id: Id, fault: &Fault) {
+    let _ = client.say(route, &fault.answer(id)).await;
+}
+
+/// A message as text, and whose fault it is where it is none.
+pub fn read(text: &str) -> Result<Message, Message> {
+    Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))
+}
+
+/// The nodes of the dialect, those that were well when they were observed last first; by id.
+pub fn nodes(client: &Client) -> Vec<String> {
+    let mut sorted = BTreeMap::new();
+    for live in client.gateway.nodes.speaking(Dialect::Acp) {
+        let well = live.advert().is_some_and(|a| a.health.is_healthy());
+        sorted.insert((!well, live.node.id.clone()), ());
+    }
+    sorted.into_keys().map(|(_, id)| id).collect()
+}
+
+/// The result in it.
+pub fn result(outcome: Outcome) -> Result<super::frame::Raw, Outcome> {
+    match outcome {
+        Outcome::Result(result) => Ok(result),
+        error => Err(error),
+    }
+}

@@ -1,0 +1,107 @@
+//! What all clients of the dialect share: the connections over HTTP by their ids, how many there may be,
+//! and what the nodes can do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::frame::Raw;
+use super::http::Remote;
+use super::out::STALLED;
+use crate::gateway::lock;
+
+/// Most clients at a time. Each may have a connection to every node.
+const CLIENTS: usize = 1024;
+
+/// How long a client over HTTP may be silent with no stream open. A reload of a page takes seconds.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a node's answer to `initialize` holds for all: nodes are upgraded rarely, and then restarted.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Most different ways in which clients introduce themselves that are remembered.
+const GREETINGS: usize = 64;
+
+/// Times and numbers that tests have smaller.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// See [`CLIENTS`].
+    pub clients: usize,
+    /// See [`IDLE`].
+    pub idle: Duration,
+    /// See [`STALLED`].
+    pub stalled: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: CLIENTS,
+            idle: IDLE,
+            stalled: STALLED,
+        }
+    }
+}
+
+/// A node's answer, and when it was given.
+type Known = (Instant, Raw);
+
+/// The dialect's state; nothing in it must survive.
+#[derive(Debug)]
+pub struct Rooms {
+    /// Times and numbers.
+    pub limits: Limits,
+    places: Arc<Semaphore>,
+    remotes: Mutex<BTreeMap<String, Arc<Remote>>>,
+    greetings: Mutex<BTreeMap<String, Known>>,
+}
+
+impl Rooms {
+    /// Nobody is here.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            places: Arc::new(Semaphore::new(limits.clients)),
+            remotes: Mutex::new(BTreeMap::new()),
+            greetings: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// A place for one more client, kept as long as it is connected.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Keeps a connection over HTTP.
+    pub fn add(&self, id: &str, remote: &Arc<Remote>) {
+        lock(&self.remotes).insert(id.to_owned(), Arc::clone(remote));
+    }
+
+    /// The connection of an id.
+    pub fn get(&self, id: &str) -> Option<Arc<Remote>> {
+        lock(&self.remotes).get(id).cloned()
+    }
+
+    /// Forgets it.
+    pub fn remove(&self, id: &str) -> Option<Arc<Remote>> {
+        lock(&self.remotes).remove(id)
+    }
+
+    /// What a node answered not long ago to a client that introduced itself like this.
+    pub fn known(&self, greeting: &str) -> Option<Raw> {
+        let known = lock(&self.greetings);
+        let (at, answer) = known.get(greeting)?;
+        (at.elapsed() < FRESH).then(|| answer.clone())
+    }
+
+    /// Remembers that.
+    pub fn learn(&self, greeting: String, answer: Raw) {
+        let mut known = lock(&self.greetings);
+        known.retain(|_, (at, _)| at.elapsed() < FRESH);
+        if known.len() < GREETINGS {
+            known.insert(greeting, (Instant::now(), answer));
+        }
+    }
+}

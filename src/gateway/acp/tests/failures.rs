@@ -1,0 +1,237 @@
+//! Nodes that refuse, hang, die and come back; clients that go away or do not read.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::super::stand_in::New;
+use super::peers::Ws;
+use super::*;
+use crate::routing::node::Health;
+
+const DOWN: i64 = -32050;
+const NO_ANSWER: i64 = -32051;
+const NO_NODE: i64 = -32052;
+
+/// Sooner than any of the times after which something counts as hung, on a busy machine as well.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_node_that_dies_in_a_turn_fails_it_at_once_and_the_next_one_finds_it_again() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let ws = client(&under).await;
+    let name = session_on(&ws, "n0").await;
+    let begun = Instant::now();
+    let error = ws.error("session/prompt", prompt(&name, "DIE")).await;
+    assert_eq!(error["code"], NO_ANSWER, "{error}");
+    assert_eq!(error["data"], json!({"node": "n0", "chat": name}));
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains("`n0`") && said.contains(&name), "{said}");
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    // Connected anew, without being loaded anew.
+    ws.result("session/prompt", prompt(&name, "again")).await;
+    assert_eq!(geese[0].state.lock().unwrap().hellos.len(), 2);
+}
+
+#[tokio::test]
+async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let ws = client(&under).await;
+    let (a, b) = (session_on(&ws, "n0").await, session_on(&ws, "n1").await);
+    let turn = ws.ask("session/prompt", prompt(&a, "ASK"));
+    let question = ws
+        .hear("a question", |v| {
+            v["method"] == "session/request_permission"
+        })
+        .await;
+    geese[0].kill();
+    assert_eq!(ws.answer(turn).await["error"]["code"], NO_ANSWER);
+    // Nobody waits for the answer to its question any more.
+    ws.hear("a withdrawal", |v| {
+        v["method"] == "$/cancel_request" && v["params"]["requestId"] == question["id"]
+    })
+    .await;
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let error = ws.error("session/prompt", prompt(&a, "hello?")).await;
+        assert_eq!(error["code"], DOWN, "{error}");
+        let said = error["message"].as_str().unwrap();
+        assert!(
+            said.contains("`n0`") && said.contains(&a) && said.contains("refused"),
+            "{said}"
+        );
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    }
+    ws.result("session/prompt", prompt(&b, "still here")).await;
+    for _ in 0..3 {
+        assert!(session(&ws).await.starts_with("n1."));
+    }
+    geese[0].restart().await;
+    // An answer to a question of its former life goes nowhere.
+    ws.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": {}}));
+    ws.result(
+        "session/load",
+        json!({"sessionId": a, "cwd": "/tmp", "mcpServers": []}),
+    )
+    .await;
+    ws.result("session/prompt", prompt(&a, "back")).await;
+    let native = a.split_once('.').unwrap().1;
+    assert_eq!(
+        goose(&geese, &a).state.lock().unwrap().sessions[native].history,
+        ["ASK", "back"]
+    );
+}
+
+/// As the observer finds a node that hangs: late, and late again.
+fn observed_hung(under: &Under, node: &str) {
+    for _ in 0..2 {
+        let advert = crate::routing::node::Advert {
+            health: Health::Timeout("nothing in 1 s".into()),
+            ..stand_in::well(node)
+        };
+        under.gateway.nodes.get(node).unwrap().observed(advert);
+    }
+}
+
+#[tokio::test]
+async fn a_hung_node_fails_its_turns_within_seconds() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let ws = client(&under).await;
+    let name = session(&ws).await;
+    let begun = Instant::now();
+    let error = ws.error("session/prompt", prompt(&name, "HANG")).await;
+    assert_eq!(error["code"], NO_ANSWER, "{error}");
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    // Sooner where the observer finds it hung.
+    let other = client(&under).await;
+    let turn = other.ask("session/prompt", prompt(&name, "HANG"));
+    other
+        .hear("the turn", |v| v["params"]["update"]["content"].is_object())
+        .await;
+    observed_hung(&under, "n0");
+    let begun = Instant::now();
+    assert_eq!(other.answer(turn).await["error"]["code"], NO_ANSWER);
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    drop(geese);
+}
+
+#[tokio::test]
+async fn a_session_is_made_once_whatever_happens() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let ws = client(&under).await;
+    let news = || {
+        geese
+            .iter()
+            .map(|g| g.state.lock().unwrap().news)
+            .sum::<usize>()
+    };
+    let all = |new: New| {
+        for goose in &geese {
+            goose.state.lock().unwrap().new = new;
+        }
+    };
+    all(New::Dies);
+    let error = ws.error("session/new", here()).await;
+    assert_eq!(error["code"], NO_ANSWER, "{error}");
+    assert_eq!(news(), 1);
+    all(New::Hangs);
+    let id = ws.ask("session/new", here());
+    eventually("it is asked", || news() == 2).await;
+    for goose in &geese {
+        observed_hung(&under, &goose.id);
+    }
+    let error = ws.answer(id).await["error"].clone();
+    assert_eq!(error["code"], NO_ANSWER, "{error}");
+    assert_eq!(news(), 2);
+    for goose in &geese {
+        let live = under.gateway.nodes.get(&goose.id).unwrap();
+        live.observed(stand_in::well(&goose.id));
+    }
+    all(New::Refused);
+    let error = ws.error("session/new", here()).await;
+    assert_eq!(error, json!({"code": -32603, "message": "no provider"}));
+    assert_eq!(news(), 3);
+    all(New::Well);
+    // One that is certainly not there is passed over, and again once it is known to be down.
+    geese[0].kill();
+    for _ in 0..2 {
+        assert!(session(&ws).await.starts_with("n1."));
+    }
+    geese[1].kill();
+    let error = ws.error("session/new", here()).await;
+    assert_eq!(error["code"], NO_NODE, "{error}");
+    assert_eq!(news(), 5);
+    let other = Ws::open(&under.url).await;
+    let error = other
+        .error("initialize", json!({"protocolVersion": 9}))
+        .await;
+    assert_eq!(error["code"], NO_NODE, "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("`n1`: connection refused"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_take_its_secret_is_down_and_said_to_be_so() {
+    let goose = Goose::start("n0").await;
+    // A gateway that knows this port by another name, and so by another secret.
+    let under = stand_in::gateway(&[("n1", Dialect::Acp, goose.port)]).await;
+    let ws = Ws::open(&under.url).await;
+    let error = ws.error("session/prompt", prompt("n1.1", "x")).await;
+    assert_eq!(error["code"], DOWN);
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("does not take its secret"),
+        "{error}"
+    );
+    let health = under
+        .gateway
+        .nodes
+        .get("n1")
+        .unwrap()
+        .advert()
+        .unwrap()
+        .health
+        .clone();
+    assert_eq!(health.as_str(), "unauthorized");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_connections_to_nodes_along() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let connected = || geese.iter().map(Goose::connected).sum::<usize>();
+    let ws = client(&under).await;
+    let (a, _) = (session_on(&ws, "n0").await, session_on(&ws, "n1").await);
+    ws.ask("session/prompt", prompt(&a, "WAIT"));
+    assert_eq!(connected(), 2);
+    drop(ws);
+    eventually("the nodes are left", || connected() == 0).await;
+    // And so is the turn: the session is free.
+    let other = client(&under).await;
+    other.result("session/prompt", prompt(&a, "hi")).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_ends_everything() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let ws = client(&under).await;
+    let name = session(&ws).await;
+    ws.ask("session/prompt", prompt(&name, "WAIT"));
+    eventually("a turn", || geese[0].connected() == 1).await;
+    under.gateway.stopping.cut();
+    eventually("the end", || ws.closed().is_some()).await;
+    assert!(
+        ws.closed().unwrap().contains("the gateway stops"),
+        "{:?}",
+        ws.closed()
+    );
+    eventually("the node is left", || geese[0].connected() == 0).await;
+}

@@ -1,0 +1,196 @@
+//! Server-sent events: reading a node's, and writing the gateway's own.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+/// Longest event of a node; longer ones are given up with their stream.
+const MOST: usize = 64 * 1024 * 1024;
+
+/// Between two comments that keep a silent stream open.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// How many events may wait for a client, and for how long, before it is cut off.
+const WAITING: usize = 64;
+const SLOW: Duration = Duration::from_secs(10);
+
+/// An event as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Its id, where it has one.
+    pub id: Option<String>,
+    /// Its lines of data, joined.
+    pub data: String,
+}
+
+/// Puts events together from the pieces in which they come.
+#[derive(Debug, Default)]
+pub struct Parser {
+    left: Vec<u8>,
+    frame: Frame,
+    some: bool,
+}
+
+impl Parser {
+    /// Takes a piece; the events that it completes.
+    ///
+    /// # Errors
+    /// An event is too long.
+    pub fn take(&mut self, piece: &[u8]) -> Result<Vec<Frame>, ()> {
+        let mut frames = Vec::new();
+        self.left.extend_from_slice(piece);
+        let mut begun = 0;
+        while let Some(length) = self.left[begun..].iter().position(|b| *b == b'\n') {
+            let line = self.left[begun..begun + length].to_vec();
+            begun += length + 1;
+            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            self.line(&String::from_utf8_lossy(line), &mut frames);
+        }
+        self.left.drain(..begun);
+        match self.left.len() + self.frame.data.len() > MOST {
+            true => Err(()),
+            false => Ok(frames),
+        }
+    }
+
+    fn line(&mut self, line: &str, frames: &mut Vec<Frame>) {
+        if line.is_empty() {
+            let frame = std::mem::take(&mut self.frame);
+            if std::mem::take(&mut self.some) {
+                frames.push(frame);
+            }
+            return;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" => {
+                if self.some {
+                    self.frame.data.push('\n');
+                }
+                self.frame.data.push_str(value);
+                self.some = true;
+            }
+            "id" => self.frame.id = Some(value.to_owned()),
+            // Comments, names and times: nothing here needs them.
+            _ => {}
+        }
+    }
+}
+
+/// The events of a node's answer.
+#[derive(Debug)]
+pub struct Frames {
+    body: Incoming,
+    parser: Parser,
+    ready: std::collections::VecDeque<Frame>,
+}
+
+impl Frames {
+    /// Of an answer.
+    pub fn of(body: Incoming) -> Self {
+        Self {
+            body,
+            parser: Parser::default(),
+            ready: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// The next one; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
+            }
+            let piece = self.body.frame().await?.ok()?;
+            if let Ok(data) = piece.into_data() {
+                self.ready.extend(self.parser.take(&data).ok()?);
+            }
+        }
+    }
+}
+
+/// Where the events of one client go.
+#[derive(Debug)]
+pub struct Client(mpsc::Sender<Event>);
+
+impl Client {
+    /// Sends an event. `false`: the client has gone, or is too slow and is cut off.
+    pub async fn tell(&self, id: Option<&str>, name: &str, data: &impl Serialize) -> bool {
+        let mut event = Event::default().event(name);
+        // An id of a node's may be anything; a line break would begin a new line of the stream.
+        if let Some(id) = id.filter(|id| !id.contains(['\n', '\r', '\0'])) {
+            event = event.id(id);
+        }
+        let Ok(event) = event.json_data(data) else {
+            return false;
+        };
+        self.0.send_timeout(event, SLOW).await.is_ok()
+    }
+
+    /// Waits until the client has gone.
+    pub async fn gone(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// A stream, and where its events are to be put in. It ends when that is dropped.
+pub fn stream() -> (Client, Response) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let events = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let event = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(event), receiver))
+    });
+    let response = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(ALIVE))
+        .into_response();
+    (Client(sender), response)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(pieces: &[&str]) -> Vec<(Option<String>, String)> {
+        let mut parser = Parser::default();
+        let frames = pieces
+            .iter()
+            .flat_map(|p| parser.take(p.as_bytes()).unwrap());
+        frames.map(|f| (f.id, f.data)).collect()
+    }
+
+    #[test]
+    fn events_are_put_together_from_their_pieces() {
+        let whole = "id: 7\r\ndata: {\"a\":\r\ndata: 1}\r\n\r\n: ping\n\ndata:x\n\ndata: left";
+        let want = vec![
+            (Some("7".to_owned()), "{\"a\":\n1}".to_owned()),
+            (None, "x".to_owned()),
+        ];
+        assert_eq!(parse(&[whole]), want);
+        for at in 1..whole.len() {
+            assert_eq!(parse(&[&whole[..at], &whole[at..]]), want, "{at}");
+        }
+        assert_eq!(
+            parse(&["event: x\n\n", "\n\n", "data\n\n"]),
+            [(None, String::new())]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_it(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8)) {
+            let mut parser = Parser::default();
+            for piece in pieces {
+                let _ = parser.take(&piece);
+            }
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Chats on goosed: each has a session of its own on the node, begun and resumed, since a reply finds no
+//! provider before that.
+
+mod read;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Api;
+use super::events::sse::{self, Frames};
+use super::events::{Told, sse::Client};
+use super::placing::NotMade;
+use super::server::{ask, ask_for, escaped, open};
+use super::wire::{Cancelled, Message, Say, Sent, Until};
+use crate::delivery::Rung;
+use crate::gateway::lock;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::CREATE;
+use crate::routing::pins::Pin;
+use read::{End, Reader};
+
+/// How long the stream may take to say which requests are under way: it does so at once, and a comment
+/// comes twice a second.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// Messages that were said lately. goosed takes a message twice; what is said again is known by this, and
+/// by the session's own record where goosed keeps the message's id.
+#[derive(Debug, Default)]
+pub struct Said {
+    inner: Mutex<Remembered>,
+}
+
+/// Chats and ids, to be found, and the oldest first.
+#[derive(Debug, Default)]
+struct Remembered {
+    all: BTreeSet<(String, String)>,
+    order: VecDeque<(String, String)>,
+}
+
+impl Said {
+    /// So many are remembered.
+    const MOST: usize = 10_000;
+
+    fn knows(&self, chat: &str, id: &str) -> bool {
+        lock(&self.inner)
+            .all
+            .contains(&(chat.to_owned(), id.to_owned()))
+    }
+
+    fn note(&self, chat: &str, id: &str) {
+        let mut inner = lock(&self.inner);
+        let one = (chat.to_owned(), id.to_owned());
+        if inner.all.insert(one.clone()) {
+            inner.order.push_back(one);
+        }
+        if inner.order.len() > Self::MOST
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.all.remove(&oldest);
+        }
+    }
+}
+
+/// Makes a session: begins it, resumes it, names it.
+///
+/// # Errors
+/// It made none, or may have.
+pub async fn create(
+    api: &Api,
+    live: &Live,
+    directory: &str,
+    title: Option<&str>,
+) -> Result<String, NotMade> {
+    let node = live.node.id.as_str();
+    let post = async |path: &str, body: Value| {
+        ask(api, live, Method::POST, path, Some(body), CREATE).await
+    };
+    let started = post("/agent/start", json!({"working_dir": directory})).await;
+    let native = match started {
+        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => return Err(NotMade::Unknown(answer.refusal(node, ""))),
+        },
+        Ok(answer) => return Err(NotMade::Refused(answer.refusal(node, ""))),
+        Err(failure) => return Err(NotMade::failed(node, "", &failure)),
+    };
+    let resume = json!({"session_id": native, "load_model_and_extensions": true});
+    match post("/agent/resume", resume).await {
+        Ok(answer) if answer.status.is_success() => {}
+        Ok(answer) => return Err(NotMade::Unknown(answer.refusal(node, ""))),
+        Err(failure) => return Err(NotMade::Unknown(Reply::failed(node, "", &failure))),
+    }
+    if let Some(title) = title {
+        let path = format!("/sessions/{native}/name");
+        let body = Some(json!({"name": title}));
+        if let Err(e) = ask_for(api, live, "", Method::PUT, &path, body).await {
+            tracing::warn!(node, "a session has no title: {}", e.message);
+        }
+    }
+    Ok(native)
+}
+
+/// The request of a message: the same message has the same one.
+fn request_of(chat: &str, id: &str) -> String {
+    let digest = Sha256::digest(format!("{chat}\n{id}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .to_string()
+}
+
+/// Says something in a chat, and waits for the receipt asked for.
+///
+/// # Errors
+/// The client's answer.
+pub async fn say(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    say: Say,
+    wait: Duration,
+) -> Result<Sent, Reply> {
+    let begun = Instant::now();
+    let asked = say.until.unwrap_or(Until::Accepted);
+    let id = say
+        .id
+        .clone()
+        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let request = request_of(&pin.chat, &id);
+    let mut sent = Sent {
+        id: id.clone(),
+        chat: pin.chat.clone(),
+        node: pin.node.clone(),
+        receipt: Rung::Accepted,
+        asked: asked.into(),
+        evidence: vec![format!("goosed took it as request {request}")],
+        reason: None,
+        hint: None,
+        retry: false,
+        answer: None,
+        elapsed_ms: 0,
+        channel: Some("gateway".to_owned()),
+    };
+    // The stream first, or the end of a quick turn is missed.
+    let mut frames = match asked {
+        Until::Answered => Some(stream(api, live, native, pin, None).await?),
+        _ => None,
+    };
+    let again = {
+        let _turn = api.turns.take(&pin.chat).await;
+        let before = session(api, live, native, pin).await?;
+        let there = read::said(&before, &id);
+        match there {
+            Some(text) if text != say.text => return Err(super::messages::another(&id)),
+            _ if there.is_some() || api.said.knows(&pin.chat, &id) => true,
+            _ => {
+                hand_over(api, live, native, pin, &request, &id, &say.text).await?;
+                false
+            }
+        }
+    };
+    if let Some(frames) = &mut frames {
+        let end = tokio::time::timeout(
+            wait.saturating_sub(begun.elapsed()),
+            ended(frames, &request, again),
+        );
+        match end.await {
+            Ok(End::Finished) => {
+                let all = session(api, live, native, pin).await?;
+                sent.receipt = Rung::Answered;
+                sent.evidence.push("goosed ended its turn".to_owned());
+                sent.answer = Some(read::answer(&all, &id).unwrap_or_default());
+            }
+            Ok(End::Failed(why)) => sent.reason = Some(why),
+            Err(_) => {
+                sent.retry = true;
+                sent.reason = Some("its turn has not ended yet".to_owned());
+            }
+        }
+    }
+    sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(sent)
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn hand_over(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    request: &str,
+    id: &str,
+    text: &str,
+) -> Result<(), Reply> {
+    let body = json!({
+        "request_id": request,
+        "user_message": {
+            "id": read::named(id),
+            "role": "user",
+            "created": jiff::Timestamp::now().as_second(),
+            "content": [{"type": "text", "text": text}],
+            "metadata": {"userVisible": true, "agentVisible": true},
+        },
+    });
+    let path = format!("/sessions/{native}/reply");
+    let node = live.node.id.as_str();
+    let wait = crate::gateway::upstream::ANSWER;
+    // From here on it may be there, whatever the answer.
+    match ask(api, live, Method::POST, &path, Some(body), wait).await {
+        Ok(answer) if answer.status.is_success() => {
+            api.said.note(&pin.chat, id);
+            Ok(())
+        }
+        Ok(answer) if answer.status == StatusCode::BAD_REQUEST => Err(Reply::new(
+            StatusCode::CONFLICT,
+            format!(
+                "the node `{node}` does not take a message for the chat `{}` now: {}",
+                pin.chat,
+                answer.words()
+            ),
+        )),
+        Ok(answer) => Err(answer.refusal(node, &pin.chat)),
+        Err(failure) => {
+            if matches!(failure, crate::gateway::upstream::Failure::NoAnswer(_)) {
+                api.said.note(&pin.chat, id);
+            }
+            Err(Reply::failed(node, &pin.chat, &failure))
+        }
+    }
+}
+
+/// Waits for the end of a request. One that was made earlier may have ended before the stream began, which
+/// the stream's first words tell.
+async fn ended(frames: &mut Frames, request: &str, again: bool) -> End {
+    while let Some(frame) = frames.next().await {
+        let event: Value = serde_json::from_str(&frame.data).unwrap_or_default();
+        if again && read::active(&event).is_some_and(|all| !all.iter().any(|r| r == request)) {
+            return End::Finished;
+        }
+        if let Some(end) = read::end_of(&event, request) {
+            return end;
+        }
+    }
+    End::Failed("the node's stream ended before its turn did".to_owned())
+}
+
+async fn session(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Value, Reply> {
+    let path = format!("/sessions/{}", escaped(native));
+    ask_for(api, live, &pin.chat, Method::GET, &path, None).await
+}
+
+async fn stream(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    last: Option<&str>,
+) -> Result<Frames, Reply> {
+    let path = format!("/sessions/{}/events", escaped(native));
+    open(api, live, &path, last, &pin.chat).await
+}
+
+/// What was said in a chat.
+///
+/// # Errors
+/// The client's answer.
+pub async fn conversation(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+) -> Result<Vec<Message>, Reply> {
+    Ok(read::conversation(&session(api, live, native, pin).await?))
+}
+
+/// Breaks a chat's turn off: every request that its session has under way.
+///
+/// # Errors
+/// The client's answer.
+pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Cancelled, Reply> {
+    let mut frames = stream(api, live, native, pin, None).await?;
+    let first = async {
+        while let Some(frame) = frames.next().await {
+            let event: Value = serde_json::from_str(&frame.data).unwrap_or_default();
+            if let Some(active) = read::active(&event) {
+                return active;
+            }
+        }
+        Vec::new()
+    };
+    let active = tokio::time::timeout(FIRST, first).await.unwrap_or_default();
+    for request in &active {
+        let path = format!("/sessions/{}/cancel", escaped(native));
+        let body = Some(json!({"request_id": request}));
+        ask_for(api, live, &pin.chat, Method::POST, &path, body).await?;
+    }
+    Ok(Cancelled {
+        chat: pin.chat.clone(),
+        node: pin.node.clone(),
+        interrupted: !active.is_empty(),
+        taken_back: Vec::new(),
+        what: match active.len() {
+            0 => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
+            n => format!("goosed was told to cancel {n} requests"),
+        },
+    })
+}
+
+/// What happens in a chat, from the node's own stream, whose numbers are passed on.
+///
+/// # Errors
+/// The client's answer.
+pub async fn events(
+    api: &Api,
+    live: Arc<Live>,
+    native: String,
+    pin: Pin,
+    last: Option<String>,
+) -> Result<Response, Reply> {
+    let frames = stream(api, &live, &native, &pin, last.as_deref()).await?;
+    let begin = match last {
+        Some(_) => Vec::new(),
+        None => conversation(api, &live, &native, &pin)
+            .await?
+            .into_iter()
+            .map(Told::Message)
+            .collect(),
+    };
+    let (client, response) = sse::stream();
+    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stopped => {}
+            () = hangs => {}
+            () = client.gone() => {}
+            () = pass_on(frames, begin, &pin.node, &client) => {}
+        }
+    });
+    Ok(response)
+}
+
+async fn pass_on(mut frames: Frames, begin: Vec<Told>, node: &str, client: &Client) {
+    for told in begin {
+        if !told.to(client, None).await {
+            return;
+        }
+    }
+    let mut reader = Reader::new(node);
+    while let Some(frame) = frames.next().await {
+        let event = serde_json::from_str(&frame.data).unwrap_or_default();
+        for told in reader.take(&event) {
+            if !told.to(client, frame.id.as_deref()).await {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_one_request_in_its_chat() {
+        assert_eq!(request_of("c", "1"), request_of("c", "1"));
+        assert_ne!(request_of("c", "1"), request_of("d", "1"));
+        assert!(uuid::Uuid::parse_str(&request_of("c", "1")).is_ok());
+    }
+
+    #[test]
+    fn what_was_said_is_remembered_for_a_while() {
+        let said = Said::default();
+        for n in 0..Said::MOST + 2 {
+            said.note("c", &n.to_string());
+            said.note("c", &n.to_string());
+        }
+        assert!(!said.knows("c", "1"));
+        assert!(said.knows("c", "2"));
+        assert!(!said.knows("d", "2"));
+    }
+}

@@ -1,0 +1,273 @@
+//! Chats on opencode: each has a session of its own on the node. A message goes under an id that is made
+//! of its own, so that it is there once however often it is handed over.
+
+mod read;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+pub use read::Reader;
+
+use super::Api;
+use super::events::{Told, sse};
+use super::placing::NotMade;
+use super::server::{ask, ask_for, escaped, open};
+use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
+use crate::delivery::Rung;
+use crate::delivery::opencode::native as native_id;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::CREATE;
+use crate::routing::pins::Pin;
+
+/// Between two looks for an answer.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a message that was taken may take to stand in its session. Measured: 20 ms.
+const HELD: Duration = Duration::from_secs(2);
+
+/// How many messages at the end of a session are looked at. Each step of a turn is one.
+const LAST: u32 = 200;
+
+/// Makes a session.
+///
+/// # Errors
+/// It made none, or may have.
+pub async fn create(
+    api: &Api,
+    live: &Live,
+    directory: &str,
+    title: Option<&str>,
+) -> Result<String, NotMade> {
+    let node = live.node.id.as_str();
+    let body = match title {
+        Some(title) => json!({"title": title}),
+        None => json!({}),
+    };
+    let path = format!("/session?directory={}", escaped(directory));
+    match ask(api, live, Method::POST, &path, Some(body), CREATE).await {
+        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
+            Some(id) => Ok(id.to_owned()),
+            None => Err(NotMade::Unknown(answer.refusal(node, ""))),
+        },
+        Ok(answer) => Err(NotMade::Refused(answer.refusal(node, ""))),
+        Err(failure) => Err(NotMade::failed(node, "", &failure)),
+    }
+}
+
+/// Says something in a chat, and waits for the receipt asked for.
+///
+/// # Errors
+/// The client's answer.
+pub async fn say(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    say: Say,
+    wait: Duration,
+) -> Result<Sent, Reply> {
+    let begun = Instant::now();
+    let id = say
+        .id
+        .clone()
+        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let asked = say.until.unwrap_or(Until::Accepted);
+    let message = {
+        // Between the look for a message of this id and the hand-over nobody else may hand one over.
+        let _turn = api.turns.take(&pin.chat).await;
+        let before = messages(api, live, native, pin).await?;
+        match before.iter().find(|m| is_named(m, &id)) {
+            Some(message) if read::text_of(message) != say.text => {
+                return Err(super::messages::another(&id));
+            }
+            Some(message) => message["info"]["id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            None => hand_over(api, live, native, pin, &id, &say.text).await?,
+        }
+    };
+    let mut sent = Sent {
+        id,
+        chat: pin.chat.clone(),
+        node: pin.node.clone(),
+        receipt: Rung::Submitted,
+        asked: asked.into(),
+        evidence: vec!["opencode took it".to_owned()],
+        reason: None,
+        hint: None,
+        retry: false,
+        answer: None,
+        elapsed_ms: 0,
+        channel: Some("gateway".to_owned()),
+    };
+    let held = wait.max(HELD);
+    while sent.receipt < sent.asked.max(Rung::Accepted) {
+        let all = messages(api, live, native, pin).await?;
+        if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
+            sent.receipt = Rung::Accepted;
+            sent.evidence = vec![format!("opencode has it as {message} in {native}")];
+        }
+        if asked == Until::Answered
+            && let Some(answer) = read::answer(&all, &message)
+            && at_rest(api, live, native, pin).await?
+        {
+            sent.receipt = Rung::Answered;
+            sent.evidence
+                .push(format!("opencode ended the turn of {message}"));
+            sent.answer = Some(answer);
+        }
+        let limit = match sent.receipt {
+            Rung::Submitted => held,
+            _ => wait,
+        };
+        if begun.elapsed() >= limit {
+            break;
+        }
+        if sent.receipt < sent.asked.max(Rung::Accepted) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    sent.retry = sent.receipt < sent.asked;
+    if sent.retry {
+        sent.reason = Some("its turn has not ended yet".to_owned());
+    }
+    sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(sent)
+}
+
+/// Hands a message over. Its id there.
+async fn hand_over(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    id: &str,
+    text: &str,
+) -> Result<String, Reply> {
+    let name = native_id(id, jiff::Timestamp::now().as_millisecond());
+    let body = json!({
+        "messageID": format!("msg_{name}"),
+        "parts": [{
+            "id": format!("prt_{name}"), "type": "text", "text": text, "metadata": {"mosaic": id},
+        }],
+    });
+    let path = format!("/session/{native}/prompt_async");
+    ask_for(api, live, &pin.chat, Method::POST, &path, Some(body)).await?;
+    Ok(format!("msg_{name}"))
+}
+
+/// Whether a message in a session went under this id: the end of its name there is made of it.
+fn is_named(message: &Value, id: &str) -> bool {
+    let name = native_id(id, 0);
+    message["info"]["id"]
+        .as_str()
+        .is_some_and(|there| there.starts_with("msg_") && there.ends_with(&name[12..]))
+}
+
+async fn at_rest(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<bool, Reply> {
+    let busy = ask_for(api, live, &pin.chat, Method::GET, "/session/status", None).await?;
+    Ok(busy.get(native).is_none_or(|s| s["type"] == "idle"))
+}
+
+async fn messages(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Vec<Value>, Reply> {
+    let path = format!("/session/{native}/message?limit={LAST}");
+    let all = ask_for(api, live, &pin.chat, Method::GET, &path, None).await?;
+    Ok(match all {
+        Value::Array(all) => all,
+        _ => Vec::new(),
+    })
+}
+
+/// What was said in a chat.
+///
+/// # Errors
+/// The client's answer.
+pub async fn conversation(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+) -> Result<Vec<Message>, Reply> {
+    Ok(read::conversation(&messages(api, live, native, pin).await?))
+}
+
+/// Breaks a chat's turn off.
+///
+/// # Errors
+/// The client's answer.
+pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Cancelled, Reply> {
+    let rested = at_rest(api, live, native, pin).await?;
+    if !rested {
+        let path = format!("/session/{native}/abort");
+        ask_for(api, live, &pin.chat, Method::POST, &path, Some(json!({}))).await?;
+    }
+    Ok(Cancelled {
+        chat: pin.chat.clone(),
+        node: pin.node.clone(),
+        interrupted: !rested,
+        taken_back: Vec::new(),
+        what: match rested {
+            true => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
+            false => "opencode was told to abort".to_owned(),
+        },
+    })
+}
+
+/// What happens in a chat, from the node's own stream.
+///
+/// # Errors
+/// The client's answer.
+pub async fn events(
+    api: &Api,
+    live: Arc<Live>,
+    native: String,
+    pin: Pin,
+) -> Result<Response, Reply> {
+    // The stream first: what is said between the two comes twice, and is not missing.
+    let mut frames = open(api, &live, "/event", None, &pin.chat).await?;
+    let mut begin = vec![Told::State(StateChange {
+        node: pin.node.clone(),
+        state: match at_rest(api, &live, &native, &pin).await? {
+            true => "idle",
+            false => "working",
+        }
+        .to_owned(),
+        why: "opencode says so".to_owned(),
+        time: jiff::Timestamp::now(),
+    })];
+    let said = conversation(api, &live, &native, &pin).await?;
+    begin.extend(said.into_iter().map(Told::Message));
+    let (client, response) = sse::stream();
+    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
+    tokio::spawn(async move {
+        let passing = async {
+            let mut reader = Reader::new(&pin.node, &native);
+            let mut told = begin;
+            loop {
+                for one in told {
+                    if !one.to(&client, None).await {
+                        return;
+                    }
+                }
+                let Some(frame) = frames.next().await else {
+                    return;
+                };
+                let event = serde_json::from_str(&frame.data).unwrap_or_default();
+                told = reader.take(&event);
+            }
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = hangs => {}
+            () = client.gone() => {}
+            () = passing => {}
+        }
+    });
+    Ok(response)
+}

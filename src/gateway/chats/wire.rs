@@ -1,0 +1,348 @@
+//! The node API's own documents. Times are RFC 3339.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::delivery::{Receipt, Rung};
+use crate::gateway::nodes::Live;
+use crate::routing::node::{Dialect, Load};
+use crate::routing::pins::{Ledger, Pin};
+use crate::routing::policy::Strategy;
+
+/// A node, and how it was when it was observed last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Node {
+    /// Its name.
+    pub id: String,
+    /// The host it is on.
+    pub host: String,
+    /// Group.
+    pub class: String,
+    /// Runtime.
+    pub runtime: String,
+    /// What it understands.
+    pub dialect: Dialect,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Wish for a model.
+    pub model_hint: Option<String>,
+    /// Where it works.
+    pub working_directory: String,
+    /// Among nodes of the same score, the higher one is taken.
+    pub priority: i32,
+    /// Most chats at a time.
+    pub max_chats: Option<u32>,
+    /// Chats that are pinned to it.
+    pub chats: u32,
+    /// It gets no new chats.
+    pub drained: bool,
+    /// How its probe went: healthy, refused, timeout, unauthorized, unfit; `unknown` before the first one.
+    pub health: String,
+    /// Why it is not healthy; empty when it is.
+    pub why: String,
+    /// When it was observed; `null` before the first time.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub observed: Option<Timestamp>,
+    /// What it was seen doing: idle, working, waiting …
+    pub state: String,
+    /// Round trip to it, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Load.
+    pub load: Option<Load>,
+}
+
+impl Node {
+    /// A node as it is known at the moment.
+    pub fn of(live: &Live, ledger: &Ledger) -> Self {
+        let (node, advert) = (&live.node, live.advert());
+        let advert = advert.as_deref();
+        Self {
+            id: node.id.clone(),
+            host: node.host.clone(),
+            class: node.class.clone(),
+            runtime: node.runtime.clone(),
+            dialect: node.dialect,
+            labels: node.labels.clone(),
+            model_hint: node.model_hint.clone(),
+            working_directory: node.working_directory.display().to_string(),
+            priority: node.priority,
+            max_chats: node.max_chats,
+            chats: ledger.chats.get(&node.id).copied().unwrap_or(0),
+            drained: ledger.drained.contains(&node.id),
+            health: advert.map_or("unknown", |a| a.health.as_str()).to_owned(),
+            why: advert.map_or("", |a| a.health.why()).to_owned(),
+            observed: advert.map(|a| a.observed),
+            state: advert.map_or("", |a| a.state.as_str()).to_owned(),
+            rtt_ms: advert.map(|a| a.rtt_ms),
+            load: advert.map(|a| a.load),
+        }
+    }
+}
+
+/// All nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Nodes {
+    /// In the order of their names.
+    pub nodes: Vec<Node>,
+}
+
+/// Begins a chat.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Begin {
+    /// Its name, for example `ISSUE-12`; without one it gets one.
+    pub chat: Option<String>,
+    /// Which nodes come into question: `NAME`, `class:`, `host:`, `runtime:`, `dialect:`, `label:KEY=VALUE`,
+    /// separated by commas.
+    pub selector: Option<String>,
+    /// In place of the fleet's strategy.
+    pub strategy: Option<Strategy>,
+    /// In place of the fleet's preferred host.
+    pub host: Option<String>,
+    /// Where it works: an absolute directory. A plain terminal works where it works already.
+    pub working_dir: Option<String>,
+    /// Title, where a node's sessions have one.
+    pub title: Option<String>,
+}
+
+/// A chat and its node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Chat {
+    /// Its name.
+    pub chat: String,
+    /// Its node, for the chat's life.
+    pub node: String,
+    /// What the node understands.
+    pub dialect: Dialect,
+    /// The node's own name of the chat, where it has one.
+    pub native: Option<String>,
+    /// When it was placed.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When it was used last, to a minute.
+    #[schema(value_type = String, format = DateTime)]
+    pub used: Timestamp,
+    /// How the node's last probe went.
+    pub health: String,
+    /// What the node was seen doing.
+    pub state: String,
+}
+
+impl Chat {
+    /// A pin, with what is known of its node.
+    pub fn of(pin: Pin, live: Option<&Live>) -> Self {
+        let advert = live.and_then(Live::advert);
+        Self {
+            chat: pin.chat,
+            node: pin.node,
+            dialect: pin.dialect,
+            native: pin.native,
+            created: pin.created,
+            used: pin.used,
+            health: advert
+                .as_ref()
+                .map_or("unknown", |a| a.health.as_str())
+                .to_owned(),
+            state: advert.map_or(String::new(), |a| a.state.clone()),
+        }
+    }
+}
+
+/// Chats.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Chats {
+    /// In the order of their names.
+    pub chats: Vec<Chat>,
+}
+
+/// How far a message is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// It is stored, and delivered when the node can take it.
+    Queued,
+    /// The agent was seen to take it.
+    Submitted,
+    /// The agent's own record has it.
+    Accepted,
+    /// The turn that it began has ended.
+    Answered,
+}
+
+impl From<Until> for Rung {
+    fn from(until: Until) -> Self {
+        match until {
+            Until::Queued => Rung::Queued,
+            Until::Submitted => Rung::Submitted,
+            Until::Accepted => Rung::Accepted,
+            Until::Answered => Rung::Answered,
+        }
+    }
+}
+
+/// A message to a chat.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    /// Its text.
+    pub text: String,
+    /// Its id: a message of the same id is never delivered twice. The header `Idempotency-Key` does the
+    /// same.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Who sends; `user` otherwise.
+    #[serde(default)]
+    pub sender: Option<String>,
+    /// What to wait for; `accepted` otherwise.
+    #[serde(default)]
+    pub until: Option<Until>,
+    /// How long to wait for it, in seconds; 30 otherwise, 600 for an answer.
+    #[serde(default)]
+    pub timeout_secs: Option<u64>,
+    /// It is not delivered after so many seconds.
+    #[serde(default)]
+    pub expires_secs: Option<u64>,
+    /// The text goes as it is: nothing before it, and a leading `/` or `!` means what it means to the agent.
+    #[serde(default)]
+    pub raw: bool,
+}
+
+/// How far a message has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sent {
+    /// Its id.
+    pub id: String,
+    /// Its chat.
+    pub chat: String,
+    /// Its node.
+    pub node: String,
+    /// How far it has come, as far as is proved.
+    pub receipt: Rung,
+    /// How far it was to come.
+    pub asked: Rung,
+    /// What proves it.
+    pub evidence: Vec<String>,
+    /// Why it got no farther.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// It may yet get farther by itself.
+    pub retry: bool,
+    /// What the agent said last in the turn that it began, once answered.
+    pub answer: Option<String>,
+    /// From request to receipt.
+    pub elapsed_ms: u64,
+    /// The way it went.
+    pub channel: Option<String>,
+}
+
+impl Sent {
+    /// A receipt of the delivery engine's.
+    pub fn of(receipt: Receipt, chat: &str) -> Self {
+        Self {
+            id: receipt.id,
+            chat: chat.to_owned(),
+            node: receipt.agent,
+            receipt: receipt.receipt,
+            asked: receipt.asked,
+            evidence: receipt.evidence,
+            reason: receipt.reason,
+            hint: receipt.hint,
+            retry: receipt.retry,
+            answer: receipt.answer,
+            elapsed_ms: receipt.elapsed_ms,
+            channel: receipt.channel.map(str::to_owned),
+        }
+    }
+}
+
+/// Who said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Whoever sends to the chat.
+    User,
+    /// The agent.
+    Agent,
+}
+
+/// What was said in a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Message {
+    /// Its id: a sent message's own, an answer's made of that; or the node's.
+    pub id: String,
+    /// Who said it.
+    pub role: Role,
+    /// What.
+    pub text: String,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub time: Option<Timestamp>,
+    /// How far a sent one has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Rung>,
+    /// Why it got no farther.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// To which message it is the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Messages {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+}
+
+/// What came of breaking off.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Cancelled {
+    /// The chat.
+    pub chat: String,
+    /// Its node.
+    pub node: String,
+    /// A turn was broken off.
+    pub interrupted: bool,
+    /// Messages that were taken back before they were delivered.
+    pub taken_back: Vec<String>,
+    /// What was done, or why nothing.
+    pub what: String,
+}
+
+/// What a node does; an event of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StateChange {
+    /// The node.
+    pub node: String,
+    /// What it does: starting, idle, working, waiting, rate-limited, unknown, exited, failed.
+    pub state: String,
+    /// Why that is believed.
+    pub why: String,
+    /// When it was seen.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+}
+
+/// More text of a message that is being written; an event of a chat on a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Delta {
+    /// Of which message.
+    pub id: String,
+    /// What was added.
+    pub text: String,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// In words, naming node and chat.
+    pub message: String,
+}

@@ -1,0 +1,98 @@
+//! A node's answer on its way to the client: streams pass as they come; where an answer holds names of
+//! chats, the node's own are replaced by the gateway's.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::response::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+
+use super::ask;
+use super::json::{self, Edit};
+use super::table::Ids;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::{Gateway, ids, stream, upstream};
+
+/// What `/schedule/{id}/run_now` says in place of a name.
+const NO_NAME: &str = "CANCELLED";
+
+/// Passes an answer on.
+///
+/// # Errors
+/// One that must be read whole did not come whole.
+pub async fn back(
+    gateway: &Gateway,
+    live: &Live,
+    chat: &str,
+    answer: HttpResponse<Incoming>,
+    ids: Ids,
+) -> Result<Response, Reply> {
+    let (mut parts, body) = answer.into_parts();
+    clean(&mut parts.headers);
+    if ids.is_empty() || !parts.status.is_success() || !is_json(&parts.headers) {
+        let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
+        return Ok(Response::from_parts(parts, body));
+    }
+    let body = ask::answer(live, chat, body).await?;
+    let edits = renamed(&body, &live.node.id, ids);
+    Ok(of_pieces(parts, json::spliced(&body, edits)))
+}
+
+/// What an answer's headers say to the gateway only, and what only the gateway may say.
+pub fn clean(headers: &mut HeaderMap) {
+    upstream::clean(headers);
+    let cors: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("access-control-"))
+        .cloned()
+        .collect();
+    for name in cors.iter().chain([&header::SET_COOKIE, &header::VARY]) {
+        headers.remove(name);
+    }
+}
+
+/// Whether a body is JSON, by its type.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|v| v.as_bytes().starts_with(b"application/json"))
+}
+
+/// The replacements that make a node's names the gateway's; none where it is no JSON after all.
+pub fn renamed(body: &[u8], node: &str, paths: Ids) -> Vec<Edit> {
+    let Ok(text) = json::text(body) else {
+        return Vec::new();
+    };
+    let mut edits = Vec::new();
+    for path in paths {
+        for found in json::find(text, path).unwrap_or_default() {
+            let name = found.string().filter(|name| name != NO_NAME);
+            if let Some(chat) = name.and_then(|name| ids::join(node, &name)) {
+                edits.push((found.span(), json::quoted(&chat)));
+            }
+        }
+    }
+    edits
+}
+
+/// An answer out of pieces, none of them copied.
+pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>) -> Response {
+    let length: usize = pieces.iter().map(Bytes::len).sum();
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Response::from_parts(parts, body_of(pieces))
+}
+
+/// A body out of pieces.
+pub fn body_of(mut pieces: Vec<Bytes>) -> Body {
+    match pieces.len() {
+        0 | 1 => Body::from(pieces.pop().unwrap_or_default()),
+        _ => Body::from_stream(futures_util::stream::iter(
+            pieces.into_iter().map(Ok::<_, Infallible>),
+        )),
+    }
+}

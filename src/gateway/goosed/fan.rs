@@ -1,0 +1,205 @@
+//! What every node has a part of: all are asked at once, and one answer is made of theirs. A node that
+//! does not answer is left out, and named in a header: a list that fails as a whole would take the chats
+//! of the nodes that are well away too.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde_json::{Map, Number, Value};
+
+use super::answer::{is_json, renamed};
+use super::any::target;
+use super::ask::{answer as read, ask, ready};
+use super::json::{self, Step};
+use super::key::unescaped;
+use super::pinned::request;
+use super::table::{Merge, Route, SESSION};
+use crate::gateway::Gateway;
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::routing::node::Dialect;
+
+/// Names the nodes that are not in an answer.
+pub const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
+
+/// What goosed gives at most of a search, and where no limit is named.
+const FOUND_MOST: usize = 50;
+const FOUND_USUALLY: usize = 10;
+
+/// What one node said.
+enum Said {
+    /// JSON, and 2xx.
+    Part(Bytes),
+    /// An error of its own.
+    Refused(StatusCode, Option<HeaderValue>, Bytes),
+    /// Nothing.
+    Nothing(Reply),
+}
+
+/// Serves it.
+///
+/// # Errors
+/// 503: no node answered.
+pub async fn serve(
+    gateway: &Gateway,
+    route: &Route,
+    merge: Merge,
+    parts: Parts,
+) -> Result<Response, Reply> {
+    let nodes = gateway.nodes.speaking(Dialect::Goosed);
+    let asked = nodes.iter().map(|live| one(gateway, live, route, &parts));
+    let said = join_all(asked).await;
+    let (mut got, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
+    let mut whys = Vec::new();
+    for (live, said) in nodes.iter().zip(said) {
+        match said {
+            Said::Part(body) => {
+                got.push((live.node.id.as_str(), body));
+                continue;
+            }
+            Said::Refused(status, kind, body) => refusal = refusal.or(Some((status, kind, body))),
+            Said::Nothing(reply) => whys.push(reply.message),
+        }
+        missing.push(live.node.id.as_str());
+    }
+    if got.is_empty() {
+        return match refusal {
+            // What one says of the request itself, the others say too.
+            Some((status, kind, body)) => {
+                let mut response = (status, body).into_response();
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                if let Some(kind) = kind {
+                    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                }
+                Ok(response)
+            }
+            None if whys.is_empty() => Err(Reply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there is no goosed node",
+            )),
+            None => Err(Reply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("no goosed node answers: {}", whys.join("; ")),
+            )),
+        };
+    }
+    let merged = match merge {
+        Merge::Sessions => format!(
+            "{{\"sessions\":[{}]}}",
+            list(&got, &[Step::Key("sessions")], usize::MAX)
+        ),
+        Merge::Found => format!("[{}]", list(&got, &[], limit(parts.uri.query()))),
+        Merge::Sum => sum(&got).to_string(),
+    };
+    let mut response = Body::from(merged).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Ok(names) = HeaderValue::from_str(&missing.join(","))
+        && !missing.is_empty()
+    {
+        headers.insert(MISSING, names);
+    }
+    Ok(response)
+}
+
+async fn one(gateway: &Gateway, live: &Arc<Live>, route: &Route, parts: &Parts) -> Said {
+    let asked = async {
+        ready(gateway, live, "").await?;
+        let request = request(parts, target(parts), Vec::new())?;
+        let answer = ask(gateway, live, request, route.wait)
+            .await
+            .map_err(|failure| Reply::failed(&live.node.id, "", &failure))?;
+        let (parts, body) = answer.into_parts();
+        Ok((parts, read(live, "", body).await?))
+    };
+    match asked.await {
+        Ok((parts, body)) if parts.status.is_success() && is_json(&parts.headers) => {
+            Said::Part(body)
+        }
+        Ok((parts, body)) => Said::Refused(
+            parts.status,
+            parts.headers.get(header::CONTENT_TYPE).cloned(),
+            body,
+        ),
+        Err(reply) => Said::Nothing(reply),
+    }
+}
+
+/// The items of several nodes' lists, the last changed first, with the gateway's names in them.
+pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> String {
+    let mut all = Vec::new();
+    for (node, body) in got {
+        let Ok(text) = json::text(body) else { continue };
+        for list in json::find(text, path).unwrap_or_default() {
+            for item in json::items(list.text).unwrap_or_default() {
+                all.push((changed(item.text), item.text, *node));
+            }
+        }
+    }
+    // A stable sort: of those changed at the same time, the lower node's first.
+    all.sort_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
+    let items = all.into_iter().take(most).map(|(_, item, node)| {
+        let edits = renamed(item.as_bytes(), node, SESSION);
+        let pieces = json::spliced(&Bytes::copy_from_slice(item.as_bytes()), edits);
+        String::from_utf8_lossy(&pieces.concat()).into_owned()
+    });
+    items.collect::<Vec<_>>().join(",")
+}
+
+/// When a session was changed last; the beginning of time where it does not say.
+fn changed(session: &str) -> Timestamp {
+    json::fields(session, &["updated_at"])
+        .unwrap_or_default()
+        .first()
+        .and_then(|(_, found)| found.string()?.parse().ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
+/// How many are wanted of a search.
+pub fn limit(query: Option<&str>) -> usize {
+    let pairs = query.unwrap_or_default().split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key == "limit")
+        .find_map(|(_, value)| unescaped(value, true)?.parse().ok())
+        .map_or(FOUND_USUALLY, |n: usize| n.min(FOUND_MOST))
+}
+
+/// Adds numbers up, key by key; of anything else the first one's word counts.
+pub fn sum(got: &[(&str, Bytes)]) -> Value {
+    let mut total = Map::new();
+    for (_, body) in got {
+        let Ok(Value::Object(part)) = serde_json::from_slice(body) else {
+            continue;
+        };
+        for (key, value) in part {
+            let before = total.get(&key);
+            let now = match (before, &value) {
+                (Some(Value::Number(a)), Value::Number(b)) => Value::from(added(a, b)),
+                (Some(before), _) => before.clone(),
+                (None, _) => value,
+            };
+            total.insert(key, now);
+        }
+    }
+    Value::Object(total)
+}
+
+fn added(a: &Number, b: &Number) -> Number {
+    let whole = a.as_i64().zip(b.as_i64());
+    match whole.and_then(|(a, b)| a.checked_add(b)) {
+        Some(sum) => sum.into(),
+        None => {
+            let sum = a.as_f64().unwrap_or_default() + b.as_f64().unwrap_or_default();
+            Number::from_f64(sum).unwrap_or_else(|| a.clone())
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! goosed's REST dialect, 1.28 to 1.37, at the root of the gateway: what any client of goosed expects of
+//! one server, served by all nodes that are one.
+//!
+//! [`table`] says what is done with each route. A request about a chat names it in its path, its query or
+//! its body ([`key`]); it goes to the node in that name with the node's own name of the chat in it, and
+//! in the answer the names are the gateway's again ([`answer`]). Whether there is a chat, and what it
+//! says, is the node's business.
+
+mod answer;
+mod any;
+mod ask;
+mod config;
+mod fan;
+mod json;
+mod key;
+mod pinned;
+mod start;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter};
+
+use super::reply::Reply;
+use super::{Gateway, access};
+use table::{Class, ROUTES, Route, Where};
+
+/// What this dialect keeps: the right to write the configuration.
+type Writing = Arc<tokio::sync::Mutex<()>>;
+
+/// Its routes.
+pub fn routes() -> Router<Gateway> {
+    let writing = Writing::default();
+    let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
+    for route in ROUTES {
+        paths.entry(route.path).or_default().push(route);
+    }
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, all)| {
+            router.route(path, methods(&all, &writing))
+        })
+}
+
+fn methods(routes: &[&'static Route], writing: &Writing) -> MethodRouter<Gateway> {
+    let mut methods = MethodRouter::new();
+    for route in routes {
+        let (route, writing) = (*route, Arc::clone(writing));
+        let serve = move |State(gateway): State<Gateway>, request: Request| async move {
+            served(gateway, route, writing, request).await
+        };
+        methods = methods.on(filter(route.method), serve);
+    }
+    let names: Vec<&str> = routes.iter().map(|route| route.method).collect();
+    let names = names.join(", ");
+    methods.fallback(move || async move { wrong_method(&names) })
+}
+
+fn filter(method: &str) -> MethodFilter {
+    match method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    }
+}
+
+fn wrong_method(allowed: &str) -> Response {
+    let said = format!("only {allowed} here");
+    let mut response = Reply::new(StatusCode::METHOD_NOT_ALLOWED, said).into_response();
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+async fn served(
+    gateway: Gateway,
+    route: &'static Route,
+    writing: Writing,
+    request: Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let kept = key::without_secret(parts.uri.path(), parts.uri.query());
+    if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
+        parts.uri = uri;
+    }
+    let body = match ask::body(body).await {
+        Ok(body) => body,
+        Err(reply) => return reply.into_response(),
+    };
+    let served = match route.class {
+        Class::Local => return "ok".into_response(),
+        Class::Not(why) => Err(Reply::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("the gateway does not serve `{}`: {why}", route.path),
+        )),
+        Class::Start | Class::Import => {
+            let made = async move { start::serve(&gateway, route, parts, body).await };
+            return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
+        }
+        Class::All(undo) => {
+            return to_the_end(async move {
+                let _alone = writing.lock().await;
+                let done = config::serve(&gateway, route, undo, parts, body).await;
+                done.unwrap_or_else(IntoResponse::into_response)
+            })
+            .await;
+        }
+        Class::Pinned(place) => pinned::serve(&gateway, route, place, parts, body).await,
+        Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
+            named if named.is_empty() => any::on_fixed(&gateway, route, parts, body).await,
+            _ => pinned::serve(&gateway, route, Where::Query, parts, body).await,
+        },
+        Class::Fan(merge) => fan::serve(&gateway, route, merge, parts).await,
+        Class::Any => any::any(&gateway, route, parts, body).await,
+        Class::Fixed => any::on_fixed(&gateway, route, parts, body).await,
+    };
+    served.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Runs what must not stop half-way because its client has gone.
+async fn to_the_end(run: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(access::along(run)).await {
+        Ok(response) => response,
+        Err(e) => Reply::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the request broke off: {e}"),
+        )
+        .into_response(),
+    }
+}

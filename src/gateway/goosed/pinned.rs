@@ -1,0 +1,157 @@
+//! A request about a chat: to the node in the chat's name, and to no other, whatever that one does.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+
+use super::answer::{self, back, body_of};
+use super::ask::{answer as read, ask, ready};
+use super::json;
+use super::key::{self, Key, Missing};
+use super::table::{Route, Where};
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::{Gateway, access, ids};
+use crate::routing::node::Dialect;
+
+/// Serves it.
+///
+/// # Errors
+/// The client's answer.
+pub async fn serve(
+    gateway: &Gateway,
+    route: &Route,
+    place: Where,
+    parts: Parts,
+    body: Bytes,
+) -> Result<Response, Reply> {
+    let uri = &parts.uri;
+    let native = key::native(route, place, uri.path(), uri.query(), &body).map_err(missing)?;
+    let key = native.key;
+    let live = node_of(gateway, &key)?;
+    access::chat(&key.chat);
+    ready(gateway, &live, &key.chat).await?;
+    let request = request(&parts, &native.target, native.body)?;
+    let answer = ask(gateway, &live, request, route.wait)
+        .await
+        .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
+    gateway.used(&key.chat);
+    match (&parts.method, route.path) {
+        (&Method::DELETE, "/sessions/{session}") => released(gateway, &key, &answer).await,
+        (&Method::POST, "/sessions/{session}/fork") => {
+            return forked(gateway, route, &live, &key, answer).await;
+        }
+        _ => {}
+    }
+    back(gateway, &live, &key.chat, answer, route.ids).await
+}
+
+/// What a client is told that names no chat, or none of ours.
+pub fn missing(why: Missing) -> Reply {
+    match why {
+        Missing::Nothing(place) => Reply::bad(format!("the request names no chat {place}")),
+        Missing::NoJson(why) => Reply::bad(format!("the body is no JSON: {why}")),
+        Missing::Unknown(name) => Reply::missing(format!(
+            "no chat `{name}`: the gateway's chats are called NODE.SESSION, as it names them itself"
+        )),
+        Missing::Two(one, other) => Reply::bad(format!(
+            "the request names two chats, `{one}` and `{other}`"
+        )),
+    }
+}
+
+/// The node in a chat's name.
+///
+/// # Errors
+/// 404: there is none of that name, or it is no goosed.
+pub fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
+    match gateway.nodes.get(&key.node) {
+        Some(live) if live.node.dialect == Dialect::Goosed => Ok(live),
+        Some(live) => Err(Reply::missing(format!(
+            "no chat `{}` here: the node `{}` does not speak goosed's REST, but {}",
+            key.chat,
+            key.node,
+            live.node.dialect.as_str()
+        ))),
+        None => Err(Reply::missing(format!(
+            "no chat `{}`: there is no node `{}`",
+            key.chat, key.node
+        ))),
+    }
+}
+
+/// The request as the node gets it. Its length is that of the new body.
+///
+/// # Errors
+/// 400: it cannot be written.
+pub fn request(
+    parts: &Parts,
+    target: &str,
+    body: Vec<Bytes>,
+) -> Result<Request<axum::body::Body>, Reply> {
+    let length: usize = body.iter().map(Bytes::len).sum();
+    let mut request = Request::builder()
+        .method(parts.method.clone())
+        .uri(target)
+        .body(body_of(body))
+        .map_err(|e| Reply::bad(format!("a bad request line: {e}")))?;
+    *request.headers_mut() = parts.headers.clone();
+    request.headers_mut().remove(header::EXPECT);
+    match (length, parts.headers.contains_key(header::CONTENT_LENGTH)) {
+        (0, false) => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
+        _ => drop(
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length.into()),
+        ),
+    }
+    Ok(request)
+}
+
+/// A chat that is gone, or was gone already, is pinned no longer: the node may give its name to another.
+async fn released(gateway: &Gateway, key: &Key, answer: &HttpResponse<Incoming>) {
+    if !answer.status().is_success() && answer.status() != StatusCode::NOT_FOUND {
+        return;
+    }
+    let chat = key.chat.clone();
+    let done: crate::error::Result<bool> = gateway.pins(move |pins| pins.release(&chat)).await;
+    if let Err(e) = done {
+        tracing::warn!("{e}");
+    }
+}
+
+/// The new chat is on the node of the one it comes from.
+async fn forked(
+    gateway: &Gateway,
+    route: &Route,
+    live: &Arc<Live>,
+    key: &Key,
+    answer: HttpResponse<Incoming>,
+) -> Result<Response, Reply> {
+    if !answer.status().is_success() || !answer::is_json(answer.headers()) {
+        return back(gateway, live, &key.chat, answer, route.ids).await;
+    }
+    let (mut parts, body) = answer.into_parts();
+    answer::clean(&mut parts.headers);
+    let body = read(live, &key.chat, body).await?;
+    let names = json::text(&body).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
+    for (_, found) in names.unwrap_or_default() {
+        let Some(native) = found.string() else {
+            continue;
+        };
+        let Some(chat) = ids::join(&live.node.id, &native) else {
+            continue;
+        };
+        let node = live.node.clone();
+        gateway
+            .pins(move |pins| pins.adopt(&chat, &node, Some(&native)))
+            .await
+            .map_err(|e: crate::error::Error| Reply::from(e))?;
+    }
+    let edits = answer::renamed(&body, &live.node.id, route.ids);
+    Ok(answer::of_pieces(parts, json::spliced(&body, edits)))
+}

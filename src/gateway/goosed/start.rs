@@ -1,0 +1,305 @@
+//! A new chat. Where a client would only begin it, the gateway also gives it its model: a goosed that was
+//! merely asked to start answers the first message with "Provider not set".
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use rustix::fs::Access;
+
+use super::answer::{self, back};
+use super::ask::{answer as read, ask};
+use super::json::{self, Edit};
+use super::table::{Class, Route, SESSION, Wait};
+use super::{any, config, pinned};
+use crate::gateway::Gateway;
+use crate::gateway::nodes::Live;
+use crate::gateway::place::{self, Made, Placed};
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
+use crate::routing::node::Dialect;
+use crate::routing::placement::Wish;
+use crate::routing::select::{Selector, Term};
+
+/// How long a directory is looked at: one on a dead network file system never answers.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Serves `/agent/start` and imports.
+///
+/// # Errors
+/// The client's answer.
+pub async fn serve(
+    gateway: &Gateway,
+    route: &'static Route,
+    parts: Parts,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let starts = route.class == Class::Start;
+    let (mut wish, mut asked) = (Wish::default(), None);
+    if starts {
+        let wants = Wants::of(&body).map_err(|r| r.into_response())?;
+        if wants.saved_recipe {
+            let fixed = any::fixed(gateway).map_err(|r| r.into_response())?;
+            wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
+        }
+        if let Some(directory) = &wants.directory {
+            usable(Path::new(directory))
+                .await
+                .map_err(|r| r.into_response())?;
+        }
+        asked = Some(wants);
+    }
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |p| p.as_str())
+        .to_owned();
+    let (parts, asked) = (Arc::new(parts), Arc::new(asked));
+    let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
+        let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
+        let (target, body) = (target.clone(), body.clone());
+        async move {
+            let body = match asked.as_ref() {
+                Some(wants) => match wants.body(&gateway, &live, &body).await {
+                    Ok(body) => body,
+                    Err(refused) => return Ok(Made::Refused(refused.into_response())),
+                },
+                None => vec![body],
+            };
+            let request = match pinned::request(&parts, &target, body) {
+                Ok(request) => request,
+                Err(refused) => return Ok(Made::Refused(refused.into_response())),
+            };
+            if starts && let Err(why) = config::in_step(&gateway, &live).await {
+                tracing::warn!(node = live.node.id, "{why}");
+            }
+            make(&gateway, &live, request).await
+        }
+    })
+    .await?;
+    let Placed { live, chat, value } = placed;
+    let MadeBy {
+        parts,
+        body,
+        native,
+    } = value;
+    let mut edits = answer::renamed(&body, &live.node.id, SESSION);
+    if starts {
+        let session = give_model(gateway, &live, &chat, &native)
+            .await
+            .map_err(|r| r.into_response())?;
+        edits.extend(reported(&body, &session));
+    }
+    Ok(answer::of_pieces(parts, json::spliced(&body, edits)))
+}
+
+/// What a node answered that made a chat.
+struct MadeBy {
+    parts: axum::http::response::Parts,
+    body: Bytes,
+    native: String,
+}
+
+async fn make(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Made<MadeBy>, Failure> {
+    let answer = ask(gateway, live, request, Wait::Create).await?;
+    if !answer.status().is_success() {
+        let refused = back(gateway, live, "", answer, &[]).await;
+        return Ok(Made::Refused(refused.unwrap_or_else(|r| r.into_response())));
+    }
+    let (mut parts, body) = answer.into_parts();
+    answer::clean(&mut parts.headers);
+    let unknown = |why: String| Failure::NoAnswer(why);
+    let body = read(live, "", body)
+        .await
+        .map_err(|reply| unknown(reply.message))?;
+    let name = json::text(&body).and_then(|text| json::fields(text, &["id"]));
+    let name = name.unwrap_or_default().first().and_then(|f| f.1.string());
+    let Some(native) = name else {
+        return Err(unknown("its answer names no chat".to_owned()));
+    };
+    Ok(Made::Chat {
+        value: MadeBy {
+            parts,
+            body,
+            native: native.clone(),
+        },
+        native,
+    })
+}
+
+/// Loads the chat's model and extensions; the session as it is then.
+async fn give_model(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    chat: &str,
+    native: &str,
+) -> Result<Bytes, Reply> {
+    let asked = serde_json::json!({"session_id": native, "load_model_and_extensions": true});
+    let request = Request::post("/agent/resume")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(asked.to_string()))
+        .map_err(|e| Reply::bad(e.to_string()))?;
+    let failed = |status: StatusCode, why: &str| {
+        Reply::new(
+            status,
+            format!(
+                "the chat `{chat}` was made and has no model: the node `{}` {why}; `/agent/resume` tries again",
+                live.node.id
+            ),
+        )
+    };
+    let answer = ask(gateway, live, request, Wait::Create)
+        .await
+        .map_err(|failure| {
+            let status = Reply::failed(&live.node.id, chat, &failure).status;
+            failed(status, &format!("did not answer: {failure}"))
+        })?;
+    let status = answer.status();
+    let body = read(live, chat, answer.into_body()).await?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+    let said = match said["message"].as_str() {
+        Some(message) => format!("answered {status}: {message}"),
+        None => format!("answered {status}"),
+    };
+    Err(failed(status, &said))
+}
+
+/// What a session reports only once it has a model.
+const REPORTED: [&str; 2] = ["provider_name", "model_config"];
+
+/// Puts provider and model of the resumed session into the one that was begun.
+fn reported(begun: &[u8], resumed: &[u8]) -> Vec<Edit> {
+    let read = || {
+        let (begun, resumed) = (json::text(begun)?, json::text(resumed)?);
+        let now = json::find(resumed, &[json::Step::Key("session")])?;
+        let now = match now.first() {
+            Some(session) => json::fields(session.text, &REPORTED)?,
+            None => Vec::new(),
+        };
+        let before = json::fields(begun, &REPORTED)?;
+        let edits = before.into_iter().filter_map(|(key, old)| {
+            let new = now.iter().find(|(k, _)| *k == key)?;
+            Some((old.span(), new.1.text.to_owned()))
+        });
+        Ok::<_, serde_json::Error>(edits.collect())
+    };
+    read().unwrap_or_default()
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wants {
+    /// Where it wants to work, and where that stands.
+    directory: Option<String>,
+    /// Where a directory is to be put that it did not name: the place of an empty one, or one after the
+    /// opening brace.
+    at: std::ops::Range<usize>,
+    /// Whether other keys follow.
+    more: bool,
+    /// A recipe by its name, which only the fixed node knows.
+    saved_recipe: bool,
+}
+
+impl Wants {
+    fn of(body: &Bytes) -> Result<Self, Reply> {
+        let bad = |e: serde_json::Error| Reply::bad(format!("the body is no JSON: {e}"));
+        let text = json::text(body).map_err(bad)?;
+        let Some(brace) = text.find(|c: char| !c.is_ascii_whitespace()) else {
+            return Err(Reply::bad("the body is empty; an object is wanted"));
+        };
+        if !text.trim_start().starts_with('{') {
+            return Err(Reply::bad("the body is no JSON object"));
+        }
+        let found = json::fields(text, &["working_dir", "recipe_id"]).map_err(bad)?;
+        let mut directories = found.iter().filter(|(key, _)| *key == "working_dir");
+        let (first, second) = (directories.next(), directories.next());
+        if second.is_some() {
+            return Err(Reply::bad("`working_dir` is there twice"));
+        }
+        let saved_recipe = found
+            .iter()
+            .any(|(key, value)| *key == "recipe_id" && value.text != "null");
+        let after = brace + 1;
+        let wants = |directory, at| Self {
+            directory,
+            at,
+            more: !text[after..].trim_start().starts_with('}'),
+            saved_recipe,
+        };
+        match first {
+            None => Ok(wants(None, after..after)),
+            Some((_, value)) => match value.string() {
+                Some(name) if !name.is_empty() => Ok(wants(Some(name), value.span())),
+                Some(_) => Ok(wants(None, value.span())),
+                None if value.text == "null" => Ok(wants(None, value.span())),
+                None => Err(Reply::bad("`working_dir` is no text")),
+            },
+        }
+    }
+
+    /// The body with a directory: the policy's, else the node's own, where the client named none.
+    async fn body(
+        &self,
+        gateway: &Gateway,
+        live: &Live,
+        body: &Bytes,
+    ) -> Result<Vec<Bytes>, Reply> {
+        if self.directory.is_some() {
+            return Ok(vec![body.clone()]);
+        }
+        let policy = gateway.policy();
+        let directory = policy.working_dir.as_ref();
+        let directory = directory.unwrap_or(&live.node.working_directory);
+        usable(directory).await?;
+        let value = json::quoted(&directory.to_string_lossy());
+        let new = match (self.at.is_empty(), self.more) {
+            (false, _) => value,
+            (true, true) => format!("\"working_dir\":{value},"),
+            (true, false) => format!("\"working_dir\":{value}"),
+        };
+        Ok(json::spliced(body, vec![(self.at.clone(), new)]))
+    }
+}
+
+/// Looks whether a chat can work in a directory. The nodes are on this host and of this account; a goosed
+/// takes one that is not there without a word, and every tool of the chat fails then.
+async fn usable(directory: &Path) -> Result<(), Reply> {
+    let name = directory.display().to_string();
+    let bad = |why: &str| Reply::bad(format!("`working_dir` `{name}` {why}"));
+    if !directory.is_absolute() {
+        return Err(bad(
+            "is not absolute, and nodes have no directory in common",
+        ));
+    }
+    let path = directory.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        let is_directory = std::fs::metadata(&path)?.is_dir();
+        if is_directory {
+            // Entering it is what a shell does first.
+            rustix::fs::access(&path, Access::READ_OK | Access::EXEC_OK)?;
+        }
+        Ok::<_, std::io::Error>(is_directory)
+    });
+    match tokio::time::timeout(LOOK, looked).await {
+        Ok(Ok(Ok(true))) => Ok(()),
+        Ok(Ok(Ok(false))) => Err(bad("is no directory")),
+        Ok(Ok(Err(e))) if e.kind() == std::io::ErrorKind::NotFound => Err(bad("does not exist")),
+        Ok(Ok(Err(e))) => Err(bad(&format!("cannot be used: {e}"))),
+        Ok(Err(e)) => Err(bad(&format!("cannot be looked at: {e}"))),
+        Err(_) => Err(bad(&format!(
+            "is on a file system that does not answer within {} s",
+            LOOK.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,234 @@
+//! What a client may take: connections, heads, bodies, time. A client that stands still holds a place that
+//! another one needs, and behind a body that never ends a node would wait.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::reply::Reply;
+
+/// The limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections at a time; others wait to be accepted.
+    pub connections: usize,
+    /// A connection on which no head of a request comes for so long is closed: heads come in one piece, and
+    /// clients that keep a connection open use it.
+    pub head: Duration,
+    /// Longest body of a request in bytes. Clients of goosed send images and whole sessions.
+    pub body: u64,
+    /// How long a client may take nothing of an answer, and send nothing of a body it has begun.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Thousands of streams, and still far from the usual limit of open files.
+            connections: 4096,
+            head: Duration::from_secs(30),
+            body: 50 * 1024 * 1024,
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a body that says how long it is, is too long.
+    pub fn refuses(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
+            .is_some_and(|length| length > self.body)
+    }
+
+    /// What is said of a body that is too long.
+    pub fn too_long(&self) -> Response {
+        let most = self.body / (1024 * 1024);
+        let why = format!("the body is longer than {most} MiB");
+        closing(Reply::new(StatusCode::PAYLOAD_TOO_LARGE, why).into_response())
+    }
+
+    fn stalled(&self) -> Response {
+        let why = format!("nothing of the body came within {} s", self.stall.as_secs());
+        closing(Reply::new(StatusCode::REQUEST_TIMEOUT, why).into_response())
+    }
+
+    /// A body within the limits, and what came of it.
+    pub fn bound(&self, body: Body) -> (Body, Verdict) {
+        let verdict = Verdict(Arc::new(AtomicU8::new(FINE)));
+        let bounded = Bounded {
+            body,
+            left: self.body,
+            stall: self.stall,
+            timer: None,
+            verdict: verdict.clone(),
+        };
+        (Body::new(bounded), verdict)
+    }
+}
+
+/// What is left of the body is not read.
+fn closing(mut response: Response) -> Response {
+    let close = header::HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
+const FINE: u8 = 0;
+const LONG: u8 = 1;
+const STALLED: u8 = 2;
+
+/// What came of a body while it was read.
+#[derive(Debug, Clone)]
+pub struct Verdict(Arc<AtomicU8>);
+
+impl Verdict {
+    /// The answer to a request whose body broke a limit, whatever became of it then; else its own.
+    pub fn over(&self, response: Response, limits: &Limits) -> Response {
+        match self.0.load(Ordering::Relaxed) {
+            LONG => limits.too_long(),
+            STALLED => limits.stalled(),
+            _ => response,
+        }
+    }
+}
+
+/// A client's body that ends with an error where it breaks a limit.
+struct Bounded {
+    body: Body,
+    left: u64,
+    stall: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    verdict: Verdict,
+}
+
+impl Bounded {
+    fn broken(&self, how: u8, why: &'static str) -> Poll<Option<Framed>> {
+        self.verdict.0.store(how, Ordering::Relaxed);
+        Poll::Ready(Some(Err(axum::Error::new(why))))
+    }
+}
+
+type Framed = std::result::Result<Frame<Bytes>, axum::Error>;
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Framed>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            let (stall, timer) = (self.stall, &mut self.timer);
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(stall)));
+            ready!(timer.as_mut().poll(cx));
+            return self.broken(STALLED, "the body stands still");
+        };
+        self.timer = None;
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            match self.left.checked_sub(data.len() as u64) {
+                Some(left) => self.left = left,
+                None => return self.broken(LONG, "the body is too long"),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection that fails when its client takes nothing for too long.
+pub struct Taking<S> {
+    stream: S,
+    stall: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waits: bool,
+}
+
+impl<S> Taking<S> {
+    /// Of a connection.
+    pub fn new(stream: S, stall: Duration) -> Self {
+        Self {
+            stream,
+            stall,
+            timer: None,
+            waits: false,
+        }
+    }
+
+    /// Passes a write on; one that is not possible for too long is an error.
+    fn within<T>(&mut self, cx: &mut Context<'_>, write: Poll<Result<T>>) -> Poll<Result<T>> {
+        if write.is_ready() {
+            self.waits = false;
+            return write;
+        }
+        let stall = self.stall;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(stall)));
+        if !self.waits {
+            self.waits = true;
+            timer.as_mut().reset(Instant::now() + stall);
+        }
+        ready!(timer.as_mut().poll(cx));
+        let why = format!("the client took nothing for {} s", stall.as_secs());
+        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, why)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Taking<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Taking<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.within(cx, write)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.within(cx, write)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
