@@ -372,8 +372,12 @@ fn opencode_behind_the_gateway() {
             .find(|p| p["sessionID"] == first.as_str())
             .cloned()
     });
-    running.signal(Signal::KILL);
-    running.wait();
+    proc::kill(running.pid(), Signal::KILL);
+    let ended = Instant::now() + Duration::from_secs(10);
+    while running.runs() {
+        assert!(Instant::now() < ended, "the gateway is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let (running, gate) = gateway(s, port);
     let reply = format!("/permission/{}/reply", asked["id"].as_str().unwrap());
     let done = gate.post(&reply, json!({"reply": "once"}));
@@ -383,6 +387,11 @@ fn opencode_behind_the_gateway() {
     // Killed: its chats say so, and new ones go elsewhere.
     let pid = real.pid(home);
     proc::kill(pid, Signal::KILL);
+    // What is sent to one that is just dying may have been taken.
+    s.gone(pid);
+    eventually("it is missed", || {
+        gate.get(&format!("/session/{first}")).status == 503
+    });
     let refused = gate.prompt(first, "to nobody");
     assert_eq!(refused.status, 503, "{refused:?}");
     let why = refused.body["message"].as_str().unwrap();
