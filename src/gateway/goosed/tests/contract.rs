@@ -335,7 +335,7 @@ async fn a_body_may_have_fifty_megabytes_and_no_more() {
     big.resize((50 << 20) + 1, b' ');
     rig.seen();
     let refused = rig.raw("POST", &target, Some(&big)).await;
-    refused.says(413, &["50 MB"]);
+    refused.says(413, &["50 MiB"]);
     assert_eq!(rig.seen(), [0, 0, 0]);
 }
 
