@@ -246,11 +246,7 @@ pub fn place<'a>(nodes: &[Candidate<'a>], rules: &Rules<'_>) -> Result<Placed<'a
     let oldest = rules.oldest();
     let mut best: Option<Ranked<'a>> = None;
     for candidate in nodes {
-        if rules.first(candidate, oldest).is_some() {
-            continue;
-        }
-        // Known: the filters reject what is not.
-        let Some(advert) = candidate.advert else {
+        let Some(advert) = rules.passes(candidate, oldest) else {
             continue;
         };
         let ranked = Ranked {
@@ -370,35 +366,64 @@ impl Rules<'_> {
             .find(|filter| self.rejects(*filter, c, oldest))
     }
 
+    /// What is known of a node that every filter lets through: the same as no [`Rules::first`], in one
+    /// go, since each of very many nodes is asked.
+    fn passes<'a>(&self, c: &Candidate<'a>, oldest: Timestamp) -> Option<&'a Advert> {
+        let advert = c.advert?;
+        (self.meant(c)
+            && !c.drained
+            && self.targeted(c)
+            && advert.observed >= oldest
+            && self.healthy(c.node, &advert.health)
+            && self.cool(advert)
+            && self.roomy(advert)
+            && self.spacious(advert)
+            && !full(c))
+        .then_some(advert)
+    }
+
     fn rejects(&self, filter: Filter, c: &Candidate<'_>, oldest: Timestamp) -> bool {
-        let policy = self.policy;
-        let known = |rejects: &dyn Fn(&Advert) -> bool| c.advert.is_some_and(rejects);
-        match filter {
-            Filter::Selector => !self.wish.selector.matches(c.node),
-            Filter::Drained => c.drained,
-            Filter::NextTarget => self
-                .history
-                .next_target
-                .as_ref()
-                .is_some_and(|target| !target.matches(c.node)),
-            Filter::Unknown => c.advert.is_none(),
-            Filter::Stale => known(&|a| a.observed < oldest),
-            Filter::Health => known(&|a| !self.healthy(c.node, &a.health)),
-            // A figure that is no number is no figure to place by.
-            Filter::Cpu => known(&|a| !at_most(a.load.cpu_load_pct, policy.max_cpu_load_pct)),
-            Filter::Memory => {
-                known(&|a| !at_most(a.load.memory_used_pct, policy.max_memory_used_pct))
-            }
-            Filter::Disk => {
-                known(&|a| a.load.disk_available_bytes < policy.min_disk_available_bytes)
-            }
-            Filter::MaxChats => c.node.max_chats.is_some_and(|most| c.chats >= most),
+        match (filter, c.advert) {
+            (Filter::Selector, _) => !self.meant(c),
+            (Filter::Drained, _) => c.drained,
+            (Filter::NextTarget, _) => !self.targeted(c),
+            (Filter::MaxChats, _) => full(c),
+            (Filter::Unknown, advert) => advert.is_none(),
+            // What is not known is not judged.
+            (_, None) => false,
+            (Filter::Stale, Some(a)) => a.observed < oldest,
+            (Filter::Health, Some(a)) => !self.healthy(c.node, &a.health),
+            (Filter::Cpu, Some(a)) => !self.cool(a),
+            (Filter::Memory, Some(a)) => !self.roomy(a),
+            (Filter::Disk, Some(a)) => !self.spacious(a),
         }
+    }
+
+    fn meant(&self, c: &Candidate<'_>) -> bool {
+        self.wish.selector.matches(c.node)
+    }
+
+    fn targeted(&self, c: &Candidate<'_>) -> bool {
+        let target = self.history.next_target.as_ref();
+        target.is_none_or(|target| target.matches(c.node))
     }
 
     fn healthy(&self, node: &Node, health: &Health) -> bool {
         let asked = node.dialect == Dialect::Tui || self.policy.require_healthy_goosed;
         health.is_healthy() || !asked
+    }
+
+    // A figure that is no number is no figure to place by.
+    fn cool(&self, advert: &Advert) -> bool {
+        advert.load.cpu_load_pct <= self.policy.max_cpu_load_pct
+    }
+
+    fn roomy(&self, advert: &Advert) -> bool {
+        advert.load.memory_used_pct <= self.policy.max_memory_used_pct
+    }
+
+    fn spacious(&self, advert: &Advert) -> bool {
+        advert.load.disk_available_bytes >= self.policy.min_disk_available_bytes
     }
 
     /// What a filter says of a node that it rejects.
@@ -452,8 +477,9 @@ impl Rules<'_> {
     }
 }
 
-fn at_most(value: f64, limit: f64) -> bool {
-    value <= limit
+/// It has as many chats as it may.
+fn full(c: &Candidate<'_>) -> bool {
+    c.node.max_chats.is_some_and(|most| c.chats >= most)
 }
 
 /// Which filter took the last nodes.
@@ -477,5 +503,7 @@ fn empty(nodes: &[Candidate<'_>], rules: &Rules<'_>) -> Empty {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,7 @@ pub struct Options {
     pub secret: String,
     /// Where sessions are kept; `None`: in memory.
     pub directory: Option<PathBuf>,
-    /// What a resumed session reports.
+    /// What a resumed session reports, as if set in its environment; empty: what is configured.
     pub provider: String,
     pub model: String,
 }

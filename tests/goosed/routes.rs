@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::bus::{self, Bus};
-use super::store::Session;
+use super::store::{Kept, Session};
 use super::{Node, Seen, lock};
 
 /// Every route of goosed 1.28 to 1.37: method and path, one a line.
@@ -170,19 +170,42 @@ async fn resume(State(node): Stand, Json(asked): Json<Resume>) -> Response {
     if !asked.load_model_and_extensions {
         return Json(json!({"session": find(&node, &id)})).into_response();
     }
-    load(&node, &id);
+    if !load(&node, &id) {
+        return error(500, "Could not configure agent: missing provider");
+    }
     Json(json!({"session": find(&node, &id), "extension_results": []})).into_response()
 }
 
-/// Gives a session its model.
-fn load(node: &Node, id: &str) {
-    lock(&node.loaded).insert(id.to_owned());
-    node.store.with(|kept| {
-        if let Some(session) = kept.sessions.get_mut(id) {
-            session.provider_name = Some(node.options.provider.clone());
-            session.model_config = Some(json!({"model_name": node.options.model}));
-        }
+/// Gives a session its model; `false`: there is none.
+fn load(node: &Node, id: &str) -> bool {
+    let loaded = node.store.with(|kept| {
+        let provider = setting(node, kept, "GOOSE_PROVIDER");
+        let model = setting(node, kept, "GOOSE_MODEL");
+        let session = kept.sessions.get_mut(id);
+        let (Some(session), Some(provider)) = (session, provider.as_str()) else {
+            return false;
+        };
+        session.provider_name = Some(provider.to_owned());
+        session.model_config = Some(json!({"model_name": model}));
+        true
     });
+    if loaded {
+        lock(&node.loaded).insert(id.to_owned());
+    }
+    loaded
+}
+
+/// A setting: of the environment, else as configured.
+fn setting(node: &Node, kept: &Kept, key: &str) -> Value {
+    let environment = match key {
+        "GOOSE_PROVIDER" => node.options.provider.as_str(),
+        "GOOSE_MODEL" => node.options.model.as_str(),
+        _ => "",
+    };
+    match environment {
+        "" => kept.config.get(key).cloned().unwrap_or_default(),
+        value => json!(value),
+    }
 }
 
 #[derive(Deserialize)]
@@ -194,8 +217,10 @@ async fn restart(State(node): Stand, Json(asked): Json<Named>) -> Response {
     if find(&node, &asked.session_id).is_none() {
         return error(404, "Failed to get session: not found");
     }
-    load(&node, &asked.session_id);
-    Json(json!({"extension_results": []})).into_response()
+    match load(&node, &asked.session_id) {
+        true => Json(json!({"extension_results": []})).into_response(),
+        false => error(500, "Could not configure agent: missing provider"),
+    }
 }
 
 async fn stop(State(node): Stand, Json(asked): Json<Named>) -> Response {
@@ -506,7 +531,7 @@ async fn read(State(node): Stand, Json(asked): Json<Key>) -> Json<Value> {
             Some(_) => json!({"maskedValue": "se****"}),
             None => Value::Null,
         },
-        false => kept.config.get(&asked.key).cloned().unwrap_or_default(),
+        false => setting(&node, kept, &asked.key),
     }))
 }
 

@@ -15,9 +15,14 @@
     reason = "a test may panic and speak, and starts what it likes"
 )]
 
+mod acp;
 mod agents;
 mod cli;
 mod codex;
+mod gateway_chats;
+mod goosed;
+#[path = "../goosed/mod.rs"]
+mod goosed_stand_in;
 mod kickstart;
 #[allow(dead_code, reason = "shared by two suites, each of which uses a part")]
 #[path = "../matrix/mod.rs"]

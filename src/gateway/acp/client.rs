@@ -108,7 +108,7 @@ impl Client {
     pub fn tell_all(&self, command: impl Fn() -> Command) {
         let links: Vec<Link> = lock(&self.links).values().cloned().collect();
         for link in links {
-            link.give(command());
+            link.give(command(), None);
         }
     }
 

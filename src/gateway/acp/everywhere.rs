@@ -27,10 +27,11 @@ pub async fn initialize(client: &Arc<Client>, params: &Params) -> Result<Outcome
     let mut failures = BTreeMap::new();
     for node in nodes(client) {
         match client.link(&node).hello().await {
-            Ok(hello) => {
+            Ok(Outcome::Result(hello)) => {
                 client.rooms.learn(greeting, hello.clone());
                 return Ok(Outcome::Result(hello));
             }
+            Ok(refusal) => return Ok(refusal),
             Err(failure) => drop(failures.insert(node, failure.to_string())),
         }
     }

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse as _, Response};
 
 use super::client::Client;
-use super::frame::{Id, Message, Params};
+use super::frame::{Id, Message, Outcome, Params};
 use super::out::{Lease, Parcel, Route};
 use super::rooms::Rooms;
 use super::{Acp, everywhere, methods, names, requests, websocket};
@@ -179,8 +179,9 @@ async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
     client.set_hello(params.clone());
     let (answer, connection) = match everywhere::initialize(&client, &params).await {
         Ok(outcome) => {
-            let connection = uuid::Uuid::new_v4().to_string();
-            (Message::Response { id, outcome }, Some(connection))
+            let refused = matches!(outcome, Outcome::Error(_));
+            let connection = (!refused).then(|| uuid::Uuid::new_v4().to_string());
+            (Message::Response { id, outcome }, connection)
         }
         Err(fault) => (fault.answer(id), None),
     };

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{Client, Room};
 use super::fault::Fault;
-use super::frame::{Id, Outcome, Params, Raw};
+use super::frame::{Id, Message, Outcome, Params};
 use super::out::Route;
-use super::wire::{Wire, WriteError};
+use super::wire::{Unopened, Wire, WriteError};
 use crate::gateway::upstream::Failure;
 
 /// Most messages that wait for one node. Each is on its way within the second that a connection may take.
@@ -52,6 +52,24 @@ impl Asker {
         matches!(self, Asker::Client { id, .. } if id == wanted)
     }
 
+    /// The answer is an error that concerns everything said on this way.
+    async fn refuse(self, client: &Client, error: Outcome) {
+        match self {
+            Asker::Client { id, route, .. } => {
+                let answer = Message::Response { id, outcome: error };
+                let _ = client.say(&route, &answer).await;
+            }
+            Asker::Gateway(to) => {
+                // There is nothing to be held back.
+                let (hold, _) = oneshot::channel();
+                let _ = to.send(Ok(Answer {
+                    outcome: error,
+                    hold,
+                }));
+            }
+        }
+    }
+
     /// There will be no answer.
     pub async fn fail(self, client: &Client, node: &str, failure: Failure) {
         match self {
@@ -79,8 +97,6 @@ pub enum Command {
         params: Params,
         /// For whom.
         asker: Asker,
-        /// Its place among what is under way.
-        room: Option<Room>,
     },
     /// A notification.
     Notify {
@@ -101,13 +117,16 @@ pub enum Command {
     /// The client needs no answer any more to a request of that id, wherever that went.
     Cancel(Id),
     /// Only connects; the node's answer to `initialize`.
-    Hello(oneshot::Sender<Result<Raw, Failure>>),
+    Hello(oneshot::Sender<Result<Outcome, Failure>>),
 }
+
+/// With its place among what is under way, where it has one of its own.
+type Said = (Command, Option<Room>);
 
 /// Cheap to clone; all are the same way.
 #[derive(Debug, Clone)]
 pub struct Link {
-    sender: mpsc::Sender<Command>,
+    sender: mpsc::Sender<Said>,
 }
 
 impl Link {
@@ -125,20 +144,20 @@ impl Link {
         Self { sender }
     }
 
-    /// Says something, in its turn. Where too much waits already it is given back.
+    /// Says something, in its turn.
     ///
     /// # Errors
-    /// Too much waits; or the client is gone.
-    pub fn try_give(&self, command: Command) -> Result<(), Command> {
-        self.sender.try_send(command).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(command)
-            | mpsc::error::TrySendError::Closed(command) => command,
+    /// Too much waits already, or the client is gone; here it is again.
+    pub fn try_give(&self, command: Command, room: Option<Room>) -> Result<(), Command> {
+        self.sender.try_send((command, room)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full((command, _))
+            | mpsc::error::TrySendError::Closed((command, _)) => command,
         })
     }
 
     /// The same for what nobody waits for.
-    pub fn give(&self, command: Command) {
-        if self.try_give(command).is_err() {
+    pub fn give(&self, command: Command, room: Option<Room>) {
+        if self.try_give(command, room).is_err() {
             tracing::debug!("too much waits for a node: something was dropped");
         }
     }
@@ -159,9 +178,8 @@ impl Link {
             method: method.to_owned(),
             params,
             asker: Asker::Gateway(to),
-            room,
         };
-        if self.try_give(command).is_err() {
+        if self.try_give(command, room).is_err() {
             return Err(too_much());
         }
         match tokio::time::timeout(wait, answer).await {
@@ -178,9 +196,9 @@ impl Link {
     ///
     /// # Errors
     /// It cannot be reached.
-    pub async fn hello(&self) -> Result<Raw, Failure> {
+    pub async fn hello(&self) -> Result<Outcome, Failure> {
         let (to, answer) = oneshot::channel();
-        if self.try_give(Command::Hello(to)).is_err() {
+        if self.try_give(Command::Hello(to), None).is_err() {
             return Err(too_much());
         }
         answer
@@ -194,19 +212,20 @@ pub fn too_much() -> Failure {
     Failure::NotSent(format!("{QUEUE} messages wait for it already"))
 }
 
-async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Command>) {
+async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said>) {
     let mut wire: Option<Wire> = None;
-    while let Some(command) = commands.recv().await {
+    // Its place is free when it was written.
+    while let Some((command, _room)) = commands.recv().await {
         let needs = !matches!(command, Command::Reply { .. } | Command::Cancel(_));
         if needs && wire.as_ref().is_none_or(Wire::is_over) {
             wire = None;
             match Wire::open(client, node).await {
                 Ok(opened) => wire = Some(opened),
-                Err(failure) => {
-                    give_up(client, node, command, &failure).await;
+                Err(why) => {
+                    give_up(client, node, command, &why).await;
                     // They would each wait as long, for the same.
-                    while let Ok(next) = commands.try_recv() {
-                        give_up(client, node, next, &failure).await;
+                    while let Ok((next, _room)) = commands.try_recv() {
+                        give_up(client, node, next, &why).await;
                     }
                     continue;
                 }
@@ -218,13 +237,21 @@ async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Comm
     }
 }
 
-async fn give_up(client: &Arc<Client>, node: &str, command: Command, failure: &Failure) {
-    match command {
-        Command::Request { asker, .. } => asker.fail(client, node, failure.clone()).await,
-        Command::Hello(to) => {
-            let _ = to.send(Err(failure.clone()));
+async fn give_up(client: &Arc<Client>, node: &str, command: Command, why: &Unopened) {
+    match (command, why) {
+        (Command::Request { asker, .. }, Unopened::Down(failure)) => {
+            asker.fail(client, node, failure.clone()).await;
         }
-        Command::Notify { .. } | Command::Reply { .. } | Command::Cancel(_) => {}
+        (Command::Request { asker, .. }, Unopened::Refused(error)) => {
+            asker.refuse(client, Outcome::Error(error.clone())).await;
+        }
+        (Command::Hello(to), why) => {
+            let _ = to.send(match why {
+                Unopened::Down(failure) => Err(failure.clone()),
+                Unopened::Refused(error) => Ok(Outcome::Error(error.clone())),
+            });
+        }
+        (Command::Notify { .. } | Command::Reply { .. } | Command::Cancel(_), _) => {}
     }
 }
 
@@ -234,12 +261,10 @@ async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Comman
             method,
             params,
             asker,
-            room,
         } => {
             if let Err(WriteError(failure, asker)) = wire.request(method, params, asker).await {
                 asker.fail(client, node, failure).await;
             }
-            drop(room);
         }
         Command::Notify { method, params } => wire.notify(method, params).await,
         Command::Reply {
@@ -250,7 +275,7 @@ async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Comman
         Command::Reply { .. } => {}
         Command::Cancel(id) => wire.cancel(&id).await,
         Command::Hello(to) => {
-            let _ = to.send(Ok(wire.hello.clone()));
+            let _ = to.send(Ok(Outcome::Result(wire.hello.clone())));
         }
     }
 }

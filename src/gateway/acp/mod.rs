@@ -14,6 +14,7 @@
 
 pub mod asked;
 pub mod client;
+pub mod connect;
 pub mod create;
 pub mod everywhere;
 pub mod fault;
@@ -24,6 +25,7 @@ pub mod merge;
 pub mod methods;
 pub mod names;
 pub mod out;
+pub mod reader;
 pub mod requests;
 pub mod rooms;
 pub mod websocket;

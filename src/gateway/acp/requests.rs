@@ -21,17 +21,18 @@ use crate::routing::node::Dialect;
 pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
     match message {
         Message::Request { id, method, params } => request(client, id, method, params, room).await,
-        Message::Notification { method, params } => notification(client, method, params),
+        Message::Notification { method, params } => notification(client, method, params, room),
         Message::Response { id, outcome } => {
             let Some(question) = client.answered(&id) else {
                 tracing::debug!("a client answers what nobody asked");
                 return;
             };
-            client.link(&question.node).give(Command::Reply {
+            let reply = Command::Reply {
                 wire: question.wire,
                 id: question.id,
                 outcome,
-            });
+            };
+            client.link(&question.node).give(reply, Some(room));
         }
     }
 }
@@ -74,9 +75,9 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
                     method,
                     params,
                     asker,
-                    room: Some(room),
                 };
-                if let Err(Command::Request { asker, .. }) = client.link(&node).try_give(command) {
+                let link = client.link(&node);
+                if let Err(Command::Request { asker, .. }) = link.try_give(command, Some(room)) {
                     asker.fail(client, &node, too_much()).await;
                 }
             }
@@ -140,7 +141,7 @@ async fn beside(
     }
 }
 
-fn notification(client: &Arc<Client>, method: String, mut params: Params) {
+fn notification(client: &Arc<Client>, method: String, mut params: Params, room: Room) {
     if method == "$/cancel_request" {
         if let Some(id) = params.id("requestId") {
             client.tell_all(|| Command::Cancel(id.clone()));
@@ -155,7 +156,8 @@ fn notification(client: &Arc<Client>, method: String, mut params: Params) {
     match known {
         Ok((node, native)) => {
             names::set(&mut params, &native);
-            client.link(&node).give(Command::Notify { method, params });
+            let command = Command::Notify { method, params };
+            client.link(&node).give(command, Some(room));
         }
         // Nobody waits for an answer to this.
         Err(fault) => tracing::debug!("`{method}` of a client is dropped: {}", fault.message),

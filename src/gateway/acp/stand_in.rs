@@ -333,6 +333,9 @@ impl Talk {
         let missing = json!({"code": -32002, "message": "Resource not found",
             "data": format!("Session not found: {session}")});
         let outcome = match method {
+            "initialize" if !params["protocolVersion"].is_u64() => Err(
+                json!({"code": -32602, "message": "Invalid params", "data": {"phase": "deserialization"}}),
+            ),
             "initialize" => {
                 state.hellos.push(params.clone());
                 Ok(json!({"protocolVersion": params["protocolVersion"],
@@ -509,12 +512,6 @@ impl Talk {
                 let big = "x".repeat(64 * 1024);
                 for _ in 0..rest.parse().unwrap_or(10) {
                     self.chunk(session, &big);
-                }
-            }
-            "SLOWLY" => {
-                for n in 0..5 {
-                    tokio::time::sleep(Duration::from_millis(60)).await;
-                    self.chunk(session, &n.to_string());
                 }
             }
             _ => {}

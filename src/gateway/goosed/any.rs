@@ -58,7 +58,8 @@ pub async fn any(
     ))
 }
 
-fn is_well(live: &Arc<Live>) -> bool {
+/// Whether a node is there and was well when it was seen last.
+pub fn is_well(live: &Arc<Live>) -> bool {
     live.endpoint.is_some()
         && live
             .advert()

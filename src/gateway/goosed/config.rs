@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::answer::back;
-use super::any::target;
+use super::any::{self, target};
 use super::ask::{answer as read, ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
@@ -52,13 +52,20 @@ pub async fn serve(
     for live in &nodes {
         before.push(values(gateway, live, &keys).await?);
     }
-    let mut first = None;
+    let (mut first, mut absent) = (None, None);
     for (n, live) in nodes.iter().enumerate() {
         let request = request(&parts, target(&parts), vec![body.clone()])?;
         let wrong = match ask(gateway, live, request, route.wait).await {
             Ok(answer) if answer.status().is_success() => {
                 if first.is_none() {
                     first = Some(back(gateway, live, "", answer, route.ids).await?);
+                }
+                continue;
+            }
+            // What is not there is removed: so a removal that got half-way can be asked for again.
+            Ok(answer) if removes(&parts) && answer.status() == StatusCode::NOT_FOUND => {
+                if absent.is_none() {
+                    absent = Some(back(gateway, live, "", answer, route.ids).await?);
                 }
                 continue;
             }
@@ -83,7 +90,48 @@ pub async fn serve(
             format!("{}{}", wrong.why, told.words()),
         ));
     }
-    Ok(first.unwrap_or_else(|| StatusCode::OK.into_response()))
+    let answer = first.or(absent);
+    Ok(answer.unwrap_or_else(|| StatusCode::OK.into_response()))
+}
+
+/// Whether a write takes something away.
+fn removes(parts: &Parts) -> bool {
+    parts.method == Method::DELETE || parts.uri.path() == "/config/remove"
+}
+
+/// Gives a node that has no provider that of the first other one that has: it is new, or came back with
+/// an empty configuration, and every chat on it would fail. A provider of its own it keeps, for that may
+/// be meant. Keys are no node's to tell: they come by `/config/upsert`, or with the node's environment.
+///
+/// # Errors
+/// Why the node has none; the chat's first message says the same.
+pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
+    let provider = PROVIDER.map(str::to_owned);
+    let of = async |live: &Arc<Live>| {
+        let read = values(gateway, live, &provider).await;
+        read.map_err(|reply| reply.message)
+    };
+    let has = |settings: &[Setting]| {
+        settings
+            .iter()
+            .any(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
+    };
+    if has(&of(live).await?) {
+        return Ok(());
+    }
+    for other in gateway.nodes.speaking(Dialect::Goosed) {
+        if other.node.id == live.node.id || !any::is_well(&other) {
+            continue;
+        }
+        let Ok(settings) = of(&other).await else {
+            continue;
+        };
+        if has(&settings) {
+            tracing::info!(node = live.node.id, from = other.node.id, "provider copied");
+            return put_back(gateway, live, Some(&settings), false).await;
+        }
+    }
+    Ok(())
 }
 
 /// Asks all nodes whether they are there.
@@ -102,6 +150,10 @@ async fn all_there(gateway: &Gateway, nodes: &[Arc<Live>]) -> Result<(), Reply> 
     }
     Ok(())
 }
+
+/// The settings that are a provider, in the order in which they are written: the model is kept with its
+/// provider.
+const PROVIDER: [&str; 2] = ["GOOSE_PROVIDER", "GOOSE_MODEL"];
 
 /// What went wrong on a node.
 struct Wrong {
@@ -179,7 +231,7 @@ impl Told {
 fn keys(undo: Undo, body: &[u8]) -> Vec<String> {
     match undo {
         Undo::None => Vec::new(),
-        Undo::Provider => vec!["GOOSE_PROVIDER".to_owned(), "GOOSE_MODEL".to_owned()],
+        Undo::Provider => PROVIDER.map(str::to_owned).into(),
         Undo::Key => {
             let asked = serde_json::from_slice::<Value>(body).unwrap_or_default();
             match (asked["key"].as_str(), asked["is_secret"].as_bool()) {

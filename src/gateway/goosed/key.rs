@@ -167,6 +167,25 @@ fn in_body(body: &Bytes) -> Result<Vec<Named>, Missing> {
         .collect())
 }
 
+/// Path and query without what only the gateway may see: the secret of a client that can set no header.
+/// `None` where there is none.
+pub fn without_secret(path: &str, query: Option<&str>) -> Option<String> {
+    let query = query?;
+    let is_secret = |pair: &&str| {
+        let key = pair.split('=').next().unwrap_or_default();
+        let key = unescaped(key, true);
+        matches!(key.as_deref(), Some("token" | "auth_token"))
+    };
+    if !query.split('&').any(|pair| is_secret(&pair)) {
+        return None;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_secret(pair)).collect();
+    Some(match kept.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", kept.join("&")),
+    })
+}
+
 /// Without `%XX`, and in a query without `+`; `None` where an escape is none or the bytes are no text.
 pub fn unescaped(text: &str, query: bool) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());

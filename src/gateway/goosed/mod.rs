@@ -88,7 +88,11 @@ async fn served(
     writing: Writing,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let kept = key::without_secret(parts.uri.path(), parts.uri.query());
+    if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
+        parts.uri = uri;
+    }
     let body = match ask::body(body).await {
         Ok(body) => body,
         Err(reply) => return reply.into_response(),

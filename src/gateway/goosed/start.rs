@@ -15,7 +15,7 @@ use super::answer::{self, back};
 use super::ask::{answer as read, ask};
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::{any, pinned};
+use super::{any, config, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made, Placed};
@@ -74,6 +74,9 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
+            if starts && let Err(why) = config::in_step(&gateway, &live).await {
+                tracing::warn!(node = live.node.id, "{why}");
+            }
             make(&gateway, &live, request).await
         }
     })

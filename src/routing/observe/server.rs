@@ -66,8 +66,7 @@ impl Server {
 
     /// Asks, for no longer than `wait`.
     pub fn ask(&mut self, wait: Duration) -> Found {
-        let deadline = Instant::now() + wait;
-        let health = match self.answer(deadline) {
+        let health = match self.answer(wait) {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 return Found {
                     health: Health::Healthy,
@@ -84,9 +83,8 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, deadline: Instant) -> Result<Answer, Health> {
-        let port = self.endpoint.port;
-        let wait = deadline.saturating_duration_since(Instant::now());
+    fn answer(&mut self, wait: Duration) -> Result<Answer, Health> {
+        let (port, deadline) = (self.endpoint.port, Instant::now() + wait);
         let failed = |failure| unanswered(failure, port, wait);
         if self.connection.is_open() {
             match self

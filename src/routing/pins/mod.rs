@@ -5,6 +5,8 @@
 //! one chat the second gets the first one's pin, and those of several chats count each other. A chat whose
 //! name its node gives is first reserved, and confirmed once the node has made it.
 
+#[cfg(test)]
+mod model;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -167,6 +169,7 @@ impl Pins {
                 Err(e) => return Ok(Err(e)),
             };
             insert(t, &chat, &node, Standing::Held, &ledger)?;
+            chosen(t, &node)?;
             let pin = pin(t, &chat)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(Placing::New(pin)))
         })
@@ -188,6 +191,7 @@ impl Pins {
                 Err(e) => return Ok(Err(e)),
             };
             insert(t, &ticket, &node, Standing::Reserved, &ledger)?;
+            chosen(t, &node)?;
             Ok(Ok(Reservation {
                 ticket,
                 node: node.id,
@@ -510,6 +514,11 @@ fn insert(
             now
         ],
     )?;
+    Ok(())
+}
+
+/// Remembers which node was chosen last; one that was found to have a chat was not chosen.
+fn chosen(t: &Transaction<'_>, node: &Node) -> rusqlite::Result<()> {
     set(t, LAST_NODE, Some(&node.id))?;
     set(t, LAST_HOST, Some(&node.host))
 }

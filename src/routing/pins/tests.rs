@@ -5,7 +5,7 @@ use super::*;
 use crate::host::procfs;
 use std::sync::Barrier;
 
-fn node(id: &str) -> Node {
+pub(super) fn node(id: &str) -> Node {
     Node {
         id: id.to_owned(),
         host: "h".to_owned(),

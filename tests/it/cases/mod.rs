@@ -8,6 +8,7 @@ mod delivery;
 mod envfile;
 mod faults;
 mod gateway;
+mod gateway_chats;
 mod goosed_stand_in;
 mod guards;
 mod isolation;

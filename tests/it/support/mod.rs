@@ -5,6 +5,7 @@ mod account;
 mod command;
 mod facts;
 mod far;
+pub mod gateway;
 mod manager;
 pub mod proc;
 mod roster;

@@ -15,6 +15,9 @@ const DOWN: i64 = -32050;
 const NO_ANSWER: i64 = -32051;
 const NO_NODE: i64 = -32052;
 
+/// Sooner than any of the times after which something counts as hung, on a busy machine as well.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
 #[tokio::test]
 async fn a_node_that_dies_in_a_turn_fails_it_at_once_and_the_next_one_finds_it_again() {
     let (under, geese) = fleet(&["n0", "n1"]).await;
@@ -26,7 +29,7 @@ async fn a_node_that_dies_in_a_turn_fails_it_at_once_and_the_next_one_finds_it_a
     assert_eq!(error["data"], json!({"node": "n0", "chat": name}));
     let said = error["message"].as_str().unwrap();
     assert!(said.contains("`n0`") && said.contains(&name), "{said}");
-    assert!(begun.elapsed().as_millis() < 500);
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     // Connected anew, without being loaded anew.
     ws.result("session/prompt", prompt(&name, "again")).await;
     assert_eq!(geese[0].state.lock().unwrap().hellos.len(), 2);
@@ -59,7 +62,7 @@ async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
             said.contains("`n0`") && said.contains(&a) && said.contains("refused"),
             "{said}"
         );
-        assert!(begun.elapsed().as_millis() < 500);
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
     ws.result("session/prompt", prompt(&b, "still here")).await;
     for _ in 0..3 {
@@ -81,6 +84,17 @@ async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
     );
 }
 
+/// As the observer finds a node that hangs: late, and late again.
+fn observed_hung(under: &Under, node: &str) {
+    for _ in 0..2 {
+        let advert = crate::routing::node::Advert {
+            health: Health::Timeout("nothing in 1 s".into()),
+            ..stand_in::well(node)
+        };
+        under.gateway.nodes.get(node).unwrap().observed(advert);
+    }
+}
+
 #[tokio::test]
 async fn a_hung_node_fails_its_turns_within_seconds() {
     let (under, geese) = fleet(&["n0"]).await;
@@ -89,21 +103,17 @@ async fn a_hung_node_fails_its_turns_within_seconds() {
     let begun = Instant::now();
     let error = ws.error("session/prompt", prompt(&name, "HANG")).await;
     assert_eq!(error["code"], NO_ANSWER, "{error}");
-    assert!(begun.elapsed().as_secs_f32() < 7.8, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
     // Sooner where the observer finds it hung.
     let other = client(&under).await;
     let turn = other.ask("session/prompt", prompt(&name, "HANG"));
     other
         .hear("the turn", |v| v["params"]["update"]["content"].is_object())
         .await;
-    let advert = crate::routing::node::Advert {
-        health: Health::Timeout("nothing in 1 s".into()),
-        ..crate::gateway::stand_in::well("n0")
-    };
-    under.gateway.nodes.get("n0").unwrap().observed(advert);
+    observed_hung(&under, "n0");
     let begun = Instant::now();
     assert_eq!(other.answer(turn).await["error"]["code"], NO_ANSWER);
-    assert!(begun.elapsed().as_millis() < 500);
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     drop(geese);
 }
 
@@ -130,18 +140,14 @@ async fn a_session_is_made_once_whatever_happens() {
     let id = ws.ask("session/new", here());
     eventually("it is asked", || news() == 2).await;
     for goose in &geese {
-        let advert = crate::routing::node::Advert {
-            health: Health::Timeout("nothing in 1 s".into()),
-            ..crate::gateway::stand_in::well(&goose.id)
-        };
-        under.gateway.nodes.get(&goose.id).unwrap().observed(advert);
+        observed_hung(&under, &goose.id);
     }
     let error = ws.answer(id).await["error"].clone();
     assert_eq!(error["code"], NO_ANSWER, "{error}");
     assert_eq!(news(), 2);
     for goose in &geese {
         let live = under.gateway.nodes.get(&goose.id).unwrap();
-        live.observed(crate::gateway::stand_in::well(&goose.id));
+        live.observed(stand_in::well(&goose.id));
     }
     all(New::Refused);
     let error = ws.error("session/new", here()).await;

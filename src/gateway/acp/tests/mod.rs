@@ -66,15 +66,20 @@ async fn session_on(ws: &Ws, node: &str) -> String {
     panic!("no session on {node}");
 }
 
+/// Something that an agent says in a turn.
+fn is_chunk(message: &Value) -> bool {
+    message["params"]["update"]["content"].is_object()
+}
+
 /// Waits for something that takes a moment.
 async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..500 {
+    for _ in 0..2000 {
         if is() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("not within 5 s: {what}");
+    panic!("not within 20 s: {what}");
 }
 
 fn goose<'a>(geese: &'a [Goose], session: &str) -> &'a Goose {

@@ -115,7 +115,10 @@ async fn user(api: &Api, node: &str, content: String) -> Result<(), Refused> {
     if content.trim().is_empty() {
         return Err(Refused::failed("message must not be empty"));
     }
-    let now = state(api, node).await?;
+    // Seen now: what the watcher saw last may be from before the message before this one.
+    let now = state_now(api, node, "")
+        .await
+        .map_err(|e| Refused::of(&e))?;
     if status_of(node, &now)? == AgentStatus::Running {
         return Err(Refused::failed(
             "message can only be sent when the agent is waiting for user input",

@@ -1,17 +1,20 @@
 //! A message to a terminal: by the delivery engine, with its receipt.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
 use super::{install_of, launch_of};
-use crate::delivery::mailbox::{Journal as _, Options, Style};
+use crate::delivery::mailbox::{Journal as _, Options, Row, Stage, Style};
+use crate::delivery::sanitise::sanitise;
 use crate::delivery::{self, Mailbox, Post, Receipt, Rung};
 use crate::error::Kind;
 use crate::gateway::chats::Api;
 use crate::gateway::chats::wire::{Say, Until};
 use crate::gateway::reply::Reply;
 use crate::install::Install;
+use crate::launch::Launch;
 use crate::record::Run;
 
 /// How long a receipt is waited for unless told otherwise, as `mosaic agent send` does.
@@ -19,6 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for an answer, as `mosaic agent ask` does.
 const ANSWER: Duration = Duration::from_secs(600);
+
+/// What is said of an agent that is down.
+const GONE: &str = "it does not run";
 
 /// The longest wait: beyond an hour a client does better to read the conversation.
 pub const LONGEST: Duration = Duration::from_secs(3600);
@@ -81,22 +87,92 @@ pub async fn send(api: &Api, node: &str, post: Post) -> Result<Outcome, Reply> {
         .run(&api.gateway.stopping, move |left| {
             let chat = post.chat.clone().unwrap_or_default();
             let launch = launch_of(&install, &node, &chat)?;
-            if post.until > Rung::Queued && !known(&install, &post)? {
-                let run = Run::load(&install.paths, &node).ok().flatten();
-                if !run.is_some_and(|r| r.alive()) {
-                    return Ok(Outcome::Down("it does not run".to_owned()));
-                }
+            if post.until == Rung::Queued || known(&install, &post)? {
+                return hand_over(&install, &launch, &post, left).map(Outcome::of);
             }
-            delivery::post(&install, &launch, &post, left, &|_| {})
-                .map(|receipt| Outcome::Receipt(Box::new(receipt)))
-                .map_err(|e| match e.kind {
-                    Kind::Usage if taken(&install, &post) => {
-                        Reply::new(StatusCode::CONFLICT, e.to_string())
-                    }
-                    _ => Reply::from(e),
-                })
+            if !alive(&install, &node) {
+                return Ok(Outcome::Down(GONE.to_owned()));
+            }
+            again(&install, &post)?;
+            let begun = Instant::now();
+            let gone = Cell::new(false);
+            let stop = || {
+                gone.set(!alive(&install, &node));
+                gone.get() || left()
+            };
+            let receipt = hand_over(&install, &launch, &post, &stop)?;
+            if !gone.get() || receipt.succeeded() {
+                return Ok(Outcome::of(receipt));
+            }
+            if receipt.receipt == Rung::Queued && taken_back(&install, &receipt.id)? {
+                return Ok(Outcome::Down(GONE.to_owned()));
+            }
+            // It died with the message in hand: what became of that is found out when it is back.
+            let rest = Post {
+                id: Some(receipt.id),
+                timeout: post.timeout.saturating_sub(begun.elapsed()),
+                ..post
+            };
+            hand_over(&install, &launch, &rest, left).map(Outcome::of)
         })
         .await?
+}
+
+impl Outcome {
+    fn of(receipt: Receipt) -> Self {
+        Self::Receipt(Box::new(receipt))
+    }
+}
+
+fn alive(install: &Install, node: &str) -> bool {
+    let run = Run::load(&install.paths, node).ok().flatten();
+    run.is_some_and(|r| r.alive())
+}
+
+fn hand_over(
+    install: &Install,
+    launch: &Launch,
+    post: &Post,
+    stop: &dyn Fn() -> bool,
+) -> Result<Receipt, Reply> {
+    delivery::post(install, launch, post, stop, &|_| {}).map_err(|e| match e.kind {
+        Kind::Usage if taken(install, post) => Reply::new(StatusCode::CONFLICT, e.to_string()),
+        _ => Reply::from(e),
+    })
+}
+
+/// Takes a message back whose agent died before anything of it had left: its sender is told that the node
+/// is down, and may send it again under its id.
+fn taken_back(install: &Install, id: &str) -> Result<bool, Reply> {
+    let mailbox = Mailbox::open(&install.paths)?;
+    loop {
+        let mut row = mailbox.require(id)?;
+        if row.stage != Stage::Queued {
+            return Ok(false);
+        }
+        row.stage = Stage::Cancelled;
+        row.outcome.reason = Some(GONE.to_owned());
+        row.changed = jiff::Timestamp::now();
+        if mailbox.save(&mut row)? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Puts a message into the queue again that [`taken_back`] took out of it.
+fn again(install: &Install, post: &Post) -> Result<(), Reply> {
+    let Some(id) = &post.id else { return Ok(()) };
+    let mailbox = Mailbox::open(&install.paths)?;
+    let text = sanitise(&post.text).text;
+    let ours = |row: &Row| {
+        row.stage == Stage::Cancelled
+            && row.outcome.reason.as_deref() == Some(GONE)
+            && row.text == text
+    };
+    if mailbox.row(id)?.as_ref().is_some_and(ours) {
+        mailbox.retry(id)?;
+    }
+    Ok(())
 }
 
 /// Whether the message was sent before and has come as far as is asked: then nobody is needed for it.

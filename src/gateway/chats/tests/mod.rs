@@ -214,7 +214,7 @@ fn whom_nothing_is_placed_on_is_told_with_the_filter() {
         let (status, why) = place(json!({"selector": "c"})).await;
         assert_eq!(status, 503);
         assert!(
-            said(&why).contains("`c`") && said(&why).contains("is refused"),
+            said(&why).contains("`health`") && said(&why).contains("is refused"),
             "{why}"
         );
         for bad in [

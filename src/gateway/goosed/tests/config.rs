@@ -1,22 +1,29 @@
 //! The configuration: everywhere or nowhere.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::Rig;
 
 impl Rig {
+    /// Asks a node behind the gateway's back.
+    async fn direct(&self, n: usize, path: &str, body: &Value) -> super::Answer {
+        let node = &self.nodes[n];
+        let request = Request::post(format!("http://127.0.0.1:{}{path}", node.port))
+            .header("x-secret-key", &node.node.options.secret)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        super::whole(self.send(request).await).await
+    }
+
     /// A setting as each node has it.
     async fn setting(&self, key: &str) -> Vec<Value> {
         let mut values = Vec::new();
-        for node in &self.nodes {
-            let body = json!({"key": key, "is_secret": false}).to_string();
-            let request =
-                axum::http::Request::post(format!("http://127.0.0.1:{}/config/read", node.port))
-                    .header("x-secret-key", &node.node.options.secret)
-                    .header("content-type", "application/json")
-                    .body(axum::body::Body::from(body))
-                    .unwrap();
-            values.push(super::whole(self.send(request).await).await.ok());
+        for n in 0..3 {
+            let asked = json!({"key": key, "is_secret": false});
+            values.push(self.direct(n, "/config/read", &asked).await.ok());
         }
         self.seen();
         values
@@ -30,7 +37,7 @@ impl Rig {
 
 #[tokio::test]
 async fn a_setting_is_on_all_nodes_and_read_from_one() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     assert_eq!(
         rig.upsert("K", json!({"a": 1.5})).await.ok(),
         "Upserted key K"
@@ -60,7 +67,7 @@ async fn a_setting_is_on_all_nodes_and_read_from_one() {
 
 #[tokio::test]
 async fn with_one_node_down_nothing_is_written() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     rig.upsert("K", json!(1)).await.ok();
     rig.nodes[2].kill().await;
     let refused = rig.upsert("K", json!(2)).await;
@@ -77,7 +84,7 @@ async fn with_one_node_down_nothing_is_written() {
 
 #[tokio::test]
 async fn what_the_first_node_refuses_reaches_no_other() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     let unknown = json!({"provider": "unknown", "model": "m"});
     rig.seen();
     let refused = rig.post("/config/set_provider", &unknown).await;
@@ -93,7 +100,7 @@ async fn what_the_first_node_refuses_reaches_no_other() {
 
 #[tokio::test]
 async fn what_a_later_node_refuses_is_put_back() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     rig.upsert("K", json!(1)).await.ok();
     rig.node(1).fail("/config/upsert", 500);
     let failed = rig.upsert("K", json!(2)).await;
@@ -129,7 +136,7 @@ async fn what_a_later_node_refuses_is_put_back() {
 
 #[tokio::test]
 async fn what_cannot_be_put_back_is_said() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     rig.node(2).fail("/config/upsert", 500);
     let secret = json!({"key": "API_KEY", "value": "sk-1", "is_secret": true});
     let failed = rig.post("/config/upsert", &secret).await;
@@ -147,7 +154,7 @@ async fn what_cannot_be_put_back_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_leave_one_value() {
-    let rig = Rig::new().await;
+    let rig = Rig::bare().await;
     for round in 0..5 {
         let writes = (0..4).map(|n| rig.upsert("K", json!(format!("{round}.{n}"))));
         for answer in futures_util::future::join_all(writes).await {
@@ -156,4 +163,61 @@ async fn two_writers_leave_one_value() {
         let values = rig.setting("K").await;
         assert!(values.iter().all(|v| *v == values[0]), "{values:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_without_a_provider_gets_the_others() {
+    let rig = Rig::bare().await;
+    let provider = json!({"provider": "p", "model": "m"});
+    rig.post("/config/set_provider", &provider).await;
+    // One comes back with nothing.
+    for key in ["GOOSE_PROVIDER", "GOOSE_MODEL"] {
+        rig.direct(
+            2,
+            "/config/remove",
+            &json!({"key": key, "is_secret": false}),
+        )
+        .await;
+    }
+    assert_eq!(
+        rig.setting("GOOSE_PROVIDER").await,
+        [json!("p"), json!("p"), Value::Null]
+    );
+    for _ in 0..3 {
+        let begun = rig
+            .post("/agent/start", &json!({"working_dir": "/"}))
+            .await
+            .ok();
+        assert_eq!(begun["provider_name"], "p");
+        assert_eq!(begun["model_config"]["model_name"], "m");
+    }
+    assert_eq!(rig.setting("GOOSE_PROVIDER").await, ["p", "p", "p"]);
+    // One of its own is meant.
+    let own = json!({"provider": "own", "model": "m"});
+    rig.direct(1, "/config/set_provider", &own).await;
+    for _ in 0..3 {
+        rig.start().await;
+    }
+    assert_eq!(rig.setting("GOOSE_PROVIDER").await, ["p", "own", "p"]);
+}
+
+#[tokio::test]
+async fn without_any_provider_a_new_chat_says_so() {
+    let rig = Rig::bare().await;
+    let begun = rig.post("/agent/start", &json!({"working_dir": "/"})).await;
+    begun.says(500, &["has no model", "missing provider"]);
+}
+
+#[tokio::test]
+async fn what_is_gone_on_one_node_is_still_removed_from_the_others() {
+    let rig = Rig::bare().await;
+    rig.node(0).fail("/config/extensions/x", 404);
+    let removed = rig.raw("DELETE", "/config/extensions/x", None).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(removed.json()["node"], "g1");
+    for n in [1, 2] {
+        rig.node(n).fail("/config/extensions/x", 404);
+    }
+    let gone = rig.raw("DELETE", "/config/extensions/x", None).await;
+    gone.says(404, &["g0 fails on demand"]);
 }

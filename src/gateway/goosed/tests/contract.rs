@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Rig, message};
 use crate::gateway::goosed::table::{Class, ROUTES, Route, Where};
-use crate::gateway::stand_in::secret_of;
+use crate::gateway::stand_in::{SECRET, secret_of};
 
 /// A body that goosed takes; `chat` stands where a session is named.
 fn body(route: &Route, chat: &str) -> Option<Value> {
@@ -352,4 +352,28 @@ async fn without_the_gateways_secret_only_status_and_features() {
         request.headers_mut().insert("x-secret-key", of_node);
         assert_eq!(rig.send(request).await.status(), want, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_in_the_query_goes_no_further() {
+    let rig = Rig::new().await;
+    let native = rig.everywhere().await;
+    for (query, want) in [
+        (format!("?token={SECRET}"), String::new()),
+        (
+            format!("?a=1&token={SECRET}&b=%20"),
+            "?a=1&b=%20".to_owned(),
+        ),
+    ] {
+        let mut request = rig.request("GET", &format!("/sessions/g1.{native}{query}"), None);
+        request.headers_mut().remove("x-secret-key");
+        assert_eq!(rig.send(request).await.status(), 200);
+        let seen = rig.node(1).seen().pop().unwrap();
+        assert_eq!(seen.target, format!("/sessions/{native}{want}"));
+    }
+    // Not where it only looks like one.
+    rig.get(&format!("/sessions/g1.{native}?x=token&tokens=1&&"))
+        .await;
+    let seen = rig.node(1).seen().pop().unwrap();
+    assert!(seen.target.ends_with("?x=token&tokens=1&&"), "{seen:?}");
 }

@@ -26,7 +26,7 @@ mod goosed;
 
 use crate::gateway::stand_in::{self, SECRET, Under, secret_of};
 use crate::routing::node::Dialect;
-use goosed::{Node, StandIn};
+use goosed::{Node, Options, StandIn};
 
 /// Long enough for a machine at work, and far below every limit of the gateway's.
 const SOON: Duration = Duration::from_secs(20);
@@ -74,6 +74,22 @@ impl Rig {
         let mut nodes = Vec::new();
         for name in ["g0", "g1", "g2"] {
             nodes.push(StandIn::new(name, &secret_of(name)).await);
+        }
+        Self::over(nodes).await
+    }
+
+    /// The same, with no provider in their environment.
+    async fn bare() -> Self {
+        let mut nodes = Vec::new();
+        for name in ["g0", "g1", "g2"] {
+            let options = Options {
+                name: name.to_owned(),
+                secret: secret_of(name),
+                directory: None,
+                provider: String::new(),
+                model: String::new(),
+            };
+            nodes.push(StandIn::with(options).await);
         }
         Self::over(nodes).await
     }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::goosed::routes::ALL;
 use crate::gateway::goosed::answer::renamed;
 use crate::gateway::goosed::json::{self, Step};
-use crate::gateway::goosed::key::{Missing, native, unescaped};
-use crate::gateway::goosed::table::{Class, ROUTES, Route, Where};
+use crate::gateway::goosed::key::{Missing, native, unescaped, without_secret};
+use crate::gateway::goosed::table::{Class, Merge, ROUTES, Route, Undo, Where};
 use crate::gateway::goosed::{fan, routes};
 
 /// Without the names of variable segments.
@@ -43,6 +43,47 @@ fn the_table_has_every_route_of_goosed_once_and_no_other() {
     }
     // The router takes them all.
     let _ = routes();
+}
+
+/// What the documentation says of a class.
+fn words(class: Class) -> String {
+    match class {
+        Class::Local => "answered by the gateway".into(),
+        Class::Start => "placed, and given its model".into(),
+        Class::Import => "placed".into(),
+        Class::Pinned(Where::Path) => "the chat's node, by the path".into(),
+        Class::Pinned(Where::Query) => "the chat's node, by `session_id` in the query".into(),
+        Class::Pinned(Where::Body) => {
+            "the chat's node, by `session_id` or `sessionId` in the body".into()
+        }
+        Class::PinnedOrFixed => {
+            "the chat's node, by `session_id` in the query; without it the fixed node".into()
+        }
+        Class::Fan(Merge::Sessions) => "all nodes, merged, the last changed first".into(),
+        Class::Fan(Merge::Found) => "all nodes, merged, the last changed first, to `limit`".into(),
+        Class::Fan(Merge::Sum) => "all nodes, added up".into(),
+        Class::Any => "the first healthy node".into(),
+        Class::All(Undo::None) => "all nodes or none".into(),
+        Class::All(_) => "all nodes or none; put back when one fails".into(),
+        Class::Fixed => "the fixed node".into(),
+        Class::Not(why) => format!("501: {why}"),
+    }
+}
+
+#[test]
+fn the_documentation_has_the_table_as_it_is() {
+    let path = "docs/gateway/goosed.md";
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = std::fs::read_to_string(file).unwrap();
+    let (head, rest) = text.split_once("<!-- routes -->\n").unwrap();
+    let (_, tail) = rest.split_once("<!-- /routes -->\n").unwrap();
+    let mut table = "| route | goes to |\n| --- | --- |\n".to_owned();
+    for route in ROUTES {
+        let (method, path) = (route.method, route.path);
+        table += &format!("| `{method} {path}` | {} |\n", words(route.class));
+    }
+    let want = format!("{head}<!-- routes -->\n{table}<!-- /routes -->\n{tail}");
+    crate::golden::check(path, &want);
 }
 
 fn route(method: &str, path: &str) -> &'static Route {
@@ -345,6 +386,7 @@ proptest! {
         let _ = fan::sum(&[("g0", Bytes::from(body.clone()))]);
         let _ = fan::list(&[("g0", Bytes::from(body))], &[Step::Key("sessions")], 10);
         let _ = unescaped(&path, true);
+        let _ = without_secret(&path, query.as_deref());
     }
 
     #[test]
