@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -229,6 +230,14 @@ pub fn as_it_is(_node: &str, native: &str) -> Option<String> {
 /// # Errors
 /// How it is instead.
 pub async fn probe(gateway: &Gateway, live: &Live) -> Result<(), Health> {
+    probe_within(gateway, live, PROBE).await
+}
+
+/// The same within another time.
+///
+/// # Errors
+/// As there.
+pub async fn probe_within(gateway: &Gateway, live: &Live, wait: Duration) -> Result<(), Health> {
     let Some(endpoint) = &live.endpoint else {
         return Err(Health::Refused("it has never started".to_owned()));
     };
@@ -239,7 +248,7 @@ pub async fn probe(gateway: &Gateway, live: &Live) -> Result<(), Health> {
     let request = Request::get(path)
         .body(Body::empty())
         .map_err(|e| Health::Unfit(e.to_string()))?;
-    match gateway.upstream.send(endpoint, request, PROBE).await {
+    match gateway.upstream.send(endpoint, request, wait).await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => Err(Health::Unauthorized(
             "it does not take its secret".to_owned(),

@@ -31,6 +31,7 @@ mod matrix_run;
 mod model;
 mod nodes;
 mod opencode;
+mod opencode_gateway;
 mod pasted;
 mod runtimes;
 mod stand_in;

@@ -18,10 +18,14 @@ use crate::routing::node::Health;
 
 /// After this long without an answer a node is asked whether it is there. An answer that needs no model
 /// comes within milliseconds, except for the first one of a directory, which takes seconds.
-const DOUBT: Duration = Duration::from_secs(3);
+const DOUBT: Duration = Duration::from_secs(2);
 
-/// So many times in a row it has to fail: a server that loads its plugins is away for a second.
-const TRIES: u32 = 2;
+/// So long it may take to say so: at the first turn of a directory a server loads what it needs, and was
+/// away for five seconds on a machine that was busy.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The same of a node that was found ill and is to get something.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Longest wait for an answer. A prompt's head comes at once, and its body is not waited for here; other
 /// work (a summary, a command) is done before the head.
@@ -62,20 +66,12 @@ pub async fn ask(
 
 /// Ends when a node hangs.
 async fn doubt(gateway: &Gateway, live: &Live) -> Health {
-    let mut failed = 0;
-    tokio::time::sleep(DOUBT).await;
     loop {
-        match place::probe(gateway, live).await {
-            Err(health @ (Health::Timeout(_) | Health::Refused(_))) => {
-                failed += 1;
-                if failed >= TRIES {
-                    return health;
-                }
-            }
-            Ok(()) | Err(_) => {
-                failed = 0;
-                tokio::time::sleep(DOUBT).await;
-            }
+        tokio::time::sleep(DOUBT).await;
+        if let Err(health @ (Health::Timeout(_) | Health::Refused(_))) =
+            place::probe_within(gateway, live, PATIENCE).await
+        {
+            return health;
         }
     }
 }
@@ -89,7 +85,7 @@ pub async fn there(gateway: &Gateway, live: &Live, session: &str) -> Result<(), 
     if live.advert().is_none_or(|a| a.health.is_healthy()) {
         return Ok(());
     }
-    let Err(health) = place::probe(gateway, live).await else {
+    let Err(health) = place::probe_within(gateway, live, AGAIN).await else {
         return Ok(());
     };
     live.found(health.clone());

@@ -7,8 +7,11 @@ use axum::http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::World;
-use crate::gateway::stand_in::well;
+use crate::gateway::stand_in::{SECRET, well};
+use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Health};
 
 const THREE: [(&str, &str); 3] = [("a", "/w"), ("b", "/w"), ("c", "/w")];
@@ -63,7 +66,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
     let got = world.post(&path, json!({"parts": []})).await;
     assert_eq!(got.status, 504);
     assert!(
-        started.elapsed() < Duration::from_secs(8),
+        started.elapsed() < Duration::from_secs(14),
         "{:?}",
         started.elapsed()
     );
@@ -78,7 +81,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
         "{}",
         again.message()
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
     let started = Instant::now();
     for _ in 0..4 {
         assert_ne!(world.session().await.1.id, node.id);
@@ -87,7 +90,7 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
         world.get("/session").await.headers["x-mosaic-missing"],
         node.id
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
     node.inner.hangs.store(false, Ordering::SeqCst);
     assert_eq!(world.get(&format!("/session/{session}")).await.status, 200);
 }
@@ -146,12 +149,22 @@ async fn a_node_that_dies_in_an_answer_breaks_it_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_much_is_refused() {
     let world = World::of(&THREE).await;
-    let big = json!({"title": "x".repeat(5 * 1024 * 1024)});
-    assert_eq!(world.post("/session", big.clone()).await.status, 413);
+    // Refused by what its head says, before any of it has come.
+    let address = world.under.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /opencode/session HTTP/1.1\r\nhost: {address}\r\nauthorization: {}\r\n\
+         content-length: 5000000\r\n\r\n",
+        basic("opencode", SECRET)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut got = [0; 12];
+    stream.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"HTTP/1.1 413");
     assert_eq!(world.nodes.iter().map(|n| n.seen("")).sum::<usize>(), 0);
     // A prompt may be larger than settings.
     let (session, _) = world.session().await;
-    let prompt = json!({"parts": [{"type": "text", "text": "hi"}], "file": big});
+    let prompt = json!({"parts": [{"type": "text", "text": "hi"}], "file": "x".repeat(5_000_000)});
     let got = world
         .post(&format!("/session/{session}/command"), prompt)
         .await;
