@@ -63,6 +63,18 @@ impl Server {
         }
     }
 
+    /// Whether it is there. A server that starts takes requests that it never answers.
+    fn answers(&self) -> bool {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            return false;
+        }
+        let mut stream = self.request("GET", "/global/health", None);
+        let wait = Some(Duration::from_secs(2));
+        stream.set_read_timeout(wait).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).is_ok() && text.contains("200 OK")
+    }
+
     fn get(&self, path: &str) -> Got {
         self.ask("GET", path, None)
     }
@@ -224,13 +236,11 @@ fn opencode_behind_the_gateway() {
     let port = free.local_addr().unwrap().port();
     drop(free);
     let (mut running, gate) = gateway(s, port);
-    // A server that starts takes connections before it answers, and at its first turn it loads what it
-    // needs: on a busy machine it is away for so long that it seems to hang.
+    // At its first turn a server loads what it needs: on a busy machine it is away for so long that it seems
+    // to hang.
     for name in NODES {
         let node = node(s, name);
-        started("a node listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, node.port)).is_ok()
-        });
+        started("a node answers", || node.answers());
         let made = node.post("/session", json!({}));
         let session = made.body["id"].as_str().unwrap();
         assert_eq!(node.prompt(session, "warm up").status, 200);

@@ -27,9 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The same of a node that was found ill and is to get something.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Longest wait for an answer. A prompt's head comes at once, and its body is not waited for here; other
-/// work (a summary, a command) is done before the head.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest wait for the head of an answer to a POST: some of them (a summary, a command, a terminal's turn)
+/// are done before it.
+const WORK: Duration = Duration::from_secs(3600);
+
+/// The same for what is only looked up or written down. A server that starts takes requests that it never
+/// answers, and then answers others.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Waits until somebody uses the terminal.
+const WAITS: &str = "/tui/control/next";
 
 /// Largest answer that is read rather than passed on: lists, a session. A list of a hundred sessions has
 /// 100 KB.
@@ -50,8 +57,10 @@ pub async fn ask(
     let Some(endpoint) = &live.endpoint else {
         return Err(Failure::NotSent("it has never started".to_owned()));
     };
+    let works = request.method() == Method::POST || request.uri().path() == WAITS;
+    let longest = if works { WORK } else { ANSWER };
     let answer = tokio::select! {
-        answer = gateway.upstream.send(endpoint, request, LONGEST) => answer,
+        answer = gateway.upstream.send(endpoint, request, longest) => answer,
         health = doubt(gateway, live) => {
             let why = format!("it hangs: {}", health.why());
             live.found(health);
