@@ -254,7 +254,7 @@ fn haproxy(upstream: u16, dir: &Path) -> Option<(Process, u16)> {
     let port = free();
     let conf = format!(
         "global\n  nbthread {}\n  maxconn 4096\n\
-         defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n\
+         defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n  option http-no-delay\n\
          frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
          backend b\n  server s 127.0.0.1:{upstream}\n",
         cores()

@@ -15,6 +15,8 @@ pub mod access;
 pub mod acp;
 pub mod ask;
 pub mod chats;
+pub mod detached;
+pub mod directory;
 pub mod goose_desktop;
 pub mod goosed;
 pub mod guard;

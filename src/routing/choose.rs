@@ -8,13 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::adverts::Published;
-use super::node::{Advert, Node};
+use super::node::{Advert, Health, Node};
 use super::observe::{Known, LONGEST, Observer};
 use super::pins::{Ledger, Pins, Placing};
 use super::placement::{self, Candidate, Empty, Filter, Placed, Rules, Verdict, Wish};
 use super::policy::Policy;
 use crate::error::{Error, Result};
 use crate::install::Install;
+
+/// Observations until an agent counts as one that cannot be looked at; each lasts a second at most, and
+/// is waited for by a person.
+const PATIENCE: usize = 5;
 
 /// Who observed the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,10 +68,20 @@ impl Chooser {
         self.look()
     }
 
-    /// Observes the nodes here and now, whatever was published.
+    /// Observes the nodes here and now, whatever was published. A machine that is so busy that its tmux
+    /// needs longer than an observation lasts is given a few of them.
     pub fn observe(&mut self) {
-        let adverts = self.observer.observe(LONGEST);
-        self.take(Source::Here, adverts);
+        for _ in 0..PATIENCE {
+            let adverts = self.observer.observe(LONGEST);
+            self.take(Source::Here, adverts);
+            let unseen = |k: &Known| {
+                let health = self.advert(&k.node.id).map(|a| &a.health);
+                !k.is_server() && matches!(health, Some(Health::Timeout(_)))
+            };
+            if !self.nodes().iter().any(unseen) {
+                break;
+            }
+        }
     }
 
     fn take(&mut self, source: Source, adverts: Vec<Advert>) {

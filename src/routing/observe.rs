@@ -91,11 +91,8 @@ impl Observer {
     pub fn refresh(&mut self) -> Result<()> {
         self.nodes = self.files.nodes(&self.install.paths, &self.host);
         let nodes = &self.nodes;
-        self.servers.retain(|id, server| {
-            nodes
-                .iter()
-                .any(|k| k.node.id == *id && server.is_at(k.endpoint.as_ref()))
-        });
+        self.servers
+            .retain(|id, server| nodes.iter().any(|k| k.node.id == *id && server.is_of(k)));
         for known in nodes {
             if !self.servers.contains_key(&known.node.id)
                 && let Some(server) = Server::of(known)

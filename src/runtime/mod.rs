@@ -517,11 +517,16 @@ pub struct OwnHome {
     /// The user's own directory: `~` for home.
     pub of: String,
     /// Names in it that are linked, where they exist.
+    #[serde(default)]
     pub link: Vec<String>,
     /// Names in it that are linked even before they exist, so that what the agent CLI writes there (a
     /// login) is the user's.
     #[serde(default)]
     pub share: Vec<String>,
+    /// Names in the agent's directory that are links to others of the user's, where those exist: `~` for
+    /// home.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub link_as: BTreeMap<String, String>,
 }
 
 /// A server that an agent CLI offers beside its terminal interface. In the argument lists, `{socket}` is a

@@ -30,22 +30,24 @@ pub fn prepare(
     let own = agent_dir.join(NAME);
     files::make_private_dir(&own)?;
     let user = env.get(&OsString::from("HOME")).map(PathBuf::from);
-    let theirs = match (rule.of.strip_prefix("~/"), user) {
-        (Some(rest), Some(home)) => home.join(rest),
-        (Some(_), None) => {
-            return Err(Error::config(format!(
-                "cannot find `{}`: the agent has no HOME",
-                rule.of
-            )));
-        }
-        (None, _) => PathBuf::from(&rule.of),
+    let path = |text: &str| match (text.strip_prefix("~/"), &user) {
+        (Some(rest), Some(home)) => Ok(home.join(rest)),
+        (Some(_), None) => Err(Error::config(format!(
+            "cannot find `{text}`: the agent has no HOME"
+        ))),
+        (None, _) => Ok(PathBuf::from(text)),
     };
+    let theirs = path(&rule.of)?;
     for name in &rule.link {
         let original = theirs.join(name);
         link(&original, &own.join(name), original.exists());
     }
     for name in &rule.share {
         link(&theirs.join(name), &own.join(name), theirs.is_dir());
+    }
+    for (name, original) in &rule.link_as {
+        let original = path(original)?;
+        link(&original, &own.join(name), original.exists());
     }
     env.insert(variable, own.into_os_string());
     Ok(())
@@ -78,6 +80,8 @@ mod tests {
         let theirs = home.join(".x");
         let agent = dir.path().join("agent");
         std::fs::create_dir_all(&theirs).unwrap();
+        std::fs::create_dir_all(home.join(".config/x")).unwrap();
+        std::fs::write(home.join(".config/x/y"), "theirs").unwrap();
         for name in ["rules", "own", "gone"] {
             std::fs::write(theirs.join(name), name).unwrap();
         }
@@ -88,6 +92,10 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
             share: vec!["auth".into()],
+            link_as: BTreeMap::from([
+                ("config".into(), "~/.config/x".into()),
+                ("none".into(), "~/.config/none".into()),
+            ]),
         };
         let env = || BTreeMap::from([("HOME".into(), home.clone().into_os_string())]);
         std::fs::create_dir_all(agent.join(NAME)).unwrap();
@@ -98,6 +106,8 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(own.join(name)).ok();
         assert_eq!(read("rules").as_deref(), Some("rules"));
         assert_eq!(read("own").as_deref(), Some("mine"));
+        assert_eq!(read("config/y").as_deref(), Some("theirs"));
+        assert!(own.join("none").symlink_metadata().is_err());
         assert!(own.join("never").symlink_metadata().is_err());
         // What is written there is the user's.
         std::fs::write(own.join("auth"), "secret").unwrap();

@@ -91,7 +91,7 @@ pub async fn connect(endpoint: &Endpoint, hello: &Params) -> Result<Opened, Clos
     let exchange = async {
         send(&mut sink, greeting.text())
             .await
-            .map_err(|e| Closed::Sick(Health::Refused(e.to_string())))?;
+            .map_err(|e| Closed::Sick(Health::Refused(e)))?;
         answer(&mut stream).await
     };
     let hello = tokio::time::timeout(INITIALIZE, exchange)

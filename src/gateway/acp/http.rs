@@ -54,7 +54,7 @@ impl Remote {
 
 /// Whatever is asked at `/acp`.
 pub async fn answer(State(acp): State<Acp>, request: Request) -> Response {
-    match *request.method() {
+    let mut response = match *request.method() {
         Method::POST => post(&acp, request).await,
         Method::GET if websocket::is_wanted(request.headers()) => websocket::answer(&acp, request),
         Method::GET => get(&acp, request.headers()),
@@ -64,7 +64,15 @@ pub async fn answer(State(acp): State<Acp>, request: Request) -> Response {
             [(header::ALLOW, "GET, POST, DELETE")],
         )
             .into_response(),
-    }
+    };
+    // Pages have to read them.
+    let ours = "acp-connection-id,acp-session-id";
+    put(
+        response.headers_mut(),
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        ours,
+    );
+    response
 }
 
 async fn post(acp: &Acp, request: Request) -> Response {

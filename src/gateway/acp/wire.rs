@@ -7,9 +7,9 @@ use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
 use serde_json::json;
 use tokio::sync::Notify;
+use tungstenite::Message as WsMessage;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::{Error as WsError, Message as WsMessage};
 
 use super::asked::{Full, Waiting};
 use super::client::Client;
@@ -27,7 +27,7 @@ pub const MESSAGE: usize = 50 * 1024 * 1024;
 /// several it takes it.
 const FRAME: usize = 1024 * 1024;
 
-/// How long a node may leave what was written unread. Measured: it reads at once, whatever it does.
+/// How long a node may leave a frame unread. Measured: it reads at once, whatever it does.
 const WRITE: Duration = Duration::from_secs(10);
 
 /// Most requests of one client that a node may leave unanswered.
@@ -184,14 +184,11 @@ impl Wire {
         }
     }
 
-    /// Writes a message, in frames that the node takes. One that cannot be written ends the connection.
+    /// Writes a message. One that cannot be written ends the connection.
     async fn write(&mut self, message: &Message) {
         let mut sink = self.sink.lock().await;
-        let written = match sink.as_mut() {
-            Some(sink) => tokio::time::timeout(WRITE, send(sink, message.text())).await,
-            None => return,
-        };
-        if !matches!(written, Ok(Ok(()))) {
+        let Some(open) = sink.as_mut() else { return };
+        if send(open, message.text()).await.is_err() {
             *sink = None;
             lock(&self.waiting).close();
             self.broken.notify_one();
@@ -202,10 +199,10 @@ impl Wire {
 /// Writes a message, in frames that the node takes.
 ///
 /// # Errors
-/// The connection is broken.
-pub async fn send(sink: &mut SplitSink<Socket, WsMessage>, text: String) -> Result<(), WsError> {
+/// The connection is broken, or the node does not read.
+pub async fn send(sink: &mut SplitSink<Socket, WsMessage>, text: String) -> Result<(), String> {
     if text.len() <= FRAME {
-        return sink.send(WsMessage::text(text)).await;
+        return put(sink, WsMessage::text(text)).await;
     }
     let bytes = axum::body::Bytes::from(text);
     let last = bytes.len().div_ceil(FRAME) - 1;
@@ -213,7 +210,14 @@ pub async fn send(sink: &mut SplitSink<Socket, WsMessage>, text: String) -> Resu
         let part = bytes.slice(at * FRAME..bytes.len().min((at + 1) * FRAME));
         let kind = if at == 0 { Data::Text } else { Data::Continue };
         let frame = Frame::message(part, OpCode::Data(kind), at == last);
-        sink.send(WsMessage::Frame(frame)).await?;
+        put(sink, WsMessage::Frame(frame)).await?;
     }
     Ok(())
+}
+
+async fn put(sink: &mut SplitSink<Socket, WsMessage>, frame: WsMessage) -> Result<(), String> {
+    match tokio::time::timeout(WRITE, sink.send(frame)).await {
+        Ok(written) => written.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("it reads nothing for {} s", WRITE.as_secs())),
+    }
 }

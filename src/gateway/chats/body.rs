@@ -48,7 +48,9 @@ pub async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes,
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     match bytes.trim_ascii() {
         [] => serde_json::from_slice(b"{}"),
-        bytes => serde_json::from_slice(bytes),
+        // serde would take a list for an object whose keys may all be left out.
+        [b'{', ..] => serde_json::from_slice(bytes),
+        _ => Err(serde::de::Error::custom("a JSON object is wanted")),
     }
 }
 

@@ -165,7 +165,7 @@ pub async fn body(body: Body) -> Result<Bytes, Reply> {
     whole(body, REQUEST_MOST).await.map_err(|e| match e {
         Unread::TooLong => Reply::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {} MB", REQUEST_MOST >> 20),
+            format!("the body is longer than {} MiB", REQUEST_MOST >> 20),
         ),
         Unread::Broken(why) => Reply::bad(format!("the body broke off: {why}")),
     })
@@ -180,7 +180,7 @@ pub async fn answer(live: &Live, chat: &str, body: Incoming) -> Result<Bytes, Re
         Unread::TooLong => Reply::new(
             StatusCode::BAD_GATEWAY,
             format!(
-                "the answer of the node `{}` is longer than {} MB",
+                "the answer of the node `{}` is longer than {} MiB",
                 live.node.id,
                 ANSWER_MOST >> 20
             ),

@@ -30,7 +30,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::reply::Reply;
-use super::{Gateway, access};
+use super::Gateway;
+use crate::gateway::detached::to_the_end;
 use table::{Class, ROUTES, Route, Where};
 
 /// What this dialect keeps: the right to write the configuration.
@@ -125,16 +126,4 @@ async fn served(
         Class::Fixed => any::on_fixed(&gateway, route, parts, body).await,
     };
     served.unwrap_or_else(IntoResponse::into_response)
-}
-
-/// Runs what must not stop half-way because its client has gone.
-async fn to_the_end(run: impl Future<Output = Response> + Send + 'static) -> Response {
-    match tokio::spawn(access::along(run)).await {
-        Ok(response) => response,
-        Err(e) => Reply::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the request broke off: {e}"),
-        )
-        .into_response(),
-    }
 }

@@ -3,13 +3,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use rustix::fs::Access;
 
 use super::answer::{self, back};
 use super::ask::{answer as read, ask};
@@ -17,6 +15,7 @@ use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
 use super::{any, config, pinned};
 use crate::gateway::Gateway;
+use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made, Placed};
 use crate::gateway::reply::Reply;
@@ -24,9 +23,6 @@ use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
 use crate::routing::placement::Wish;
 use crate::routing::select::{Selector, Term};
-
-/// How long a directory is looked at: one on a dead network file system never answers.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves `/agent/start` and imports.
 ///
@@ -269,37 +265,5 @@ impl Wants {
             (true, false) => format!("\"working_dir\":{value}"),
         };
         Ok(json::spliced(body, vec![(self.at.clone(), new)]))
-    }
-}
-
-/// Looks whether a chat can work in a directory. The nodes are on this host and of this account; a goosed
-/// takes one that is not there without a word, and every tool of the chat fails then.
-async fn usable(directory: &Path) -> Result<(), Reply> {
-    let name = directory.display().to_string();
-    let bad = |why: &str| Reply::bad(format!("`working_dir` `{name}` {why}"));
-    if !directory.is_absolute() {
-        return Err(bad(
-            "is not absolute, and nodes have no directory in common",
-        ));
-    }
-    let path = directory.to_owned();
-    let looked = tokio::task::spawn_blocking(move || {
-        let is_directory = std::fs::metadata(&path)?.is_dir();
-        if is_directory {
-            // Entering it is what a shell does first.
-            rustix::fs::access(&path, Access::READ_OK | Access::EXEC_OK)?;
-        }
-        Ok::<_, std::io::Error>(is_directory)
-    });
-    match tokio::time::timeout(LOOK, looked).await {
-        Ok(Ok(Ok(true))) => Ok(()),
-        Ok(Ok(Ok(false))) => Err(bad("is no directory")),
-        Ok(Ok(Err(e))) if e.kind() == std::io::ErrorKind::NotFound => Err(bad("does not exist")),
-        Ok(Ok(Err(e))) => Err(bad(&format!("cannot be used: {e}"))),
-        Ok(Err(e)) => Err(bad(&format!("cannot be looked at: {e}"))),
-        Err(_) => Err(bad(&format!(
-            "is on a file system that does not answer within {} s",
-            LOOK.as_secs()
-        ))),
     }
 }

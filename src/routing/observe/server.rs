@@ -59,9 +59,11 @@ impl Server {
         })
     }
 
-    /// Whether it is still asked at this endpoint.
-    pub fn is_at(&self, endpoint: Option<&Endpoint>) -> bool {
-        endpoint == Some(&self.endpoint)
+    /// Whether it is still asked there, and that.
+    pub fn is_of(&self, known: &Known) -> bool {
+        let path = known.launch.agent.spec.health_path();
+        known.endpoint.as_ref() == Some(&self.endpoint)
+            && questions(known.node.dialect, path).as_ref() == Some(&self.questions)
     }
 
     /// Asks, for no longer than `wait`.

@@ -1,7 +1,7 @@
 //! The mailbox: what cannot be delivered now is delivered later, once, and in order; whoever dies in
 //! between leaves nothing lost and nothing doubled.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -36,32 +36,35 @@ fn listed(s: &Sandbox, more: &[&str]) -> Vec<Value> {
     out.json()["messages"].as_array().unwrap().clone()
 }
 
+/// Works until Escape is pressed, however long what a test does meanwhile takes on a busy machine.
+const LONG: &str = "PLEASE WORK 600000";
+
 #[test]
 fn what_comes_while_it_works_is_delivered_later_and_in_order() {
-    let Some(s) = thinking("1500") else { return };
-    send(&s, "one", &[]).ok();
+    let Some(s) = thinking("20") else { return };
+    send(&s, LONG, &[]).ok();
     for text in ["two", "three"] {
-        let began = Instant::now();
+        // Who waits for such an agent is told 75.
         let out = send(&s, text, &["--queue"]).ok();
         assert_eq!(receipt(&out), "queued");
-        assert!(began.elapsed() < Duration::from_secs(1), "it did not wait");
     }
-    assert_eq!(s.messages("a"), ["one"]);
+    assert_eq!(s.messages("a"), [LONG]);
     let waiting = listed(&s, &[]);
     assert_eq!(waiting.len(), 2);
     assert!(waiting.iter().all(|m| m["stage"] == "queued"));
+    s.press("a", "Escape");
     // The next sender takes along what waits before its own.
     let out = send(&s, "four", &[]).ok();
-    assert_eq!(receipt(&out), "accepted");
-    assert_eq!(s.messages("a"), ["one", "two", "three", "four"]);
+    assert!(receipt(&out) == "accepted" || receipt(&out) == "answered");
+    assert_eq!(s.messages("a"), [LONG, "two", "three", "four"]);
     assert_eq!(listed(&s, &[]), Vec::<Value>::new());
     assert_eq!(listed(&s, &["--all"]).len(), 4);
 }
 
 #[test]
 fn time_is_up_and_the_true_state_is_said() {
-    let Some(s) = thinking("4000") else { return };
-    send(&s, "one", &[]).ok();
+    let Some(s) = thinking("20") else { return };
+    send(&s, LONG, &[]).ok();
     let out = send(&s, "two", &["--timeout", "1"]).code(75);
     assert_eq!(receipt(&out), "queued");
     let reason = out.json()["reason"].as_str().unwrap().to_owned();
@@ -79,8 +82,6 @@ fn time_is_up_and_the_true_state_is_said() {
     eventually("it is stored", || listed(&s, &["a"]).len() == 3);
     running.signal(Signal::INT);
     running.wait().code(75).says("interrupted");
-    // The courier may be faster than the flush.
-    inbox(&s, &["flush", "--timeout", "30"]);
     let stages = || -> Vec<String> {
         let all = listed(&s, &["--all"]);
         all.iter().map(|m| m["stage"].to_string()).collect()
@@ -88,10 +89,13 @@ fn time_is_up_and_the_true_state_is_said() {
     eventually("what was too late is a dead letter", || {
         stages().iter().any(|stage| stage == "\"expired\"")
     });
+    s.press("a", "Escape");
+    // The courier may be faster than the flush.
+    inbox(&s, &["flush", "--timeout", "30"]);
     let out = send(&s, "last", &["--until", "answered"]).ok();
     assert_eq!(receipt(&out), "answered");
     assert!(out.json()["answer"].as_str().is_some_and(|a| !a.is_empty()));
-    assert_eq!(s.messages("a"), ["one", "two", "broken off", "last"]);
+    assert_eq!(s.messages("a"), [LONG, "two", "broken off", "last"]);
     inbox(&s, &["cancel", out.json()["id"].as_str().unwrap()]).code(1);
 }
 
@@ -215,6 +219,11 @@ fn senders_killed_at_any_point_lose_and_double_nothing() {
         dice % below
     };
     let text = |n: usize| format!("message {n}\nwith a second line\n\nand a last one of {n}");
+    // A send takes longer on a busy machine, and is to be hit at every point of it.
+    let left_alone = ["zero", "once", "more"];
+    let times = left_alone.map(|text| send(&s, text, &[]).ok().took);
+    let whole = times.into_iter().min().unwrap().as_millis();
+    let whole = u64::try_from(whole).unwrap();
     for n in 0..40 {
         let (text, id) = (text(n), format!("id-{n}"));
         let mut running = s.start(&[
@@ -227,7 +236,7 @@ fn senders_killed_at_any_point_lose_and_double_nothing() {
             "-m",
             &text,
         ]);
-        std::thread::sleep(Duration::from_millis(random(90)));
+        std::thread::sleep(Duration::from_millis(random(whole)));
         running.signal(Signal::KILL);
         drop(running.wait());
     }
@@ -239,7 +248,8 @@ fn senders_killed_at_any_point_lose_and_double_nothing() {
     }
     let rows = listed(&s, &["--all"]);
     let got = s.messages("a");
-    assert!(rows.len() >= 20, "{} of 40 were stored", rows.len());
+    let stored = rows.len() - left_alone.len();
+    assert!(stored >= 20, "{stored} of 40 were stored");
     let mut uncertain = 0;
     for row in &rows {
         let times = got
@@ -256,7 +266,7 @@ fn senders_killed_at_any_point_lose_and_double_nothing() {
         }
     }
     assert!(uncertain <= 4, "{uncertain} uncertain: {rows:?}");
-    let known = |m: &String| (0..40).any(|n| text(n) == *m);
+    let known = |m: &String| left_alone.contains(&&**m) || (0..40).any(|n| text(n) == *m);
     assert!(got.iter().all(known), "{got:?}");
 }
 

@@ -22,6 +22,7 @@ mod recovery;
 mod remote;
 mod reset;
 mod restart_message;
+mod routing;
 mod runtimes;
 mod taken_back;
 mod units;

@@ -99,6 +99,12 @@ impl Roster {
         self
     }
 
+    /// Adds an agent.
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agents.push(agent);
+        self
+    }
+
     /// Writes it where mosaic looks for it.
     pub fn write(&self, sandbox: &Sandbox) {
         let mut root = self.root.clone();

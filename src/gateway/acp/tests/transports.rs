@@ -204,6 +204,16 @@ async fn status_codes_are_those_of_the_real_server() {
         );
     }
     assert_eq!(stream.next().await.unwrap()["error"]["code"], -32700);
+    let page = [own, ("origin", "http://localhost:5173")];
+    let (_, shared, _) = http.request("GET", &page, String::new()).await;
+    assert_eq!(
+        shared["access-control-expose-headers"],
+        "acp-connection-id,acp-session-id"
+    );
+    assert_eq!(
+        shared["access-control-allow-origin"],
+        "http://localhost:5173"
+    );
     let big = "x".repeat(17 * 1024 * 1024);
     assert_eq!(http.said("POST", &[json, own], &big).await.0, 413);
     // The capabilities were asked for once.

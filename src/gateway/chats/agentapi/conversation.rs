@@ -1,6 +1,9 @@
 //! A node's conversation from its agent's own record: each prompt, and all that was said in the turn after
 //! it as one message, which grows while the turn lasts.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
+
 use super::wire::{AgentMessage, ConversationRole};
 use crate::gateway::chats::{Api, terminal};
 use crate::gateway::reply::Reply;
@@ -10,25 +13,49 @@ use crate::state::account::Account;
 /// Most messages that are given, the newest: records reach back to the agent's first day.
 const MOST: usize = 1000;
 
-/// What was said on a node so far.
+/// A conversation, and what its record looked like when it was read.
+pub struct Said {
+    /// Oldest first.
+    pub messages: Vec<AgentMessage>,
+    /// For [`said`].
+    pub print: u64,
+}
+
+/// What was said on a node so far; `None` where its record is as it was when it had the print `before`.
 ///
 /// # Errors
 /// 503: the node is not in the fleet. 500: its record cannot be read.
-pub async fn said(api: &Api, node: &str) -> Result<Vec<AgentMessage>, Reply> {
+pub async fn said(api: &Api, node: &str, before: Option<u64>) -> Result<Option<Said>, Reply> {
     let install = terminal::install_of(&api.gateway, node)?;
     let node = node.to_owned();
     api.looking
         .run(&api.gateway.stopping, move |_| {
             let launch = terminal::launch_of(&install, &node, "")?;
-            let reports = match Account::of(&install, &launch) {
+            let account = Account::of(&install, &launch);
+            let print = account.as_ref().map_or(0, print);
+            if before == Some(print) {
+                return Ok(None);
+            }
+            let reports = match account {
                 Some(account) => account.since(0)?,
                 None => Vec::new(),
             };
-            let mut said = messages(&reports);
-            said.drain(..said.len().saturating_sub(MOST));
-            Ok(said)
+            let mut messages = messages(&reports);
+            messages.drain(..messages.len().saturating_sub(MOST));
+            Ok(Some(Said { messages, print }))
         })
         .await?
+}
+
+/// Changes with the files of a record.
+fn print(account: &Account) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in account.files() {
+        let meta = std::fs::metadata(&path).ok();
+        let of = meta.map(|m| (m.mtime(), m.mtime_nsec(), m.size(), m.ino()));
+        (path, of).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn messages(reports: &[Report]) -> Vec<AgentMessage> {

@@ -29,6 +29,7 @@ use crate::delivery::mailbox::{Options, Style};
 use crate::delivery::{self, Post, Rung};
 use crate::gateway::nodes::Live;
 use crate::routing::node::Dialect;
+use conversation::Said;
 use problem::Refused;
 use wire::{
     AgentMessage, AgentMessages, AgentSays, AgentStatus, AgentStatusReply, AgentTold, ErrorModel,
@@ -74,8 +75,9 @@ pub async fn messages(
     Path(id): Path<String>,
 ) -> Result<Json<AgentMessages>, Refused> {
     node(&api, &id)?;
+    let said = said(&api, &id, None).await?;
     Ok(Json(AgentMessages {
-        messages: said(&api, &id).await?,
+        messages: said.map_or_else(Vec::new, |s| s.messages),
     }))
 }
 
@@ -159,7 +161,7 @@ pub async fn events(State(api): State<Api>, Path(id): Path<String>) -> Result<Re
         Some(state) => state,
         None => state(&api, &id).await?,
     };
-    let said = said(&api, &id).await?;
+    let said = said(&api, &id, None).await?;
     let (client, response) = sse::stream();
     let stopped = api.gateway.stopping.wait();
     tokio::spawn(async move {
@@ -167,6 +169,7 @@ pub async fn events(State(api): State<Api>, Path(id): Path<String>) -> Result<Re
             agent_type: wire::agent_type(&live.node.runtime),
             client: &client,
             said: Vec::new(),
+            print: None,
             status: None,
         };
         let telling = async {
@@ -188,19 +191,22 @@ struct Teller<'a> {
     agent_type: &'static str,
     client: &'a Client,
     said: Vec<AgentMessage>,
+    print: Option<u64>,
     status: Option<AgentStatus>,
 }
 
 impl Teller<'_> {
     /// Tells of messages that are new or have grown. `false`: the client is to be left.
-    async fn messages(&mut self, now: Vec<AgentMessage>) -> bool {
-        for message in conversation::changed(&self.said, &now) {
+    async fn messages(&mut self, now: Option<Said>) -> bool {
+        let Some(now) = now else { return true };
+        for message in conversation::changed(&self.said, &now.messages) {
             let update = MessageUpdate::of(message);
             if !self.client.tell(None, "message_update", &update).await {
                 return false;
             }
         }
-        self.said = now;
+        self.said = now.messages;
+        self.print = Some(now.print);
         true
     }
 
@@ -236,7 +242,7 @@ async fn pass_on(api: &Api, node: &str, mut listener: Listener, teller: &mut Tel
             },
         };
         // What was said before its end is told before the end, as agentapi does.
-        match said(api, node).await {
+        match said(api, node, teller.print).await {
             Ok(said) => {
                 if !teller.messages(said).await {
                     return;
@@ -284,8 +290,8 @@ fn status_of(node: &str, state: &StateChange) -> Result<AgentStatus, Refused> {
         .ok_or_else(|| Refused::down(node, &format!("it is {}: {}", state.state, state.why)))
 }
 
-async fn said(api: &Api, node: &str) -> Result<Vec<AgentMessage>, Refused> {
-    conversation::said(api, node)
+async fn said(api: &Api, node: &str, before: Option<u64>) -> Result<Option<Said>, Refused> {
+    conversation::said(api, node, before)
         .await
         .map_err(|e| Refused::of(&e))
 }

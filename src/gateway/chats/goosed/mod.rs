@@ -24,7 +24,8 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::CREATE;
 use crate::routing::pins::Pin;
-use read::{End, Reader};
+use read::End;
+pub use read::Reader;
 
 /// How long the stream may take to say which requests are under way: it does so at once, and a comment
 /// comes twice a second.

@@ -310,6 +310,90 @@ fn a_body_that_is_too_long_is_refused() {
     });
 }
 
+/// JSON with the keys that nodes use, at any depth.
+fn events() -> impl Strategy<Value = Value> {
+    let text = prop::sample::select(vec![
+        "session.status",
+        "message.updated",
+        "message.part.updated",
+        "message.part.delta",
+        "permission.asked",
+        "Message",
+        "Finish",
+        "Error",
+        "ActiveRequests",
+        "UpdateConversation",
+        "text",
+        "user",
+        "assistant",
+        "busy",
+        "idle",
+        "s",
+        "m",
+        "p",
+    ]);
+    let leaf = prop_oneof![
+        4 => text.prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    let key = prop::sample::select(vec![
+        "type",
+        "properties",
+        "sessionID",
+        "info",
+        "part",
+        "id",
+        "messageID",
+        "partID",
+        "field",
+        "delta",
+        "text",
+        "role",
+        "time",
+        "created",
+        "completed",
+        "parts",
+        "status",
+        "error",
+        "message",
+        "content",
+        "request_ids",
+        "chat_request_id",
+        "conversation",
+        "metadata",
+    ]);
+    leaf.prop_recursive(5, 48, 6, move |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            4 => prop::collection::btree_map(key.clone(), inner, 0..7).prop_map(|map| {
+                Value::Object(map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_event_breaks_a_reader(all in prop::collection::vec(events(), 0..12)) {
+        let mut of_opencode = super::opencode::Reader::new("n", "s");
+        let mut of_goosed = super::goosed::Reader::new("n");
+        for event in &all {
+            let mut ours = event.clone();
+            if let Some(object) = ours.as_object_mut() {
+                let about = object.entry("properties").or_insert_with(|| json!({}));
+                if let Some(about) = about.as_object_mut() {
+                    about.insert("sessionID".to_owned(), json!("s"));
+                }
+            }
+            of_opencode.take(event);
+            of_opencode.take(&ours);
+            of_goosed.take(event);
+        }
+    }
+}
+
 /// Bodies that are nearly right, and bytes that are nothing.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let key = prop::sample::select(vec![

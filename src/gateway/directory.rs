@@ -1,0 +1,47 @@
+//! Whether a chat can work in a directory that a client names. The nodes are on this host and of this
+//! account.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::Access;
+
+use super::reply::Reply;
+
+/// How long a directory is looked at: one on a dead network file system never answers.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks whether a chat can work in a directory, on a thread that may wait for the disk. A goosed takes one
+/// that is not there without a word, and every tool of the chat fails then.
+///
+/// # Errors
+/// 400: it cannot be used, and why.
+pub async fn usable(directory: &Path) -> Result<(), Reply> {
+    let name = directory.display().to_string();
+    let bad = |why: &str| Reply::bad(format!("`working_dir` `{name}` {why}"));
+    if !directory.is_absolute() {
+        return Err(bad(
+            "is not absolute, and nodes have no directory in common",
+        ));
+    }
+    let path = directory.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        let is_directory = std::fs::metadata(&path)?.is_dir();
+        if is_directory {
+            // Entering it is what a shell does first.
+            rustix::fs::access(&path, Access::READ_OK | Access::EXEC_OK)?;
+        }
+        Ok::<_, std::io::Error>(is_directory)
+    });
+    match tokio::time::timeout(LOOK, looked).await {
+        Ok(Ok(Ok(true))) => Ok(()),
+        Ok(Ok(Ok(false))) => Err(bad("is no directory")),
+        Ok(Ok(Err(e))) if e.kind() == std::io::ErrorKind::NotFound => Err(bad("does not exist")),
+        Ok(Ok(Err(e))) => Err(bad(&format!("cannot be used: {e}"))),
+        Ok(Err(e)) => Err(bad(&format!("cannot be looked at: {e}"))),
+        Err(_) => Err(bad(&format!(
+            "is on a file system that does not answer within {} s",
+            LOOK.as_secs()
+        ))),
+    }
+}
