@@ -152,6 +152,17 @@ fn what_a_dead_placer_reserved_is_given_back() {
 }
 
 #[test]
+fn a_reservation_that_was_cleaned_up_becomes_a_pin_of_its_dialect() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let reservation = pins.reserve(|_| Ok::<_, Error>(node("a"))).unwrap();
+    pins.db.execute("DELETE FROM pin", []).unwrap();
+    let pin = pins.confirm(&reservation, "a.1", Some("1")).unwrap();
+    assert_eq!(pin.dialect, Dialect::Goosed);
+    assert!(pin.is_its_nodes());
+}
+
+#[test]
 fn a_move_is_made_by_who_saw_the_last_change() {
     let (_dir, path) = file();
     let mut pins = Pins::at(&path).unwrap();
