@@ -315,17 +315,20 @@ impl Pins {
             .map_err(|e| PINS.error("write to", &self.path, &e))
     }
 
-    /// Notes the node's own name of a chat.
+    /// Notes the node's own name of a chat. `false`, and nothing is changed, when the chat is not pinned
+    /// to that node any more, or has a name there already: another node's session of the same name would
+    /// be somebody else's.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn set_native(&self, chat: &str, native: &str) -> Result<()> {
+    pub fn set_native(&self, chat: &str, node: &str, native: &str) -> Result<bool> {
         self.db
             .execute(
-                "UPDATE pin SET native = ?2, revision = revision + 1 WHERE chat = ?1",
-                params![chat, native],
+                "UPDATE pin SET native = ?3, revision = revision + 1
+                 WHERE chat = ?1 AND node = ?2 AND native IS NULL AND standing = 'held'",
+                params![chat, node, native],
             )
-            .map(drop)
+            .map(|n| n > 0)
             .map_err(|e| PINS.error("write to", &self.path, &e))
     }
 

@@ -179,6 +179,24 @@ fn a_move_is_made_by_who_saw_the_last_change() {
 }
 
 #[test]
+fn a_nodes_own_name_is_not_noted_for_another_node() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let placed = pins.place("x", |_| Ok::<_, Error>(node("a"))).unwrap();
+    // It was moved while its session was made.
+    pins.move_to("x", &node("b"), placed.pin().revision)
+        .unwrap();
+    assert!(!pins.set_native("x", "a", "20261121_1").unwrap());
+    assert_eq!(pins.pin("x").unwrap().unwrap().native, None);
+    assert!(pins.set_native("x", "b", "20261121_7").unwrap());
+    // Made twice: the first one holds.
+    assert!(!pins.set_native("x", "b", "20261121_8").unwrap());
+    let pin = pins.pin("x").unwrap().unwrap();
+    assert_eq!(pin.native.as_deref(), Some("20261121_7"));
+    assert!(!pins.set_native("y", "b", "20261121_9").unwrap());
+}
+
+#[test]
 fn a_conversation_that_a_server_made_is_its_nodes() {
     let pin = |chat: &str, dialect, native: Option<&str>| Pin {
         chat: chat.to_owned(),
