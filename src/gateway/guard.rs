@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
 use subtle::ConstantTimeEq as _;
 
-use super::Gateway;
 use super::reply::Reply;
+use super::{Gateway, limits};
 use super::tls::Names;
 use super::upstream::SECRET_HEADER;
 use crate::host::basic_auth::basic;
@@ -79,11 +79,13 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
         return Reply::new(StatusCode::FORBIDDEN, why).into_response();
     }
     let origin = headers.get(header::ORIGIN).cloned();
+    let open = OPEN.contains(&request.uri().path());
     let response = if request.method() == Method::OPTIONS && origin.is_some() {
         preflight(headers)
-    } else if OPEN.contains(&request.uri().path())
-        || gateway.secret.given(headers, request.uri().query())
-    {
+    } else if open && !request.body().is_end_stream() {
+        // Anybody's: not a byte of it is read.
+        limits::unwanted()
+    } else if open || gateway.secret.given(headers, request.uri().query()) {
         within_limits(&gateway, request, next).await
     } else {
         Reply::new(
@@ -106,8 +108,9 @@ async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Respo
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let (head, body) = request.into_parts();
-    let (body, verdict) = limits.bound(body);
+    let (mut head, body) = request.into_parts();
+    let (body, verdict) = limits.bound(body, &gateway.bodies);
+    verdict.goes_with(&mut head);
     let response = next.run(Request::from_parts(head, body)).await;
     verdict.over(response, limits)
 }

@@ -78,6 +78,8 @@ pub struct Shared {
     pub names: tls::Names,
     /// What clients may take.
     pub limits: Limits,
+    /// What is left of the limit of all bodies.
+    pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<Mutex<Pins>>,
@@ -108,6 +110,7 @@ impl Shared {
             secret,
             names: tls::Names::default(),
             limits: Limits::default(),
+            bodies: limits::Budget::of(&Limits::default()),
             stopping: stream::Switch::default(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
@@ -121,7 +124,12 @@ impl Shared {
 
     /// The same with limits of its own.
     pub fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        let bodies = limits::Budget::of(&limits);
+        Self {
+            limits,
+            bodies,
+            ..self
+        }
     }
 
     /// How chats are placed at the moment.

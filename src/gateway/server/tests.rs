@@ -313,6 +313,77 @@ fn bodies_that_are_too_long_or_stand_still_are_refused() {
 }
 
 #[test]
+fn nothing_of_a_body_is_read_where_anybody_may_ask() {
+    runtime().block_on(async {
+        let under = under(limits(), None, 1).await;
+        for more in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n"] {
+            let head = format!("POST /status HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+            let mut stream = connected(&under, &head).await;
+            assert_eq!(status(&all(&mut stream).await), "413", "{more}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_only_trickles_is_refused() {
+    runtime().block_on(async {
+        let limits = Limits {
+            stall: LONG,
+            patience: Duration::from_millis(500),
+            ..limits()
+        };
+        let under = under(limits, None, 1).await;
+        let mut stream = connected(&under, &head("POST /length", "content-length: 100\r\n")).await;
+        let trickle = async {
+            for _ in 0..99 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                stream.write_all(b"x").await?;
+                let mut some = [0; 16];
+                let answer = stream.read(&mut some);
+                if let Ok(read) = tokio::time::timeout(Duration::from_millis(1), answer).await {
+                    let read = read?;
+                    return Ok(String::from_utf8_lossy(&some[..read]).into_owned());
+                }
+            }
+            Ok::<_, std::io::Error>("it was waited for".to_owned())
+        };
+        assert_eq!(status(&trickle.await.unwrap()), "408");
+    });
+}
+
+#[test]
+fn all_bodies_together_have_a_limit() {
+    runtime().block_on(async {
+        let limits = Limits {
+            bodies: 100 * 1024,
+            stall: LONG,
+            ..limits()
+        };
+        let under = under(limits, None, 1).await;
+        let post = head("POST /length", "content-length: 70000\r\nconnection: close\r\n");
+        let mut first = connected(&under, &post).await;
+        first.write_all(&[b'x'; 69_999]).await.unwrap();
+        let taken = async {
+            while under.gateway.bodies.left() > 100 - 69 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, taken).await.unwrap();
+        let mut second = connected(&under, &post).await;
+        second.write_all(&[b'x'; 70_000]).await.unwrap();
+        let answer = all(&mut second).await;
+        assert_eq!(status(&answer), "503", "{answer}");
+        // What is done with takes nothing any more.
+        first.write_all(b"x").await.unwrap();
+        assert_eq!(status(&all(&mut first).await), "200");
+        assert_eq!(under.gateway.bodies.left(), 100);
+        let mut third = connected(&under, &post).await;
+        third.write_all(&[b'x'; 70_000]).await.unwrap();
+        assert_eq!(status(&all(&mut third).await), "200");
+    });
+}
+
+#[test]
 fn a_client_that_takes_nothing_does_not_hold_its_node() {
     runtime().block_on(async {
         let (node, mut gone) = endless().await;
