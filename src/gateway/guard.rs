@@ -19,8 +19,9 @@ use crate::host::basic_auth::basic;
 /// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
 pub const USER: &str = "opencode";
 
-/// Paths that are answered without a secret, as the servers whose clients ask them do.
-const OPEN: [&str; 3] = ["/status", "/features", "/health"];
+/// Paths that are answered without a secret, as the servers whose clients ask them do; by the gateway
+/// itself, for what a node says is for those who may ask.
+const OPEN: [&str; 2] = ["/status", "/health"];
 
 /// The gateway's secret, in the forms in which it can be given.
 #[derive(Clone)]
@@ -80,12 +81,19 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
     }
     let origin = headers.get(header::ORIGIN).cloned();
     let open = OPEN.contains(&request.uri().path());
-    let response = if request.method() == Method::OPTIONS && origin.is_some() {
+    let given = gateway.secret.given(headers, request.uri().query());
+    // A browser asks beforehand, without any secret, and is only told what it may send.
+    let beforehand = request.method() == Method::OPTIONS;
+    if origin.as_ref().is_some_and(|o| o == "null") && (open || !(given || beforehand)) {
+        let why = "pages without an origin give the gateway's secret";
+        return Reply::new(StatusCode::FORBIDDEN, why).into_response();
+    }
+    let response = if beforehand && origin.is_some() {
         preflight(headers)
     } else if open && !request.body().is_end_stream() {
         // Anybody's: not a byte of it is read.
         limits::unwanted()
-    } else if open || gateway.secret.given(headers, request.uri().query()) {
+    } else if open || given {
         within_limits(&gateway, request, next).await
     } else {
         Reply::new(
@@ -131,7 +139,8 @@ fn from_here(headers: &HeaderMap, names: &Names) -> Result<(), String> {
         return Ok(());
     };
     let allowed = match origin.split_once("://") {
-        // A page from a file, and desktop programs.
+        // A page from a file, and desktop programs; but any page of the web can be so too, in a frame.
+        // The secret tells them apart.
         None => origin == "null",
         // Of this machine, or of the gateway itself. Any other address is somebody else's machine.
         Some(("http" | "https", rest)) => is_here(host_of(rest)) || host.as_deref() == Some(rest),

@@ -213,6 +213,10 @@ fn only_who_may_is_let_in_and_is_counted() {
                 ),
                 "401",
             ),
+            (
+                format!("GET /features HTTP/1.1\r\nhost: localhost\r\n{close}\r\n"),
+                "401",
+            ),
             (head("GET /no", close), "404"),
             (
                 head(
@@ -244,7 +248,7 @@ fn only_who_may_is_let_in_and_is_counted() {
         let text = all(&mut stream).await;
         for line in [
             r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 2"#,
-            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 3"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 4"#,
             r#"mosaic_gateway_requests_total{dialect="goosed",status="5xx"} 1"#,
             r#"mosaic_gateway_node_health{node="a",health="healthy"} 1"#,
             r#"mosaic_gateway_pins{node="a"} 0"#,
@@ -309,6 +313,29 @@ fn bodies_that_are_too_long_or_stand_still_are_refused() {
             stream.write_all(&[*byte]).await.unwrap();
         }
         assert_eq!(status(&all(&mut stream).await), "200");
+    });
+}
+
+#[test]
+fn a_page_without_an_origin_gives_the_secret() {
+    runtime().block_on(async {
+        let under = under(limits(), None, 1).await;
+        let null = "origin: null\r\nconnection: close\r\n";
+        let secretless = |line: &str| format!("{line} HTTP/1.1\r\nhost: localhost\r\n{null}\r\n");
+        for (request, want) in [
+            (head("GET /metrics", null), "200"),
+            (secretless("OPTIONS /metrics"), "204"),
+            (secretless("GET /metrics"), "403"),
+            (secretless("GET /status"), "403"),
+            (secretless("OPTIONS /status"), "403"),
+            (head("GET /status", null), "403"),
+        ] {
+            let mut stream = connected(&under, &request).await;
+            let answer = all(&mut stream).await;
+            assert_eq!(status(&answer), want, "{request}: {answer}");
+            let may_read = answer.contains("access-control-allow-origin");
+            assert_eq!(may_read, want != "403", "{request}: {answer}");
+        }
     });
 }
 
