@@ -111,7 +111,7 @@ impl Shared {
             names: tls::Names::default(),
             limits: Limits::default(),
             bodies: limits::Budget::of(&Limits::default()),
-            stopping: stream::Switch::default(),
+            stopping: stream::Switch::latch(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
         }
