@@ -15,6 +15,7 @@ pub mod access;
 pub mod acp;
 pub mod ask;
 pub mod chats;
+pub mod connector;
 pub mod detached;
 pub mod directory;
 pub mod goose_desktop;
