@@ -506,8 +506,10 @@ fn insert(
     ledger: &Ledger,
 ) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_millisecond();
-    // The one-shot target is used up by this one; it comes back if the chat cannot be made.
-    let took = ledger.history.next_target.as_ref().map(ToString::to_string);
+    // The one-shot target is used up by this one, where it is meant; it comes back if the chat cannot be
+    // made.
+    let target = ledger.history.next_target.as_ref();
+    let took = target.filter(|t| t.matches(node)).map(ToString::to_string);
     if took.is_some() {
         set(t, NEXT_TARGET, None)?;
     }
