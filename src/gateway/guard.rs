@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
@@ -76,6 +76,9 @@ impl Secret {
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
 pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let headers = request.headers();
+    if let Err(why) = one_of_each(request.uri(), headers) {
+        return Reply::bad(why).into_response();
+    }
     if let Err(why) = from_here(headers, &gateway.names) {
         return Reply::new(StatusCode::FORBIDDEN, why).into_response();
     }
@@ -121,6 +124,24 @@ async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Respo
     verdict.goes_with(&mut head);
     let response = next.run(Request::from_parts(head, body)).await;
     verdict.over(response, limits)
+}
+
+/// What is looked at must be what is meant: one host, one origin.
+fn one_of_each(uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    let several = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if several(header::HOST) || several(header::ORIGIN) {
+        return Err("a request has one Host and one Origin");
+    }
+    // A proxy's client names whom it wants in the request line.
+    match (uri.authority(), headers.get(header::HOST)) {
+        (Some(line), Some(host))
+            if line.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Ok(())
+        }
+        (Some(_), _) => Err("the request line names another host than the header"),
+        (None, _) => Ok(()),
+    }
 }
 
 /// A page of somebody else's, or a name that was made to point here, has no business here.

@@ -233,6 +233,19 @@ fn only_who_may_is_let_in_and_is_counted() {
                 "431",
             ),
             ("nonsense\r\n\r\n".to_owned(), "400"),
+            (
+                head("GET /slow", &format!("host: evil.example\r\n{close}")),
+                "400",
+            ),
+            (
+                head(
+                    "GET /slow",
+                    &format!("origin: null\r\norigin: http://evil.example\r\n{close}"),
+                ),
+                "400",
+            ),
+            (head("GET http://evil.example/slow", close), "400"),
+            (head("GET http://localhost/status", close), "200"),
         ];
         for (request, want) in table {
             let mut stream = connected(&under, &request).await;
