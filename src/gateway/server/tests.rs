@@ -16,7 +16,7 @@ use super::*;
 use crate::gateway::guard::Secret;
 use crate::gateway::stand_in::{SECRET, serve as upstream, well};
 use crate::gateway::upstream::ANSWER;
-use crate::gateway::{Shared, ask, behind_the_door, stream, tls};
+use crate::gateway::{Shared, ask, behind_the_door, stand_in, stream, tls};
 use crate::resident::Listens;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pins;
@@ -348,6 +348,30 @@ fn a_page_without_an_origin_gives_the_secret() {
             assert_eq!(status(&answer), want, "{request}: {answer}");
             let may_read = answer.contains("access-control-allow-origin");
             assert_eq!(may_read, want != "403", "{request}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn refusals_of_the_framework_are_the_gateways() {
+    runtime().block_on(async {
+        let under = stand_in::gateway(&[]).await;
+        let address: SocketAddr = under.url["http://".len()..].parse().unwrap();
+        for (line, want) in [
+            ("GET /chats/%ff", "400"),
+            ("POST /metrics", "405"),
+            ("PUT /chats", "405"),
+            ("POST /sessions", "405"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = head(line, "connection: close\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = all(&mut stream).await;
+            assert_eq!(status(&answer), want, "{line}: {answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(body.starts_with(r#"{"message":""#), "{line}: {answer}");
+            let allowed = head.to_ascii_lowercase().contains("\r\nallow: ");
+            assert_eq!(allowed, want == "405", "{line}: {answer}");
         }
     });
 }
