@@ -260,8 +260,8 @@ fn only_who_may_is_let_in_and_is_counted() {
         let mut stream = connected(&under, &head("GET /metrics", close)).await;
         let text = all(&mut stream).await;
         for line in [
-            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 2"#,
-            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 4"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 3"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 3"#,
             r#"mosaic_gateway_requests_total{dialect="goosed",status="5xx"} 1"#,
             r#"mosaic_gateway_node_health{node="a",health="healthy"} 1"#,
             r#"mosaic_gateway_pins{node="a"} 0"#,
