@@ -233,11 +233,32 @@ pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Repl
         .await
         .map_err(|health| of(NotMade::Elsewhere(health)))?;
     let native = session(api, &live, &Asked::default()).await.map_err(of)?;
-    let (chat, noted) = (pin.chat.clone(), native.clone());
-    api.gateway
-        .pins(move |pins| pins.set_native(&chat, &noted).map_err(Reply::from))
+    let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
+    let first = api
+        .gateway
+        .pins(move |pins| {
+            pins.set_native(&chat, &node, &noted)
+                .map_err(Reply::from)
+        })
         .await?;
-    Ok((live, native))
+    if first {
+        return Ok((live, native));
+    }
+    // Somebody else was first, or the chat was moved while its session was made.
+    match pinned(api, &pin.chat).await? {
+        Some(Pin {
+            node,
+            native: Some(native),
+            ..
+        }) if node == pin.node => Ok((live, native)),
+        _ => Err(Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the chat `{}` was moved away from `{}` meanwhile; nothing was said, ask again",
+                pin.chat, pin.node
+            ),
+        )),
+    }
 }
 
 async fn reserve(
