@@ -118,7 +118,13 @@ where
             }
             Err(failure @ Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);
-                live.found(Health::Refused(failure.to_string()));
+                // Whoever asked it may know more.
+                let known = live
+                    .advert()
+                    .is_some_and(|advert| matches!(advert.health, Health::Unauthorized(_)));
+                if !known {
+                    live.found(Health::Refused(failure.to_string()));
+                }
                 abandon(gateway, reservation).await;
             }
             // It may have been made: the place stays taken, and nobody else is asked.
@@ -243,6 +249,8 @@ pub async fn probe_within(gateway: &Gateway, live: &Live, wait: Duration) -> Res
     };
     let path = match endpoint.dialect {
         Dialect::Opencode => "/global/health",
+        // goosed answers `/status` to anybody.
+        Dialect::Goosed => "/system_info",
         _ => "/status",
     };
     let request = Request::get(path)

@@ -106,6 +106,10 @@ async fn make(
     request: Request<Body>,
 ) -> Result<Made<MadeBy>, Failure> {
     let answer = ask(gateway, live, request, Wait::Create).await?;
+    // Whatever it did not take: it has made nothing.
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(Failure::NotSent(format!("it answers {}", answer.status())));
+    }
     if !answer.status().is_success() {
         let refused = back(gateway, live, "", answer, &[]).await;
         return Ok(Made::Refused(refused.unwrap_or_else(|r| r.into_response())));

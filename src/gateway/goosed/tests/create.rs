@@ -176,6 +176,27 @@ async fn a_node_that_refuses_is_passed_over_and_one_that_answers_is_believed() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_take_its_secret_gets_no_chat() {
+    let rig = Rig::new().await;
+    // One says so to the probe, one only afterwards.
+    rig.node(0).fault(|f| f.deaf = true);
+    rig.node(1).fail("/agent/start", 401);
+    for _ in 0..3 {
+        let chat = rig.start().await;
+        assert!(chat.starts_with("g2."), "{chat}");
+    }
+    assert_eq!(rig.node(0).count("POST /agent/start"), 0);
+    assert_eq!(rig.node(1).count("POST /agent/start"), 1);
+    let live = rig.under.gateway.nodes.get("g0").unwrap();
+    assert_eq!(live.advert().unwrap().health.as_str(), "unauthorized");
+    let ledger: crate::error::Result<_> = rig.under.gateway.pins(|p| p.ledger()).await;
+    assert_eq!(
+        ledger.unwrap().chats,
+        BTreeMap::from([("g2".to_owned(), 3)])
+    );
+}
+
+#[tokio::test]
 async fn a_create_that_may_have_been_taken_is_never_made_twice() {
     let rig = Rig::new().await;
     // Takes the request, and is gone before it answers.
