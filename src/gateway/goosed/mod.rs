@@ -116,6 +116,13 @@ async fn served(
             })
             .await;
         }
+        Class::Pinned(place) if pinned::changes_pins(route) => {
+            return to_the_end(async move {
+                let done = pinned::serve(&gateway, route, place, parts, body).await;
+                done.unwrap_or_else(IntoResponse::into_response)
+            })
+            .await;
+        }
         Class::Pinned(place) => pinned::serve(&gateway, route, place, parts, body).await,
         Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
             named if named.is_empty() => any::on_fixed(&gateway, route, parts, body).await,

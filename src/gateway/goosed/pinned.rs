@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{Request, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 
@@ -17,6 +17,18 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;
+
+/// What takes a chat away. The node gives its name to another one, so it must not stay pinned.
+const DELETE: (&str, &str) = ("DELETE", "/sessions/{session}");
+
+/// What makes one out of another.
+const FORK: (&str, &str) = ("POST", "/sessions/{session}/fork");
+
+/// Whether something is to be written down once the node has answered, whether or not its client is there
+/// still.
+pub fn changes_pins(route: &Route) -> bool {
+    [DELETE].contains(&(route.method, route.path))
+}
 
 /// Serves it.
 ///
@@ -40,9 +52,9 @@ pub async fn serve(
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
     gateway.used(&key.chat);
-    match (&parts.method, route.path) {
-        (&Method::DELETE, "/sessions/{session}") => released(gateway, &key, &answer).await,
-        (&Method::POST, "/sessions/{session}/fork") => {
+    match (route.method, route.path) {
+        DELETE => released(gateway, &key, &answer).await,
+        FORK => {
             return forked(gateway, route, &live, &key, answer).await;
         }
         _ => {}

@@ -271,6 +271,38 @@ async fn a_client_that_goes_leaves_no_chat_half_made() {
     assert_eq!(pins.unwrap().len(), 1);
 }
 
+/// Sends a request whose client goes before the node, which takes its time, has answered.
+async fn sent_and_gone(rig: &Rig, method: &str, target: &str, body: Option<&[u8]>) {
+    for node in &rig.nodes {
+        node.node.fault(|f| f.slow = Duration::from_millis(400));
+    }
+    let request = rig.request(method, target, body);
+    let gone = tokio::time::timeout(Duration::from_millis(200), rig.client.request(request)).await;
+    assert!(gone.is_err());
+}
+
+/// The chats that are pinned.
+async fn pinned(rig: &Rig) -> Vec<String> {
+    let pins: crate::error::Result<_> = rig.under.gateway.pins(|p| p.list()).await;
+    pins.unwrap().into_iter().map(|p| p.chat).collect()
+}
+
+async fn until_pinned(rig: &Rig, want: usize) {
+    let begun = Instant::now();
+    while pinned(rig).await.len() != want {
+        assert!(begun.elapsed() < super::SOON, "{:?}", pinned(rig).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_chat_is_pinned_no_longer_though_its_client_has_gone() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    sent_and_gone(&rig, "DELETE", &format!("/sessions/{chat}"), None).await;
+    until_pinned(&rig, 0).await;
+}
+
 #[tokio::test]
 async fn forks_and_imports_are_chats_and_a_deleted_one_is_none() {
     let rig = Rig::new().await;
