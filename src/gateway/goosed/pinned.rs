@@ -27,7 +27,7 @@ const FORK: (&str, &str) = ("POST", "/sessions/{session}/fork");
 /// Whether something is to be written down once the node has answered, whether or not its client is there
 /// still.
 pub fn changes_pins(route: &Route) -> bool {
-    [DELETE].contains(&(route.method, route.path))
+    [DELETE, FORK].contains(&(route.method, route.path))
 }
 
 /// Serves it.

@@ -304,6 +304,15 @@ async fn a_deleted_chat_is_pinned_no_longer_though_its_client_has_gone() {
 }
 
 #[tokio::test]
+async fn a_fork_is_pinned_though_its_client_has_gone() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let fork = br#"{"truncate":false,"copy":true}"#;
+    sent_and_gone(&rig, "POST", &format!("/sessions/{chat}/fork"), Some(fork)).await;
+    until_pinned(&rig, 2).await;
+}
+
+#[tokio::test]
 async fn forks_and_imports_are_chats_and_a_deleted_one_is_none() {
     let rig = Rig::new().await;
     let chat = rig.start().await;
