@@ -213,12 +213,24 @@ async fn confirm(
             ),
         ));
     };
-    let pinned = chat.clone();
-    gateway
-        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&native)))
-        .await
-        .map_err(|e: crate::error::Error| Reply::from(e))?;
-    Ok(chat)
+    let (pinned, own) = (chat.clone(), native.clone());
+    let written: crate::error::Result<_> = gateway
+        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&own)))
+        .await;
+    let Err(e) = written else {
+        return Ok(chat);
+    };
+    let node = &live.node.id;
+    // Its node is in its name: it is found without a pin, and a client told that there is none would make
+    // another.
+    if ids::split(&chat).is_some_and(|(named, _)| named == node) {
+        tracing::warn!(node, "the chat `{chat}` was made and is not pinned: {e}");
+        return Ok(chat);
+    }
+    Err(Reply::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        format!("the node `{node}` has made the chat `{native}`, which could not be pinned: {e}"),
+    ))
 }
 
 /// The name of a session that its node numbers by itself.

@@ -159,10 +159,14 @@ async fn forked(
             continue;
         };
         let node = live.node.clone();
-        gateway
+        let named = chat.clone();
+        let written: crate::error::Result<_> = gateway
             .pins(move |pins| pins.adopt(&chat, &node, Some(&native)))
-            .await
-            .map_err(|e: crate::error::Error| Reply::from(e))?;
+            .await;
+        // Its node is in its name: it is found without a pin.
+        if let Err(e) = written {
+            tracing::warn!("the chat `{named}` was made and is not pinned: {e}");
+        }
     }
     let edits = answer::renamed(&body, &live.node.id, route.ids);
     Ok(answer::of_pieces(parts, json::spliced(&body, edits)))

@@ -296,6 +296,25 @@ async fn until_pinned(rig: &Rig, want: usize) {
 }
 
 #[tokio::test]
+async fn a_chat_whose_pin_cannot_be_written_is_the_clients_all_the_same() {
+    let rig = Rig::new().await;
+    let path = rig.under.directory.path().join("pins.db");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON pin WHEN NEW.standing = 'held'
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(refuse).unwrap();
+    let chat = rig.start().await;
+    let fork = json!({"truncate": false, "copy": true});
+    let forked = rig.post(&format!("/sessions/{chat}/fork"), &fork).await;
+    let forked = forked.ok()["sessionId"].as_str().unwrap().to_owned();
+    assert!(pinned(&rig).await.is_empty());
+    for chat in [chat, forked] {
+        let session = rig.get(&format!("/sessions/{chat}")).await.ok();
+        assert_eq!(session["id"], *chat);
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_chat_is_pinned_no_longer_though_its_client_has_gone() {
     let rig = Rig::new().await;
     let chat = rig.start().await;
