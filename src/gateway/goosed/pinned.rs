@@ -44,7 +44,7 @@ pub async fn serve(
     let uri = &parts.uri;
     let native = key::native(route, place, uri.path(), uri.query(), &body).map_err(missing)?;
     let key = native.key;
-    let live = node_of(gateway, &key)?;
+    let live = node_of(gateway, &key).await?;
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
     let request = request(&parts, &native.target, native.body)?;
@@ -79,8 +79,9 @@ pub fn missing(why: Missing) -> Reply {
 /// The node in a chat's name.
 ///
 /// # Errors
-/// 404: there is none of that name, or it is no goosed.
-pub fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
+/// 503: the chat is pinned, and its node is no more in the fleet. 404: there is none of that name, or it is
+/// no goosed.
+async fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
     match gateway.nodes.get(&key.node) {
         Some(live) if live.node.dialect == Dialect::Goosed => Ok(live),
         Some(live) => Err(Reply::missing(format!(
@@ -89,10 +90,20 @@ pub fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
             key.node,
             live.node.dialect.as_str()
         ))),
-        None => Err(Reply::missing(format!(
-            "no chat `{}`: there is no node `{}`",
-            key.chat, key.node
-        ))),
+        None => {
+            let chat = key.chat.clone();
+            let pin: crate::error::Result<_> = gateway.pins(move |pins| pins.pin(&chat)).await;
+            Err(match pin? {
+                // A client that is told 404 forgets its chat.
+                Some(_) => {
+                    Reply::down(&key.node, &key.chat, "it is not in the fleet at the moment")
+                }
+                None => Reply::missing(format!(
+                    "no chat `{}`: there is no node `{}`",
+                    key.chat, key.node
+                )),
+            })
+        }
     }
 }
 

@@ -83,6 +83,31 @@ async fn a_chat_of_a_dead_node_is_503_and_goes_nowhere_else() {
     assert_eq!(session["id"], *chat);
 }
 
+/// Rule 3: pinned, and its agent was disabled.
+#[tokio::test]
+async fn a_chat_of_a_node_that_left_the_fleet_is_503() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let (node, native) = ids::split(&chat).unwrap();
+    let all = rig.under.gateway.nodes.all();
+    let left = all.values().filter(|live| live.node.id != node);
+    let left = left.map(|live| (live.node.clone(), live.endpoint.clone()));
+    rig.under.gateway.nodes.set(left.collect());
+    let gone = rig.get(&format!("/sessions/{chat}")).await;
+    gone.says(
+        503,
+        &[&format!("`{node}`"), &format!("`{chat}`"), "stays there"],
+    );
+    // One that nobody made.
+    let none = rig.get(&format!("/sessions/{node}.x{native}")).await;
+    none.says(404, &["no node"]);
+    let back = all
+        .values()
+        .map(|live| (live.node.clone(), live.endpoint.clone()));
+    rig.under.gateway.nodes.set(back.collect());
+    assert_eq!(rig.get(&format!("/sessions/{chat}")).await.status, 200);
+}
+
 /// Rule 3: pinned and hung.
 #[tokio::test]
 async fn a_chat_of_a_hung_node_is_504_within_seconds() {
