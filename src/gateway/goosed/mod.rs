@@ -105,7 +105,7 @@ async fn served(
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, parts, body).await };
+            let made = async move { start::serve(&gateway, route, writing, parts, body).await };
             return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
         }
         Class::All(undo) => {
