@@ -119,7 +119,13 @@ where
             }
             Err(failure @ Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);
-                live.found(Health::Refused(failure.to_string()));
+                // Whoever asked it may know more.
+                let known = live
+                    .advert()
+                    .is_some_and(|advert| matches!(advert.health, Health::Unauthorized(_)));
+                if !known {
+                    live.found(Health::Refused(failure.to_string()));
+                }
                 abandon(gateway, reservation).await;
             }
             // It may have been made: the place stays taken, and nobody else is asked.
@@ -224,12 +230,24 @@ async fn confirm(
             ),
         ));
     };
-    let pinned = chat.clone();
-    gateway
-        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&native)))
-        .await
-        .map_err(|e: crate::error::Error| Reply::from(e))?;
-    Ok(chat)
+    let (pinned, own) = (chat.clone(), native.clone());
+    let written: crate::error::Result<_> = gateway
+        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&own)))
+        .await;
+    let Err(e) = written else {
+        return Ok(chat);
+    };
+    let node = &live.node.id;
+    // Its node is in its name: it is found without a pin, and a client told that there is none would make
+    // another.
+    if ids::split(&chat).is_some_and(|(named, _)| named == node) {
+        tracing::warn!(node, "the chat `{chat}` was made and is not pinned: {e}");
+        return Ok(chat);
+    }
+    Err(Reply::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        format!("the node `{node}` has made the chat `{native}`, which could not be pinned: {e}"),
+    ))
 }
 
 /// The name of a session that its node numbers by itself.
@@ -260,6 +278,8 @@ pub async fn probe_within(gateway: &Gateway, live: &Live, wait: Duration) -> Res
     };
     let path = match endpoint.dialect {
         Dialect::Opencode => "/global/health",
+        // goosed answers `/status` to anybody.
+        Dialect::Goosed => "/system_info",
         _ => "/status",
     };
     let request = Request::get(path)
