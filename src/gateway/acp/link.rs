@@ -28,6 +28,31 @@ pub struct Answer {
     pub hold: oneshot::Sender<()>,
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Something is wrong with the node, or with the connection to it.
+    Node(Failure),
+    /// The client itself has too much under way, or is gone. The node was certainly not asked, and is as
+    /// well as before: to other clients, and to placement.
+    Client(String),
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Node(failure) => failure.fmt(f),
+            Lost::Client(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Lost::Node(failure)
+    }
+}
+
 /// Who waits for an answer.
 #[derive(Debug)]
 pub enum Asker {
@@ -43,7 +68,7 @@ pub enum Asker {
         ends: bool,
     },
     /// The gateway.
-    Gateway(oneshot::Sender<Result<Answer, Failure>>),
+    Gateway(oneshot::Sender<Result<Answer, Lost>>),
 }
 
 impl Asker {
@@ -71,16 +96,16 @@ impl Asker {
     }
 
     /// There will be no answer.
-    pub async fn fail(self, client: &Client, node: &str, failure: Failure) {
+    pub async fn fail(self, client: &Client, node: &str, lost: Lost) {
         match self {
             Asker::Client {
                 id, route, chat, ..
             } => {
-                let fault = Fault::failed(node, &chat, &failure);
+                let fault = Fault::lost(node, &chat, &lost);
                 let _ = client.say(&route, &fault.answer(id)).await;
             }
             Asker::Gateway(to) => {
-                let _ = to.send(Err(failure));
+                let _ = to.send(Err(lost));
             }
         }
     }
@@ -117,7 +142,7 @@ pub enum Command {
     /// The client needs no answer any more to a request of that id, wherever that went.
     Cancel(Id),
     /// Only connects; the node's answer to `initialize`.
-    Hello(oneshot::Sender<Result<Outcome, Failure>>),
+    Hello(oneshot::Sender<Result<Outcome, Lost>>),
 }
 
 /// With its place among what is under way, where it has one of its own.
@@ -172,7 +197,7 @@ impl Link {
         params: Params,
         room: Option<Room>,
         wait: std::time::Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Lost> {
         let (to, answer) = oneshot::channel();
         let command = Command::Request {
             method: method.to_owned(),
@@ -184,11 +209,11 @@ impl Link {
         }
         match tokio::time::timeout(wait, answer).await {
             Ok(Ok(answered)) => answered,
-            Ok(Err(_)) => Err(Failure::NoAnswer("the client is gone".to_owned())),
-            Err(_) => Err(Failure::NoAnswer(format!(
-                "nothing within {} s",
-                wait.as_secs()
-            ))),
+            Ok(Err(_)) => Err(Failure::NoAnswer("the client is gone".to_owned()).into()),
+            Err(_) => {
+                let why = format!("nothing within {} s", wait.as_secs());
+                Err(Failure::NoAnswer(why).into())
+            }
         }
     }
 
@@ -196,20 +221,23 @@ impl Link {
     ///
     /// # Errors
     /// It cannot be reached.
-    pub async fn hello(&self) -> Result<Outcome, Failure> {
+    pub async fn hello(&self) -> Result<Outcome, Lost> {
         let (to, answer) = oneshot::channel();
         if self.try_give(Command::Hello(to), None).is_err() {
             return Err(too_much());
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Failure::NotSent("the client is gone".to_owned())))
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
 /// Why something was not even taken.
-pub fn too_much() -> Failure {
-    Failure::NotSent(format!("{QUEUE} messages wait for it already"))
+pub fn too_much() -> Lost {
+    Lost::Client(format!("{QUEUE} messages wait for it already"))
+}
+
+/// Why what was not sent yet never will be.
+pub fn gone() -> Lost {
+    Lost::Client("the client is gone".to_owned())
 }
 
 async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said>) {
@@ -240,14 +268,14 @@ async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said
 async fn give_up(client: &Arc<Client>, node: &str, command: Command, why: &Unopened) {
     match (command, why) {
         (Command::Request { asker, .. }, Unopened::Down(failure)) => {
-            asker.fail(client, node, failure.clone()).await;
+            asker.fail(client, node, failure.clone().into()).await;
         }
         (Command::Request { asker, .. }, Unopened::Refused(error)) => {
             asker.refuse(client, Outcome::Error(error.clone())).await;
         }
         (Command::Hello(to), why) => {
             let _ = to.send(match why {
-                Unopened::Down(failure) => Err(failure.clone()),
+                Unopened::Down(failure) => Err(failure.clone().into()),
                 Unopened::Refused(error) => Ok(Outcome::Error(error.clone())),
             });
         }
@@ -262,8 +290,8 @@ async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Comman
             params,
             asker,
         } => {
-            if let Err(WriteError(failure, asker)) = wire.request(method, params, asker).await {
-                asker.fail(client, node, failure).await;
+            if let Err(WriteError(lost, asker)) = wire.request(method, params, asker).await {
+                asker.fail(client, node, lost).await;
             }
         }
         Command::Notify { method, params } => wire.notify(method, params).await,

@@ -220,7 +220,7 @@ impl Reader {
         }
         for asker in waiting {
             let failure = Failure::NoAnswer(why.to_owned());
-            asker.fail(&self.client, &self.node, failure).await;
+            asker.fail(&self.client, &self.node, failure.into()).await;
         }
         for id in self.client.gone(self.number) {
             let _ = self.withdraw(id).await;

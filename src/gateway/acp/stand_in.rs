@@ -57,6 +57,8 @@ pub struct State {
     pub hellos: Vec<Value>,
     pub config: BTreeMap<String, Value>,
     pub refuses_config: bool,
+    /// Whether `initialize` gets no answer.
+    pub mute: bool,
     pub cancelled: Vec<Value>,
     /// Where set, lists come in pages of that many.
     pub page: Option<usize>,
@@ -338,6 +340,9 @@ impl Talk {
             ),
             "initialize" => {
                 state.hellos.push(params.clone());
+                if state.mute {
+                    return;
+                }
                 Ok(json!({"protocolVersion": params["protocolVersion"],
                     "agentCapabilities": {"loadSession": true,
                         "sessionCapabilities": {"list": {}, "delete": {}, "close": {}}},

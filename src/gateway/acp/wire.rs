@@ -15,7 +15,7 @@ use super::asked::{Full, Waiting};
 use super::client::Client;
 use super::connect::{Closed, Socket, connect};
 use super::frame::{Id, Message, Outcome, Params, Raw};
-use super::link::Asker;
+use super::link::{Asker, Lost};
 use super::reader::Reader;
 use crate::gateway::lock;
 use crate::gateway::upstream::Failure;
@@ -47,7 +47,7 @@ pub enum Unopened {
 }
 
 /// A request that was not written, and who waits for it.
-pub struct WriteError(pub Failure, pub Asker);
+pub struct WriteError(pub Lost, pub Asker);
 
 /// One connection.
 pub struct Wire {
@@ -153,11 +153,15 @@ impl Wire {
         let id = match kept {
             Ok(id) => id,
             Err((full, asker)) => {
-                let why = match full {
-                    Full::TooMany => "it leaves too many requests unanswered",
-                    Full::Ended => "the connection to it has just ended",
+                let lost = match full {
+                    Full::TooMany => {
+                        Lost::Client(format!("{UNANSWERED} of its requests are unanswered"))
+                    }
+                    Full::Ended => {
+                        Failure::NotSent("the connection to it has just ended".to_owned()).into()
+                    }
                 };
-                return Err(WriteError(Failure::NotSent(why.to_owned()), asker));
+                return Err(WriteError(lost, asker));
             }
         };
         let id = Id::Number(id.to_string());

@@ -14,6 +14,7 @@ use crate::routing::node::Health;
 const DOWN: i64 = -32050;
 const NO_ANSWER: i64 = -32051;
 const NO_NODE: i64 = -32052;
+const TOO_MUCH: i64 = -32054;
 
 /// Sooner than any of the times after which something counts as hung, on a busy machine as well.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -82,6 +83,13 @@ async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
         goose(&geese, &a).state.lock().unwrap().sessions[native].history,
         ["ASK", "back"]
     );
+}
+
+/// How many sessions are there, or being made, as placement counts them.
+fn kept(under: &Under) -> u32 {
+    let path = under.directory.path().join("pins.db");
+    let mut pins = crate::routing::pins::Pins::at(&path).unwrap();
+    pins.ledger().unwrap().chats.values().sum()
 }
 
 /// As the observer finds a node that hangs: late, and late again.
@@ -234,4 +242,42 @@ async fn a_gateway_that_stops_ends_everything() {
         ws.closed()
     );
     eventually("the node is left", || geese[0].connected() == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_much_harms_no_node() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let (first, greedy) = (client(&under).await, client(&under).await);
+    let health = |node: &str| {
+        let advert = under.gateway.nodes.get(node).unwrap().advert().unwrap();
+        advert.health.as_str().to_owned()
+    };
+    // Nothing gets through to a node that is being connected to; what is for it waits, up to a limit.
+    geese[0].state.lock().unwrap().mute = true;
+    geese[1].state.lock().unwrap().mute = true;
+    for node in ["n0", "n1"] {
+        for _ in 0..300 {
+            let cancelled = format!("{node}.20261128_1");
+            greedy.notify("session/cancel", json!({ "sessionId": cancelled }));
+        }
+    }
+    let error = greedy.error("session/new", here()).await;
+    assert_eq!(error["code"], TOO_MUCH, "{error}");
+    let error = greedy
+        .error("session/prompt", prompt("n1.20261128_1", "x"))
+        .await;
+    assert_eq!(error["code"], TOO_MUCH, "{error}");
+    assert_eq!(error["data"]["node"], "n1", "{error}");
+    for node in ["n0", "n1"] {
+        assert_ne!(health(node), "refused");
+    }
+    // To others they are as well as before, and nothing is kept for what was not made.
+    drop(greedy);
+    for goose in &geese {
+        goose.state.lock().unwrap().mute = false;
+        let live = under.gateway.nodes.get(&goose.id).unwrap();
+        live.observed(stand_in::well(&goose.id));
+    }
+    session(&first).await;
+    assert_eq!(kept(&under), 1);
 }
