@@ -1,6 +1,9 @@
 //! The way from one client to one node: what the client says to the node, in its order. The connection is
 //! made when something is to be said, and made anew when it is gone by then.
 //!
+//! It ends with its client, at once; only what the gateway has asked on it is still waited for, since a node
+//! that makes a session makes it whether or not somebody is left to be told.
+//!
 //! Measured with goose 1.52: a session need not be loaded again on a new connection, nor after a restart of
 //! the node; a prompt finds it by itself. What a broken connection takes with it is the turn under way.
 
@@ -13,7 +16,7 @@ use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
 use super::out::Route;
 use super::wire::{Unopened, Wire, WriteError};
-use crate::gateway::upstream::Failure;
+use crate::gateway::upstream::{CREATE, Failure};
 
 /// Most messages that wait for one node. Each is on its way within the second that a connection may take.
 const QUEUE: usize = 256;
@@ -75,6 +78,11 @@ impl Asker {
     /// Whether it is this request of the client's.
     pub fn is(&self, wanted: &Id) -> bool {
         matches!(self, Asker::Client { id, .. } if id == wanted)
+    }
+
+    /// Whether the gateway itself still waits.
+    pub fn is_the_gateway(&self) -> bool {
+        matches!(self, Asker::Gateway(to) if !to.is_closed())
     }
 
     /// The answer is an error that concerns everything said on this way.
@@ -145,6 +153,19 @@ pub enum Command {
     Hello(oneshot::Sender<Result<Outcome, Lost>>),
 }
 
+impl Command {
+    /// Whether the gateway itself waits for what comes of it.
+    fn is_the_gateways(&self) -> bool {
+        matches!(
+            self,
+            Command::Request {
+                asker: Asker::Gateway(_),
+                ..
+            }
+        )
+    }
+}
+
 /// With its place among what is under way, where it has one of its own.
 type Said = (Command, Option<Room>);
 
@@ -155,16 +176,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// Begins one; it ends with its client.
+    /// Begins one; it ends with its client. What was not sent by then never is, and counts as not sent.
     pub fn begin(client: &Arc<Client>, node: &str) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (client, node) = (Arc::clone(client), node.to_owned());
+        // Whoever comes and goes keeps a client's place for as long as something is done for it.
+        let place = client.place();
         tokio::spawn(async move {
-            let closing = client.out.closing();
-            tokio::select! {
-                () = closing => {}
-                () = run(&client, &node, receiver) => {}
-            }
+            run(&client, &node, receiver).await;
+            drop(place);
         });
         Self { sender }
     }
@@ -241,15 +261,49 @@ pub fn gone() -> Lost {
 }
 
 async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said>) {
-    let mut wire: Option<Wire> = None;
-    // Its place is free when it was written.
+    let wire = obey_all(client, node, &mut commands).await;
+    // What was given before this is still received.
+    commands.close();
     while let Some((command, _room)) = commands.recv().await {
+        withdraw(command);
+    }
+    if let Some(mut wire) = wire {
+        let _ = tokio::time::timeout(CREATE, wire.settled()).await;
+    }
+}
+
+/// Says what there is to be said until the client ends.
+async fn obey_all(
+    client: &Arc<Client>,
+    node: &str,
+    commands: &mut mpsc::Receiver<Said>,
+) -> Option<Wire> {
+    let mut wire: Option<Wire> = None;
+    loop {
+        let said = tokio::select! {
+            biased;
+            () = client.out.closing() => None,
+            said = commands.recv() => said,
+        };
+        // Its place is free when it was written.
+        let Some((command, _room)) = said else {
+            return wire;
+        };
         let needs = !matches!(command, Command::Reply { .. } | Command::Cancel(_));
         if needs && wire.as_ref().is_none_or(Wire::is_over) {
             wire = None;
-            match Wire::open(client, node).await {
-                Ok(opened) => wire = Some(opened),
-                Err(why) => {
+            let opened = tokio::select! {
+                biased;
+                () = client.out.closing() => None,
+                opened = Wire::open(client, node) => Some(opened),
+            };
+            match opened {
+                None => {
+                    withdraw(command);
+                    return None;
+                }
+                Some(Ok(opened)) => wire = Some(opened),
+                Some(Err(why)) => {
                     give_up(client, node, command, &why).await;
                     // They would each wait as long, for the same.
                     while let Ok((next, _room)) = commands.try_recv() {
@@ -260,8 +314,41 @@ async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said
             }
         }
         if let Some(open) = &mut wire {
-            obey(client, node, open, command).await;
+            let over = over(client, command.is_the_gateways());
+            let over = tokio::select! {
+                biased;
+                () = obey(client, node, open, command) => false,
+                () = over => true,
+            };
+            if over {
+                return wire;
+            }
         }
+    }
+}
+
+/// How long something may take to be said: as long as the client is there, and a while longer where the
+/// gateway waits for what comes of it.
+async fn over(client: &Client, the_gateways: bool) {
+    client.out.closing().await;
+    if the_gateways {
+        tokio::time::sleep(CREATE).await;
+    }
+}
+
+/// Nobody has been told it, and nobody will be.
+fn withdraw(command: Command) {
+    match command {
+        Command::Request {
+            asker: Asker::Gateway(to),
+            ..
+        } => drop(to.send(Err(gone()))),
+        Command::Hello(to) => drop(to.send(Err(gone()))),
+        // The client, which is gone, waits for the rest.
+        Command::Request { .. }
+        | Command::Notify { .. }
+        | Command::Reply { .. }
+        | Command::Cancel(_) => {}
     }
 }
 
@@ -291,6 +378,11 @@ async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Comman
             asker,
         } => {
             if let Err(WriteError(lost, asker)) = wire.request(method, params, asker).await {
+                // A connection that has ended with its client tells nothing of the node.
+                let lost = match client.out.is_closed() {
+                    true => gone(),
+                    false => lost,
+                };
                 asker.fail(client, node, lost).await;
             }
         }

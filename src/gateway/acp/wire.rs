@@ -59,6 +59,8 @@ pub struct Wire {
     waiting: Arc<Mutex<Waiting<Asker>>>,
     /// Tells the reader that nothing can be written.
     broken: Arc<Notify>,
+    /// Told by the reader when something that the gateway asked was answered.
+    answered: Arc<Notify>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -105,7 +107,9 @@ impl Wire {
         let number = client.next_wire();
         let sink = Arc::new(tokio::sync::Mutex::new(Some(sink)));
         let waiting = Arc::new(Mutex::new(Waiting::new(UNANSWERED)));
+        let answered = Arc::new(Notify::new());
         let reader = Reader {
+            answered: Arc::clone(&answered),
             number,
             node: node.to_owned(),
             client: Arc::clone(client),
@@ -129,8 +133,21 @@ impl Wire {
             sink,
             waiting,
             broken,
+            answered,
             reader,
         })
+    }
+
+    /// Waits until nothing is unanswered that the gateway asked.
+    pub async fn settled(&mut self) {
+        while !self.reader.is_finished()
+            && lock(&self.waiting).find(Asker::is_the_gateway).is_some()
+        {
+            tokio::select! {
+                _ = &mut self.reader => return,
+                () = self.answered.notified() => {}
+            }
+        }
     }
 
     /// Whether nothing can be said on it any more.

@@ -281,3 +281,52 @@ async fn a_client_that_asks_too_much_harms_no_node() {
     session(&first).await;
     assert_eq!(kept(&under), 1);
 }
+
+/// Something goes through the gateway after a client has gone: that has been seen by then.
+async fn gone(under: &Under, ws: Ws) {
+    drop(ws);
+    for _ in 0..5 {
+        let other = client(under).await;
+        other.result("session/list", json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_being_made_survives_its_client() {
+    let (under, geese) = fleet(&["n0"]).await;
+    geese[0].state.lock().unwrap().new = New::Late;
+    let ws = client(&under).await;
+    ws.ask("session/new", here());
+    let asked = || geese[0].state.lock().unwrap().news == 1;
+    eventually("it is asked", asked).await;
+    gone(&under, ws).await;
+    geese[0].state.lock().unwrap().late.notify_one();
+    eventually("it is pinned", || {
+        let path = under.directory.path().join("pins.db");
+        let pins = crate::routing::pins::Pins::at(&path).unwrap();
+        pins.pin("n0.20261128_1").unwrap().is_some()
+    })
+    .await;
+    assert_eq!(kept(&under), 1);
+    eventually("the node is left", || geese[0].connected() == 0).await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_not_asked_for_when_its_client_went_gives_its_place_back() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let (first, ws) = (client(&under).await, client(&under).await);
+    // Its connection is being made, and will not be.
+    geese[0].state.lock().unwrap().mute = true;
+    ws.ask("session/new", here());
+    ws.ask("session/new", here());
+    eventually("places are kept", || kept(&under) == 2).await;
+    let hellos = || geese[0].state.lock().unwrap().hellos.len() == 2;
+    eventually("it is connecting", hellos).await;
+    drop(ws);
+    eventually("the places are free", || kept(&under) == 0).await;
+    geese[0].state.lock().unwrap().mute = false;
+    assert_eq!(geese[0].state.lock().unwrap().news, 0);
+    let live = under.gateway.nodes.get("n0").unwrap();
+    live.observed(stand_in::well("n0"));
+    session(&first).await;
+}
