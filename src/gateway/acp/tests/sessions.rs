@@ -365,7 +365,13 @@ async fn what_makes_no_sense_is_refused_with_its_reason() {
             "session/new",
             json!({"cwd": "/nonexistent/x"}),
             -32602,
-            "/nonexistent/x",
+            "`cwd` `/nonexistent/x` does not exist",
+        ),
+        (
+            "session/new",
+            json!({"cwd": "/etc/passwd"}),
+            -32602,
+            "`cwd` `/etc/passwd` is no directory",
         ),
         ("session/new", json!({"cwd": 3}), -32602, "string"),
         (
