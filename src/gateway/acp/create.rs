@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::frame::{Outcome, Params, raw};
 use super::link::Lost;
 use super::names;
-use super::requests::native;
+use super::requests::found;
 use crate::gateway::place::{self, Made};
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::gateway::{directory, ids, lock};
@@ -128,7 +128,7 @@ pub async fn fork(
     room: Room,
 ) -> Result<Done, Fault> {
     let chat = names::named(&params)?.unwrap_or_default();
-    let (node, own) = native(client, &chat)?;
+    let (node, own) = found(client, &chat).await?;
     names::set(&mut params, &own);
     client.gateway.used(&chat);
     let answer = client
