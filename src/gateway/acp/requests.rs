@@ -18,6 +18,9 @@ use crate::gateway::upstream::Failure;
 use crate::gateway::{access, ids};
 use crate::routing::node::Dialect;
 
+/// Longest id of a request: it is kept until the answer comes, when the request itself is long gone.
+const ID: usize = 1024;
+
 /// Takes a message of a client's.
 pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
     match message {
@@ -41,7 +44,8 @@ pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
 /// Where the answer to a request goes.
 pub fn route(params: &Params) -> Route {
     match names::named(params) {
-        Ok(Some(name)) => Route::Session(name),
+        // Only such a name has a stream, and only such a name is short.
+        Ok(Some(name)) if ids::split(&name).is_some() => Route::Session(name),
         _ => Route::Connection,
     }
 }
@@ -92,8 +96,10 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
         | Class::Any
         | Class::Every => {
             // Taken over before anything that comes after it.
-            if class == Class::Initialize {
-                client.set_hello(params.clone());
+            if class == Class::Initialize
+                && let Err(fault) = client.set_hello(params.clone())
+            {
+                return refuse(client, &route, id, &fault).await;
             }
             let client = Arc::clone(client);
             // To its end, even when the client is gone: a link stays until what was asked on it is answered,
@@ -201,7 +207,16 @@ pub async fn refuse(client: &Client, route: &Route, id: Id, fault: &Fault) {
 
 /// A message as text, and whose fault it is where it is none.
 pub fn read(text: &str) -> Result<Message, Message> {
-    Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))
+    let message = Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))?;
+    let long = matches!(
+        &message,
+        Message::Request { id: Id::Number(id) | Id::Text(id), .. } if id.len() > ID
+    );
+    if long {
+        let why = format!("an id has at most {ID} bytes");
+        return Err(Fault::new(code::INVALID_REQUEST, why).answer(Id::Null));
+    }
+    Ok(message)
 }
 
 /// The nodes of the dialect, those that were well when they were observed last first; by id.
