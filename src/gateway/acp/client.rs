@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::asked::{Question, Questions};
+use super::fault::Fault;
 use super::frame::{Id, Message, Params};
 use super::link::{Command, Link};
 use super::out::{Gone, Out, Route};
@@ -23,6 +24,9 @@ const UNIT: usize = 64 * 1024;
 /// What may be under way from one client to the nodes, in units: one message of the largest size and some
 /// more.
 const BUDGET: usize = 1024;
+
+/// Longest introduction of a client's: it is kept, and remembered for others that introduce themselves alike.
+const HELLO: usize = 256 * 1024;
 
 /// The place a message takes up until a node has it.
 #[derive(Debug)]
@@ -82,8 +86,17 @@ impl Client {
     }
 
     /// What it says of itself.
-    pub fn set_hello(&self, params: Params) {
+    ///
+    /// # Errors
+    /// That is too much.
+    pub fn set_hello(&self, params: Params) -> Result<(), Fault> {
+        if params.text().len() > HELLO {
+            return Err(Fault::params(format!(
+                "an introduction has at most {HELLO} bytes"
+            )));
+        }
         *lock(&self.hello) = params;
+        Ok(())
     }
 
     /// Waits until so many bytes may be under way. `None`: it has ended.

@@ -13,10 +13,10 @@ use super::fault::Fault;
 use super::frame::{Outcome, Params, raw};
 use super::link::Lost;
 use super::names;
-use super::requests::native;
+use super::requests::found;
 use crate::gateway::place::{self, Made};
 use crate::gateway::upstream::{CREATE, Failure};
-use crate::gateway::{ids, lock};
+use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
 use crate::routing::placement::Wish;
 
@@ -51,7 +51,7 @@ pub async fn place(
     room: Room,
 ) -> Result<Done, Fault> {
     let directory = match in_directory {
-        true => working_directory(client, &params)?,
+        true => working_directory(client, &params).await?,
         false => Directory::Given,
     };
     if let Directory::Policy(path) = &directory {
@@ -128,7 +128,7 @@ pub async fn fork(
     room: Room,
 ) -> Result<Done, Fault> {
     let chat = names::named(&params)?.unwrap_or_default();
-    let (node, own) = native(client, &chat)?;
+    let (node, own) = found(client, &chat).await?;
     names::set(&mut params, &own);
     client.gateway.used(&chat);
     let answer = client
@@ -179,7 +179,7 @@ enum Directory {
 
 /// A node accepts only a directory that is there; who asks for another one learns so before anything is
 /// placed.
-fn working_directory(client: &Client, params: &Params) -> Result<Directory, Fault> {
+async fn working_directory(client: &Client, params: &Params) -> Result<Directory, Fault> {
     let Some(cwd) = params.get::<String>("cwd") else {
         return match params {
             Params::Named(object) if object.contains_key("cwd") => {
@@ -191,16 +191,15 @@ fn working_directory(client: &Client, params: &Params) -> Result<Directory, Faul
             }),
         };
     };
-    let path = Path::new(&cwd);
-    if !path.is_absolute() {
-        return Err(Fault::params(format!(
-            "cwd must be an absolute path, not `{cwd}`"
-        )));
+    match directory::usable(Path::new(&cwd)).await {
+        Ok(()) => Ok(Directory::Given),
+        // It is called otherwise by other dialects.
+        Err(reply) => Err(Fault::params(reply.message.replacen(
+            "`working_dir`",
+            "`cwd`",
+            1,
+        ))),
     }
-    if !path.is_dir() {
-        return Err(Fault::params(format!("there is no directory `{cwd}`")));
-    }
-    Ok(Directory::Given)
 }
 
 fn set_cwd(params: &mut Params, path: &Path) {

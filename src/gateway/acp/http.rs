@@ -187,8 +187,11 @@ async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
     let client = Client::new(&acp.gateway, &acp.rooms, true, patience, place);
     // Its request may be gone before a node has answered.
     let mut unfinished = Unfinished(Some(Arc::clone(&client)));
-    client.set_hello(params.clone());
-    let (answer, connection) = match everywhere::initialize(&client, &params).await {
+    let introduced = match client.set_hello(params.clone()) {
+        Ok(()) => everywhere::initialize(&client, &params).await,
+        Err(fault) => Err(fault),
+    };
+    let (answer, connection) = match introduced {
         Ok(outcome) => {
             let refused = matches!(outcome, Outcome::Error(_));
             let connection = (!refused).then(|| uuid::Uuid::new_v4().to_string());

@@ -9,13 +9,17 @@ use super::client::{Client, Room};
 use super::create;
 use super::everywhere;
 use super::fault::Fault;
-use super::frame::{Id, Message, Outcome, Params};
+use super::frame::{Id, Message, Outcome, Params, code};
 use super::link::{Asker, Command, too_much};
 use super::methods::{self, Class};
 use super::names;
 use super::out::Route;
+use crate::gateway::upstream::Failure;
 use crate::gateway::{access, ids};
 use crate::routing::node::Dialect;
+
+/// Longest id of a request: it is kept until the answer comes, when the request itself is long gone.
+const ID: usize = 1024;
 
 /// Takes a message of a client's.
 pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
@@ -40,7 +44,8 @@ pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
 /// Where the answer to a request goes.
 pub fn route(params: &Params) -> Route {
     match names::named(params) {
-        Ok(Some(name)) => Route::Session(name),
+        // Only such a name has a stream, and only such a name is short.
+        Ok(Some(name)) if ids::split(&name).is_some() => Route::Session(name),
         _ => Route::Connection,
     }
 }
@@ -58,7 +63,7 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
             let fault = Fault::params(format!("`{method}` needs a sessionId"));
             refuse(client, &route, id, &fault).await;
         }
-        Class::Session => match native(client, &chat) {
+        Class::Session => match found(client, &chat).await {
             Ok((node, native)) => {
                 let mut params = params;
                 names::set(&mut params, &native);
@@ -91,8 +96,10 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
         | Class::Any
         | Class::Every => {
             // Taken over before anything that comes after it.
-            if class == Class::Initialize {
-                client.set_hello(params.clone());
+            if class == Class::Initialize
+                && let Err(fault) = client.set_hello(params.clone())
+            {
+                return refuse(client, &route, id, &fault).await;
             }
             let client = Arc::clone(client);
             // To its end, even when the client is gone: a link stays until what was asked on it is answered,
@@ -149,9 +156,9 @@ fn notification(client: &Arc<Client>, method: String, mut params: Params, room: 
         return;
     }
     let known = match names::named(&params) {
-        Ok(Some(chat)) => native(client, &chat),
-        Ok(None) => Err(Fault::params("it names no session")),
-        Err(bad) => Err(bad.into()),
+        Ok(Some(chat)) => native(client, &chat).ok_or("no node has its session"),
+        Ok(None) => Err("it names no session"),
+        Err(_) => Err("the name of its session is no string"),
     };
     match known {
         Ok((node, native)) => {
@@ -160,26 +167,37 @@ fn notification(client: &Arc<Client>, method: String, mut params: Params, room: 
             client.link(&node).give(command, Some(room));
         }
         // Nobody waits for an answer to this.
-        Err(fault) => tracing::debug!("`{method}` of a client is dropped: {}", fault.message),
+        Err(why) => tracing::debug!("`{method}` of a client is dropped: {why}"),
     }
 }
 
-/// The node and the node's own name of a session.
+/// The node and the node's own name of a session; `None` when no node of the dialect has that name.
+fn native(client: &Client, chat: &str) -> Option<(String, String)> {
+    let (node, native) = ids::split(chat)?;
+    let live = client.gateway.nodes.get(node)?;
+    (live.node.dialect == Dialect::Acp).then(|| (node.to_owned(), native.to_owned()))
+}
+
+/// The same for who waits for an answer.
 ///
 /// # Errors
-/// No node of the dialect has that name.
-pub fn native(client: &Client, chat: &str) -> Result<(String, String), Fault> {
-    let known = ids::split(chat).filter(|(node, _)| {
-        let live = client.gateway.nodes.get(node);
-        live.is_some_and(|live| live.node.dialect == Dialect::Acp)
-    });
-    known
-        .map(|(node, native)| (node.to_owned(), native.to_owned()))
-        .ok_or_else(|| {
-            Fault::params(format!(
-                "no session `{chat}`: its name does not begin with a node of this gateway"
-            ))
-        })
+/// The session's node has left the fleet, where the session stays; or there is no such session.
+pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Fault> {
+    if let Some(known) = native(client, chat) {
+        return Ok(known);
+    }
+    if ids::split(chat).is_some() {
+        let name = chat.to_owned();
+        let pin: crate::error::Result<_> = client.gateway.pins(move |pins| pins.pin(&name)).await;
+        let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
+        if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
+            let failure = Failure::NotSent("it is no longer in the fleet".to_owned());
+            return Err(Fault::failed(&pin.node, chat, &failure));
+        }
+    }
+    Err(Fault::params(format!(
+        "no session `{chat}`: its name does not begin with a node of this gateway"
+    )))
 }
 
 /// Answers with an error.
@@ -189,7 +207,16 @@ pub async fn refuse(client: &Client, route: &Route, id: Id, fault: &Fault) {
 
 /// A message as text, and whose fault it is where it is none.
 pub fn read(text: &str) -> Result<Message, Message> {
-    Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))
+    let message = Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))?;
+    let long = matches!(
+        &message,
+        Message::Request { id: Id::Number(id) | Id::Text(id), .. } if id.len() > ID
+    );
+    if long {
+        let why = format!("an id has at most {ID} bytes");
+        return Err(Fault::new(code::INVALID_REQUEST, why).answer(Id::Null));
+    }
+    Ok(message)
 }
 
 /// The nodes of the dialect, those that were well when they were observed last first; by id.

@@ -16,8 +16,8 @@ const NO_ANSWER: i64 = -32051;
 const NO_NODE: i64 = -32052;
 const TOO_MUCH: i64 = -32054;
 
-/// Sooner than any of the times after which something counts as hung, on a busy machine as well.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// Sooner than a sign of life can be missed, which is waited for that long.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_node_that_dies_in_a_turn_fails_it_at_once_and_the_next_one_finds_it_again() {
@@ -111,7 +111,7 @@ async fn a_hung_node_fails_its_turns_within_seconds() {
     let begun = Instant::now();
     let error = ws.error("session/prompt", prompt(&name, "HANG")).await;
     assert_eq!(error["code"], NO_ANSWER, "{error}");
-    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     // Sooner where the observer finds it hung.
     let other = client(&under).await;
     let turn = other.ask("session/prompt", prompt(&name, "HANG"));
@@ -329,4 +329,22 @@ async fn a_session_that_was_not_asked_for_when_its_client_went_gives_its_place_b
     let live = under.gateway.nodes.get("n0").unwrap();
     live.observed(stand_in::well("n0"));
     session(&first).await;
+}
+
+#[tokio::test]
+async fn the_session_of_a_node_that_has_left_the_fleet_is_down_and_not_unknown() {
+    let (under, _geese) = fleet(&["n0"]).await;
+    let ws = client(&under).await;
+    let name = session(&ws).await;
+    under.gateway.nodes.set(Vec::new());
+    for method in ["session/prompt", "session/fork"] {
+        let error = ws.error(method, prompt(&name, "x")).await;
+        assert_eq!(error["code"], DOWN, "{error}");
+        assert_eq!(error["data"], json!({"node": "n0", "chat": name}));
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains("no longer in the fleet"), "{said}");
+    }
+    // Nobody ever had this one.
+    let error = ws.error("session/prompt", prompt("n0.1", "x")).await;
+    assert_eq!(error["code"], -32602, "{error}");
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::super::{frame, out, requests};
 use super::peers::Ws;
 use super::*;
 
@@ -365,7 +366,13 @@ async fn what_makes_no_sense_is_refused_with_its_reason() {
             "session/new",
             json!({"cwd": "/nonexistent/x"}),
             -32602,
-            "/nonexistent/x",
+            "`cwd` `/nonexistent/x` does not exist",
+        ),
+        (
+            "session/new",
+            json!({"cwd": "/etc/passwd"}),
+            -32602,
+            "`cwd` `/etc/passwd` is no directory",
         ),
         ("session/new", json!({"cwd": 3}), -32602, "string"),
         (
@@ -390,6 +397,22 @@ async fn what_makes_no_sense_is_refused_with_its_reason() {
             (&json!(null), &json!(code))
         );
     }
+    // What is kept while a request is under way, or longer, is short.
+    let long = "x".repeat(1025);
+    ws.send(&json!({"jsonrpc": "2.0", "id": long, "method": "session/list", "params": {}}));
+    ws.hear("a refusal of the id", |v| {
+        v["error"]["message"] == "an id has at most 1024 bytes"
+    })
+    .await;
+    let error = ws
+        .error(
+            "initialize",
+            json!({"protocolVersion": 1, "_meta": {"x": "x".repeat(256 * 1024)}}),
+        )
+        .await;
+    assert_eq!(error["code"], -32602, "{error}");
+    let params = frame::Params::of(&json!({ "sessionId": long }));
+    assert_eq!(requests::route(&params), out::Route::Connection);
     // Ids come back as they were.
     for id in [json!("a\n"), json!(-7), json!(1.5), json!(null)] {
         ws.send(&json!({"jsonrpc": "2.0", "id": id, "method": "session/list", "params": {}}));
