@@ -173,6 +173,24 @@ async fn a_session_that_is_seen_to_be_made_is_pinned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subagents_session_is_its_parents_and_takes_no_place() {
+    let world = World::sharing(&TWO).await;
+    let mut global = world.listen("/global/event").await;
+    global.event().await;
+    let parent = world.node("b").inner.make("/w/a", None);
+    let parent = parent["id"].as_str().unwrap();
+    let child = world.node("b").inner.make("/w/a", Some(parent));
+    let child = child["id"].as_str().unwrap();
+    global.next("session.created").await;
+    global.next("session.created").await;
+    for _ in 0..2 {
+        assert_eq!(world.get(&format!("/session/{child}")).await.node(), "b");
+    }
+    assert_eq!(world.pin(parent).await.as_deref(), Some("b"));
+    assert_eq!(world.pin(child).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_an_end_to_what_is_listened_to() {
     let world = World::of(&TWO[..1]).await;
     let mut streams = Vec::new();
