@@ -1,15 +1,18 @@
 //! A new session: placed on the best of the nodes that its directory allows; a child goes to its parent.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 
-use super::ask;
-use super::pass::{self, Asked};
+use super::ask::{self, Answer};
+use super::chosen;
+use super::pass::{self, Asked, Read};
 use super::pinned;
 use super::routes;
 use super::scope;
+use crate::gateway::directory;
+use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{CREATE, Failure};
@@ -18,54 +21,43 @@ use crate::routing::placement::Wish;
 /// Makes a session.
 ///
 /// # Errors
-/// 503: no node takes it. 504: a node may have made it.
+/// 400: the directory that is named cannot be used. 503: no node takes it. 504: a node may have made it.
 pub async fn session(asked: Asked) -> Result<Response, Reply> {
-    let read = asked.read().await?;
+    let mut read = asked.read().await?;
     let json = read.json();
-    // The first interface names a parent; in the second one clients may choose the id, and a session that is
-    // there already is answered by its node.
-    for field in ["parentID", "id"] {
-        let Some(session) = json[field].as_str() else {
-            continue;
-        };
-        if !routes::is_id(session) {
-            return Err(Reply::bad(format!("`{field}` is no session's id")));
-        }
-        if field == "parentID" || known(&read, session).await {
-            return pinned::child(read, session).await;
-        }
+    // The first interface names a parent; in the second one clients may choose the id.
+    if let Some(parent) = id(&json, "parentID")? {
+        return pinned::child(read, parent).await;
     }
-    let mut named = read.named.clone();
     // The second interface names the directory in the body.
     if let Some(directory) = json["location"]["directory"].as_str() {
-        named.directory = Some(directory.to_owned());
+        read.named.directory = Some(directory.to_owned());
     }
+    if let Some(directory) = &read.named.directory {
+        directory::usable(Path::new(directory)).await?;
+    }
+    match id(&json, "id")? {
+        Some(session) => chosen::session(read, session).await,
+        None => placed(read).await,
+    }
+}
+
+/// A session that its node names.
+async fn placed(read: Read) -> Result<Response, Reply> {
     let gateway = Arc::clone(&read.state.gateway);
-    let nodes = scope::of(&gateway, &named)?;
+    let nodes = scope::of(&gateway, &read.named)?;
     let made = place::create_among(&gateway, nodes, Wish::default(), place::as_it_is, |live| {
-        let (gateway, request) = (Arc::clone(&gateway), read.request());
+        let read = &read;
         async move {
-            let request = request.map_err(|e| Failure::NotSent(e.message))?;
-            let answer = tokio::time::timeout(CREATE, ask::whole(&gateway, &live, request))
-                .await
-                .map_err(|_| {
-                    Failure::NoAnswer(format!("nothing within {} s", CREATE.as_secs()))
-                })??;
+            let answer = make(read, &live).await?;
             if !answer.head.status.is_success() {
                 return Ok(Made::Refused(pass::read_back(&live, answer)));
             }
-            Ok(match pinned::made(&answer) {
-                Some(native) => Made::Chat {
-                    native,
-                    value: answer,
-                },
-                None => Made::Refused(
-                    Reply::new(
-                        StatusCode::BAD_GATEWAY,
-                        format!("the node `{}` made a session without a name", live.node.id),
-                    )
-                    .into_response(),
-                ),
+            // There is one now, whatever it is called: its place stays taken.
+            let native = pinned::made(&answer).ok_or_else(nameless)?;
+            Ok(Made::Chat {
+                native,
+                value: answer,
             })
         }
     });
@@ -80,8 +72,30 @@ pub async fn session(asked: Asked) -> Result<Response, Reply> {
     })
 }
 
-async fn known(read: &pass::Read, session: &str) -> bool {
-    let name = session.to_owned();
-    let pin = read.state.gateway.pins(move |pins| pins.pin(&name)).await;
-    matches!(pin as crate::error::Result<_>, Ok(Some(_)))
+/// Asks a node to make it, once.
+///
+/// # Errors
+/// It did not take that, or may have.
+pub async fn make(read: &Read, live: &Arc<Live>) -> Result<Answer, Failure> {
+    let request = read.request().map_err(|e| Failure::NotSent(e.message))?;
+    tokio::time::timeout(CREATE, ask::whole(&read.state.gateway, live, request))
+        .await
+        .unwrap_or_else(|_| {
+            let why = format!("nothing within {} s", CREATE.as_secs());
+            Err(Failure::NoAnswer(why))
+        })
+}
+
+/// What it means that a node has made a session and does not say its name.
+pub fn nameless() -> Failure {
+    Failure::NoAnswer("it made a session without a name".to_owned())
+}
+
+fn id<'a>(json: &'a serde_json::Value, field: &str) -> Result<Option<&'a str>, Reply> {
+    match json[field].as_str() {
+        Some(session) if !routes::is_id(session) => {
+            Err(Reply::bad(format!("`{field}` is no session's id")))
+        }
+        session => Ok(session),
+    }
 }

@@ -78,6 +78,8 @@ pub enum Event {
     Beat,
     /// A session was made.
     Made(String),
+    /// A subagent's session was made, and whose it is.
+    Child(String, String),
     /// A session is gone.
     Gone(String),
     /// A session asks for something.
@@ -116,7 +118,11 @@ impl Event {
         match event["type"].as_str().unwrap_or_default() {
             "server.connected" => Event::Connected,
             "server.heartbeat" => Event::Beat,
-            "session.created" => session().map_or(Event::Other, Event::Made),
+            "session.created" => match (session(), of["info"]["parentID"].as_str()) {
+                (Some(session), Some(parent)) => Event::Child(session, parent.to_owned()),
+                (Some(session), None) => Event::Made(session),
+                (None, _) => Event::Other,
+            },
             "session.deleted" => session().map_or(Event::Other, Event::Gone),
             "permission.asked" | "permission.v2.asked" => asks(Asked::Permission),
             "question.asked" | "question.v2.asked" => asks(Asked::Question),
@@ -193,6 +199,10 @@ mod tests {
                 Event::Other,
             ),
             (made, Event::Made("ses_1".into())),
+            (
+                r#"data: {"id":"evt_2","type":"session.created","properties":{"sessionID":"ses_2","info":{"id":"ses_2","parentID":"ses_1"}}}"#,
+                Event::Child("ses_2".into(), "ses_1".into()),
+            ),
             (
                 r#"data: {"id":"evt_2","type":"session.deleted","properties":{"info":{"id":"ses_1"}}}"#,
                 Event::Gone("ses_1".into()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::{broadcast, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -26,6 +26,17 @@ mod listen;
 /// is further behind is cut off, and asks anew.
 const BEHIND: usize = 1024;
 
+/// So many streams are merged at a time: each is a connection to every node that it means.
+const TOPICS: usize = 64;
+
+/// What tells one stream from another; nodes look at nothing else of a query.
+const KEYS: [&str; 4] = [
+    "directory",
+    "workspace",
+    "location[directory]",
+    "location[workspace]",
+];
+
 /// How often a client hears that its stream lives, as opencode has it.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -41,7 +52,7 @@ const RECONCILE: Duration = Duration::from_secs(1);
 pub struct Topic {
     /// Which stream.
     pub stream: Stream,
-    /// Its path at a node, with the query.
+    /// Its path at a node, with what counts of the query.
     pub path: String,
     /// The directory that is named.
     pub directory: Option<String>,
@@ -94,7 +105,7 @@ struct Client {
 /// Answers a client that wants to listen.
 ///
 /// # Errors
-/// There is no node to listen to.
+/// There is no node to listen to, or so much is listened to that no other stream is begun.
 pub async fn subscribe(
     state: &Arc<State>,
     stream: Stream,
@@ -103,11 +114,11 @@ pub async fn subscribe(
     scope::of(&state.gateway, &named)?;
     let topic = Topic {
         stream,
-        path: named.whole(stream.path()),
+        path: named.only(&KEYS).whole(stream.path()),
         directory: named.directory,
         node: named.node,
     };
-    let merged = state.hub.merged(state, topic);
+    let merged = state.hub.merged(state, topic)?;
     let events = merged.sender.subscribe();
     let mut joined = merged.joined.clone();
     let _ = tokio::time::timeout(JOINING, joined.wait_for(|all| *all)).await;
@@ -162,12 +173,18 @@ impl Client {
 
 impl Hub {
     /// The stream, begun if nobody listens to it yet.
-    fn merged(&self, state: &Arc<State>, topic: Topic) -> Arc<Merged> {
+    fn merged(&self, state: &Arc<State>, topic: Topic) -> Result<Arc<Merged>, Reply> {
         let mut all = lock(&self.merged);
         if let Some(merged) = all.get(&topic).and_then(Weak::upgrade) {
-            return merged;
+            return Ok(merged);
         }
         all.retain(|_, merged| merged.strong_count() > 0);
+        if all.len() >= TOPICS {
+            return Err(Reply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{TOPICS} directories are listened to already, and no more are at a time"),
+            ));
+        }
         let (sender, _) = broadcast::channel(BEHIND);
         let (tell, joined) = watch::channel(false);
         // Must not hold what it works for: that ends it.
@@ -183,7 +200,7 @@ impl Hub {
             work: work.abort_handle(),
         });
         all.insert(topic, Arc::downgrade(&merged));
-        merged
+        Ok(merged)
     }
 }
 
@@ -242,6 +259,7 @@ async fn heard(state: &Arc<State>, live: &Arc<Live>, frame: Bytes, again: bool) 
         Event::Connected => return again.then_some(frame),
         Event::Beat => return None,
         Event::Made(session) => state.sessions.made(&state.gateway, &session, live).await,
+        Event::Child(session, parent) => state.sessions.child(&session, &parent),
         Event::Gone(session) => state.sessions.gone(&state.gateway, &session).await,
         Event::Asks(_, id) => drop(state.asked.note(&id, &live.node.id)),
         Event::Other => {}

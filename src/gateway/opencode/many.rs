@@ -1,6 +1,7 @@
 //! What concerns several nodes: lists of what all have, and settings that change all or none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -22,6 +23,9 @@ const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// Nodes of which nothing is in a list.
 const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
+
+/// How long a change waits for the one before it.
+const TURN: Duration = Duration::from_secs(30);
 
 /// One list of what the nodes have. Nodes that do not answer are left out, and named in a header.
 ///
@@ -113,6 +117,16 @@ async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answe
 pub async fn every(asked: Asked) -> Result<Response, Reply> {
     let read = asked.read().await?;
     let gateway = &read.state.gateway;
+    let writing = tokio::time::timeout(TURN, read.state.writing.lock());
+    let _writing = writing.await.map_err(|_| {
+        Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "another change has been going to the nodes for {} s; nothing was changed",
+                TURN.as_secs()
+            ),
+        )
+    })?;
     let nodes = scope::to_read_from(scope::of(gateway, &read.named)?);
     scope::all_there(gateway, &nodes).await?;
     let mut requests = Vec::new();

@@ -5,7 +5,7 @@
 //! opencode's ids (`ses_…`, `per_…`, `pty_…`) are unique everywhere and stay as they are.
 //!
 //! ```text
-//! routes (where it belongs) ─> create      placed on a node
+//! routes (where it belongs) ─> create      placed on a node; chosen: under its client's id
 //!   named (directory, node)    pinned      by the session or by what a session asks for
 //!                              many        every node: lists, settings
 //!                              one         one node: looked up, a terminal
@@ -13,6 +13,7 @@
 //! ```
 
 mod ask;
+mod chosen;
 mod create;
 mod frames;
 mod hub;
@@ -41,6 +42,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use super::Gateway;
+use super::detached::to_the_end;
 use super::reply::Reply;
 use named::Named;
 use remembered::Remembered;
@@ -56,6 +58,10 @@ struct State {
     /// Terminals.
     terminals: Remembered,
     hub: hub::Hub,
+    /// Sessions that are being made under ids of their clients.
+    turns: chosen::Turns,
+    /// Held while settings go to the nodes, so that two changes reach all of them in the same order.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// All of its routes; paths begin below the prefix.
@@ -66,6 +72,8 @@ pub fn router(gateway: &Gateway) -> Router<Gateway> {
         asked: Remembered::default(),
         terminals: Remembered::default(),
         hub: hub::Hub::default(),
+        turns: chosen::Turns::default(),
+        writing: tokio::sync::Mutex::default(),
     });
     Router::new().fallback(answer).with_state(state)
 }
@@ -85,16 +93,30 @@ async fn answer(
         named,
         request,
     };
-    let key = found.key;
-    let answer = match found.class {
+    let key = found.key.to_owned();
+    // A client's going must not leave these half done.
+    let whole = matches!(
+        found.class,
+        Class::Place | Class::Fork | Class::Delete | Class::Every
+    );
+    let answered = answered(asked, found.class, key);
+    match whole {
+        true => to_the_end(answered).await,
+        false => answered.await,
+    }
+}
+
+async fn answered(asked: pass::Asked, class: Class, key: String) -> Response {
+    let (path, key) = (asked.path().to_owned(), key.as_str());
+    let answer = match class {
         Class::Place => create::session(asked).await,
-        Class::Session => pinned::to(asked, key, pinned::After::Nothing).await,
-        Class::Fork => pinned::to(asked, key, pinned::After::Adopt).await,
-        Class::Delete => pinned::to(asked, key, pinned::After::Release).await,
+        Class::Fork => pinned::fork(asked, key).await,
+        Class::Delete => pinned::delete(asked, key).await,
+        Class::Every => many::every(asked).await,
+        Class::Session => pinned::to(asked, key).await,
         Class::Named(field) => pinned::by_body(asked, field).await,
         Class::Request(kind) => pinned::by_request(asked, kind, key).await,
         Class::Merge(list) => many::list(asked, list).await,
-        Class::Every => many::every(asked).await,
         Class::Events(stream) => hub::subscribe(&asked.state, stream, asked.named).await,
         Class::Read | Class::Once => one::any(asked).await,
         Class::Single => one::single(asked).await,
@@ -103,7 +125,7 @@ async fn answer(
         Class::PtySocket => socket::terminal(asked, key).await,
         Class::Refuse(why) => Err(Reply::new(
             StatusCode::NOT_IMPLEMENTED,
-            format!("the gateway does not do `{}`: {why}", uri.path()),
+            format!("the gateway does not do `{path}`: {why}"),
         )),
     };
     answer.unwrap_or_else(Reply::into_response)

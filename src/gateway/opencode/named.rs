@@ -69,6 +69,20 @@ impl Named {
         }
     }
 
+    /// The same with only these keys in its query, always written alike.
+    pub fn only(&self, keys: &[&str]) -> Self {
+        let kept = keys.iter().filter_map(|key| {
+            let value = self.value(key).filter(|v| !v.is_empty())?;
+            let [key, value] =
+                [*key, value.as_str()].map(|t| utf8_percent_encode(t, NON_ALPHANUMERIC));
+            Some(format!("{key}={value}"))
+        });
+        Self {
+            query: kept.collect::<Vec<_>>().join("&"),
+            ..self.clone()
+        }
+    }
+
     /// A node's path with this query.
     pub fn path_and_query(&self, path: &str) -> String {
         match self.query.as_str() {

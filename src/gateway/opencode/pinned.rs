@@ -17,33 +17,52 @@ use super::{State, named::Named};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 
-/// What follows from an answer that is no failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
-    /// Nothing.
-    Nothing,
-    /// It is another session, of the same node.
-    Adopt,
-    /// The session is gone.
-    Release,
-}
-
 /// The session in the path.
 ///
 /// # Errors
 /// 503, 504 or 404, as of [`super::sessions::Sessions::node_of`] and [`ask::ask`].
-pub async fn to(asked: Asked, session: &str, after: After) -> Result<Response, Reply> {
+pub async fn to(asked: Asked, session: &str) -> Result<Response, Reply> {
     let state = Arc::clone(&asked.state);
     let live = node_of(&state, session).await?;
-    if after == After::Adopt {
-        let read = asked.read().await?;
-        return adopted(&state, &live, session, read.request()?).await;
-    }
     let answer = sent(&state, &live, session, asked).await?;
-    if after == After::Release && answer.status().is_success() {
+    Ok(pass::back(&state.gateway, &live, answer))
+}
+
+/// The same, whose answer is another session of that node.
+///
+/// # Errors
+/// As of [`to`].
+pub async fn fork(asked: Asked, session: &str) -> Result<Response, Reply> {
+    let read = asked.read().await?;
+    let (state, live) = (&read.state, node_of(&read.state, session).await?);
+    let answer = whole(&read, &live, session).await?;
+    if answer.head.status.is_success()
+        && let Some(new) = made(&answer)
+    {
+        state.sessions.own(&state.gateway, &new, &live).await;
+    }
+    Ok(pass::read_back(&live, answer))
+}
+
+/// The same, after which the session is gone: its pin goes with it, also where it was gone before.
+///
+/// # Errors
+/// As of [`to`].
+pub async fn delete(asked: Asked, session: &str) -> Result<Response, Reply> {
+    let read = asked.read().await?;
+    let (state, live) = (&read.state, node_of(&read.state, session).await?);
+    let answer = whole(&read, &live, session).await?;
+    let status = answer.head.status;
+    if status.is_success() || status == StatusCode::NOT_FOUND {
         state.sessions.gone(&state.gateway, session).await;
     }
-    Ok(pass::back(&state.gateway, &live, answer))
+    Ok(pass::read_back(&live, answer))
+}
+
+async fn whole(read: &pass::Read, live: &Arc<Live>, session: &str) -> Result<Answer, Reply> {
+    ask::whole(&read.state.gateway, live, read.request()?)
+        .await
+        .map_err(|e| Reply::failed(&live.node.id, session, &e))
 }
 
 /// The session that a field of the body names.
@@ -83,39 +102,29 @@ pub async fn by_request(asked: Asked, kind: routes::Asked, id: &str) -> Result<R
 async fn node_of(state: &Arc<State>, session: &str) -> Result<Arc<Live>, Reply> {
     let live = state.sessions.node_of(&state.gateway, session).await?;
     ask::there(&state.gateway, &live, session).await?;
-    state.gateway.used(session);
+    // Who works with a subagent uses the chat that it is of.
+    state.gateway.used(&state.sessions.root(session));
     Ok(live)
 }
 
-/// A request to a node that makes another session there, which is pinned to it before the client knows its
-/// name.
+/// A session that is made where another one is, or where it is itself already.
 ///
 /// # Errors
 /// As of [`to`].
-pub async fn adopted(
-    state: &Arc<State>,
-    live: &Arc<Live>,
-    session: &str,
-    request: axum::extract::Request,
-) -> Result<Response, Reply> {
-    let answer = ask::whole(&state.gateway, live, request)
-        .await
-        .map_err(|e| Reply::failed(&live.node.id, session, &e))?;
+pub async fn child(read: pass::Read, of: &str) -> Result<Response, Reply> {
+    let (state, live) = (&read.state, node_of(&read.state, of).await?);
+    let answer = whole(&read, &live, of).await?;
     if answer.head.status.is_success()
         && let Some(new) = made(&answer)
     {
-        state.sessions.made(&state.gateway, &new, live).await;
+        let json = answer.json();
+        let parent = json["parentID"].as_str();
+        match parent.or_else(|| json["data"]["parentID"].as_str()) {
+            Some(parent) => state.sessions.child(&new, parent),
+            None => state.sessions.own(&state.gateway, &new, &live).await,
+        }
     }
-    Ok(pass::read_back(live, answer))
-}
-
-/// A child of a session.
-///
-/// # Errors
-/// As of [`to`].
-pub async fn child(read: pass::Read, parent: &str) -> Result<Response, Reply> {
-    let live = node_of(&read.state, parent).await?;
-    adopted(&read.state, &live, parent, read.request()?).await
+    Ok(pass::read_back(&live, answer))
 }
 
 /// The id of the session that an answer is.

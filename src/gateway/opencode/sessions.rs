@@ -1,18 +1,20 @@
 //! Which node a session is on. What the gateway placed it knows from its pins. A session that was begun in
-//! a node's own interface is found by asking the nodes once, and pinned where it was found.
+//! a node's own interface is found by asking the nodes once, and pinned where it was found. One of a subagent
+//! is where its parent is, and is not pinned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::ask;
 use super::named::Named;
 use super::remembered::Remembered;
+use super::routes;
 use super::scope;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
@@ -34,10 +36,15 @@ const LOOK: Duration = Duration::from_secs(5);
 /// So many unknown sessions are looked for at a time: each is a question to every node.
 const LOOKING: usize = 8;
 
+/// So many subagents may have begun one another.
+const DEEPEST: usize = 8;
+
 /// Sessions and their nodes.
 #[derive(Debug)]
 pub struct Sessions {
     known: Remembered,
+    /// Sessions of subagents, and whose they are.
+    parents: Remembered,
     looking: Semaphore,
 }
 
@@ -45,6 +52,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             known: Remembered::default(),
+            parents: Remembered::default(),
             looking: Semaphore::new(LOOKING),
         }
     }
@@ -66,41 +74,89 @@ impl Sessions {
     /// # Errors
     /// 404: no node has the session. 503: nobody has it who answers, or its node has left the fleet.
     pub async fn node_of(&self, gateway: &Gateway, session: &str) -> Result<Arc<Live>, Reply> {
-        let cached = self.known.node(session);
-        if let Some((node, age)) = &cached
-            && *age < BELIEVED
-            && let Some(live) = gateway.nodes.get(node)
-        {
-            return Ok(live);
+        self.found(gateway, session.to_owned(), DEEPEST).await
+    }
+
+    /// The same, for so many parents more.
+    fn found<'a>(
+        &'a self,
+        gateway: &'a Gateway,
+        session: String,
+        deeper: usize,
+    ) -> BoxFuture<'a, Result<Arc<Live>, Reply>> {
+        Box::pin(async move {
+            let session = self.root(&session);
+            let cached = self.known.node(&session);
+            if let Some((node, age)) = &cached
+                && *age < BELIEVED
+                && let Some(live) = gateway.nodes.get(node)
+            {
+                return Ok(live);
+            }
+            if let Some(pin) = pin(gateway, &session).await? {
+                self.known.note(&session, &pin.node);
+                return of_fleet(gateway, &pin.node, &session);
+            }
+            // The pin was released, or the gateway's memory of it was lost: the conversation is where it was.
+            if let Some((node, _)) = cached
+                && let Some(live) = gateway.nodes.get(&node)
+            {
+                return self.adopt(gateway, &session, live).await;
+            }
+            let turn = self.looking.acquire().await;
+            if let Some((node, _)) = self.known.node(&session)
+                && let Some(live) = gateway.nodes.get(&node)
+            {
+                return Ok(live);
+            }
+            let (live, parent) = self.look(gateway, &session).await?;
+            // Its parent may have to be looked for as well.
+            drop(turn);
+            if let Some(parent) = parent.filter(|_| deeper > 0) {
+                match self.found(gateway, parent.clone(), deeper - 1).await {
+                    Ok(live) => {
+                        self.child(&session, &parent);
+                        return Ok(live);
+                    }
+                    // Its parent is gone: it is a chat of its own.
+                    Err(e) if e.status == StatusCode::NOT_FOUND => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            self.adopt(gateway, &session, live).await
+        })
+    }
+
+    /// The session that a subagent's one belongs to in the end; itself, if it is none or not known as one.
+    pub fn root(&self, session: &str) -> String {
+        let mut root = session.to_owned();
+        for _ in 0..DEEPEST {
+            match self.parents.node(&root) {
+                Some((parent, _)) => root = parent,
+                None => break,
+            }
         }
-        if let Some(pin) = pin(gateway, session).await? {
-            self.known.note(session, &pin.node);
-            return of_fleet(gateway, &pin.node, session);
-        }
-        // The pin was released, or the gateway's memory of it was lost: the conversation is where it was.
-        if let Some((node, _)) = cached
-            && let Some(live) = gateway.nodes.get(&node)
-        {
-            return self.adopt(gateway, session, live).await;
-        }
-        let _turn = self.looking.acquire().await;
-        if let Some((node, _)) = self.known.node(session)
-            && let Some(live) = gateway.nodes.get(&node)
-        {
-            return Ok(live);
-        }
-        let live = self.look(gateway, session).await?;
-        self.adopt(gateway, session, live).await
+        root
     }
 
     /// Notes a session that its node was seen to make, and pins it.
     pub async fn made(&self, gateway: &Gateway, session: &str, live: &Arc<Live>) {
-        if !self.known.note(session, &live.node.id) {
-            return;
+        if self.known.note(session, &live.node.id) {
+            self.own(gateway, session, live).await;
         }
+    }
+
+    /// Pins a session that is a chat of its own to the node that has made it.
+    pub async fn own(&self, gateway: &Gateway, session: &str, live: &Arc<Live>) {
+        self.parents.forget(session);
         if let Err(e) = self.adopt(gateway, session, Arc::clone(live)).await {
             tracing::warn!("{}", e.message);
         }
+    }
+
+    /// Notes a session of a subagent: it is where its parent is, and takes no place of its own.
+    pub fn child(&self, session: &str, parent: &str) {
+        self.parents.note(session, parent);
     }
 
     /// Notes a session that was placed and is pinned.
@@ -111,6 +167,7 @@ impl Sessions {
     /// A session is gone: its pin is released.
     pub async fn gone(&self, gateway: &Gateway, session: &str) {
         self.known.forget(session);
+        self.parents.forget(session);
         let name = session.to_owned();
         let released: crate::error::Result<bool> =
             gateway.pins(move |pins| pins.release(&name)).await;
@@ -120,7 +177,10 @@ impl Sessions {
     }
 
     /// Pins a session to the node that has it. Whoever was quicker counts.
-    async fn adopt(
+    ///
+    /// # Errors
+    /// It cannot be written, or that node has left the fleet.
+    pub async fn adopt(
         &self,
         gateway: &Gateway,
         session: &str,
@@ -140,12 +200,16 @@ impl Sessions {
         of_fleet(gateway, &pin.node, session)
     }
 
-    /// Finds the node of a session that nobody knows.
-    async fn look(&self, gateway: &Gateway, session: &str) -> Result<Arc<Live>, Reply> {
+    /// Finds the node of a session that nobody knows, and the session's parent.
+    async fn look(
+        &self,
+        gateway: &Gateway,
+        session: &str,
+    ) -> Result<(Arc<Live>, Option<String>), Reply> {
         let nodes = gateway.nodes.speaking(Dialect::Opencode);
         // A node that shows it in its own interface has it, even if it is down just now.
         if let Some(live) = shows(gateway, &nodes, session).await {
-            return Ok(live);
+            return Ok((live, None));
         }
         let asked = nodes.iter().map(|live| says(gateway, live, session));
         let mut have: BTreeMap<String, (Arc<Live>, Value)> = BTreeMap::new();
@@ -171,17 +235,13 @@ impl Sessions {
                 ),
             });
         };
+        let parent = value["parentID"].as_str().filter(|id| routes::is_id(id));
+        let parent = parent.map(str::to_owned);
         if have.len() == 1 {
-            return Ok(first);
+            return Ok((first, parent));
         }
-        // Nodes of one account share a database: all of them could go on with it. Where its parent is, it
-        // runs; then who works at it now; then who works in its directory.
-        let parent = value["parentID"].as_str().unwrap_or_default();
-        if let Ok(Some(pin)) = pin(gateway, parent).await
-            && let Some((live, _)) = have.get(&pin.node)
-        {
-            return Ok(Arc::clone(live));
-        }
+        // Nodes of one account share a database: all of them could go on with it. Who works at it now; then
+        // who works in its directory.
         let directory = value["directory"].as_str().map(str::to_owned);
         let holders: Vec<Arc<Live>> = have.into_values().map(|(live, _)| live).collect();
         let named = Named {
@@ -189,7 +249,7 @@ impl Sessions {
             ..Named::default()
         };
         if let Some(live) = works_at(gateway, &holders, session, &named).await {
-            return Ok(live);
+            return Ok((live, parent));
         }
         let meant = scope::of(gateway, &named).unwrap_or_default();
         let near: Vec<Arc<Live>> = holders
@@ -198,7 +258,7 @@ impl Sessions {
             .cloned()
             .collect();
         let candidates = if near.is_empty() { holders } else { near };
-        chosen(gateway, candidates, first).await
+        Ok((chosen(gateway, candidates, first).await?, parent))
     }
 }
 

@@ -55,8 +55,14 @@ pub struct Inner {
     pub hangs: AtomicBool,
     /// Answers nothing but 401.
     pub rejects: AtomicBool,
-    /// Does not answer a creation that it has taken.
-    pub slow_create: AtomicBool,
+    /// Does not answer what it has done (made, deleted, set) for as long.
+    pub slow: AtomicBool,
+    /// Breaks off in the answer to a creation that it has done.
+    pub breaks: AtomicBool,
+    /// Settings that are being changed, that were, and those meanwhile.
+    changing: AtomicU64,
+    pub changed: AtomicU64,
+    pub mixed: AtomicBool,
     /// Lets a prompt's answer go on.
     pub turn: Notify,
     counter: AtomicU64,
@@ -78,7 +84,11 @@ impl Opencode {
             listeners: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
             rejects: AtomicBool::new(false),
-            slow_create: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            breaks: AtomicBool::new(false),
+            changing: AtomicU64::new(0),
+            changed: AtomicU64::new(0),
+            mixed: AtomicBool::new(false),
             turn: Notify::new(),
             counter: AtomicU64::new(0),
         });
@@ -140,8 +150,21 @@ impl Inner {
     }
 
     pub fn make(&self, directory: &str, parent: Option<&str>) -> Value {
-        let n = self.counter.fetch_add(1, Ordering::SeqCst);
         let id = format!("ses_{}", uuid::Uuid::new_v4().simple());
+        self.make_named(&id, directory, parent)
+    }
+
+    async fn slowly(&self) {
+        while self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn make_named(&self, id: &str, directory: &str, parent: Option<&str>) -> Value {
+        if let Some(known) = self.store.lock().unwrap().get(id) {
+            return known.clone();
+        }
+        let n = self.counter.fetch_add(1, Ordering::SeqCst);
         let now = jiff::Timestamp::now().as_millisecond() + i64::try_from(n).unwrap();
         let mut session = json!({
             "id": id, "directory": directory, "title": format!("by {}", self.id),
@@ -153,7 +176,7 @@ impl Inner {
         self.store
             .lock()
             .unwrap()
-            .insert(id.clone(), session.clone());
+            .insert(id.to_owned(), session.clone());
         self.emit(
             directory,
             "session.created",
@@ -293,9 +316,18 @@ async fn create(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     if body["title"] == 7 {
         return (StatusCode::BAD_REQUEST, Json(json!({"name": "BadRequest"}))).into_response();
     }
-    let session = inner.make(&own, body["parentID"].as_str());
-    if inner.slow_create.load(Ordering::SeqCst) {
-        std::future::pending::<()>().await;
+    let parent = body["parentID"].as_str();
+    let session = match body["id"].as_str() {
+        Some(id) => inner.make_named(id, &own, parent),
+        None => inner.make(&own, parent),
+    };
+    inner.slowly().await;
+    if inner.breaks.load(Ordering::SeqCst) {
+        let broken = stream::iter([Ok(Bytes::from("{")), Err("broken")]);
+        return Body::from_stream(broken).into_response();
+    }
+    if body["title"] == 8 {
+        return Json(json!({})).into_response();
     }
     Json(session).into_response()
 }
@@ -327,6 +359,7 @@ async fn delete(State(inner): State<Arc<Inner>>, Path(id): Path<String>) -> Resp
         Err(e) => e,
         Ok(_) => {
             inner.store.lock().unwrap().remove(&id);
+            inner.slowly().await;
             Json(true).into_response()
         }
     }
@@ -376,7 +409,9 @@ async fn fork(State(inner): State<Arc<Inner>>, Path(id): Path<String>) -> Respon
     match known(&inner, &id) {
         Err(e) => e,
         Ok(session) => {
-            Json(inner.make(session["directory"].as_str().unwrap(), None)).into_response()
+            let fork = inner.make(session["directory"].as_str().unwrap(), None);
+            inner.slowly().await;
+            Json(fork).into_response()
         }
     }
 }
@@ -441,6 +476,15 @@ async fn other(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     if body["bad"] == true {
         return (StatusCode::BAD_REQUEST, Json(json!({"name": "BadRequest"}))).into_response();
+    }
+    if head.method == axum::http::Method::PATCH {
+        if inner.changing.fetch_add(1, Ordering::SeqCst) > 0 {
+            inner.mixed.store(true, Ordering::SeqCst);
+        }
+        inner.slowly().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        inner.changing.fetch_sub(1, Ordering::SeqCst);
+        inner.changed.fetch_add(1, Ordering::SeqCst);
     }
     let line = format!("{} {}", head.method, head.uri);
     Json(json!({"node": inner.id, "directory": inner.directory, "asked": line, "body": body}))

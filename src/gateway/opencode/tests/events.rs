@@ -173,6 +173,44 @@ async fn a_session_that_is_seen_to_be_made_is_pinned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subagents_session_is_its_parents_and_takes_no_place() {
+    let world = World::sharing(&TWO).await;
+    let mut global = world.listen("/global/event").await;
+    global.event().await;
+    let parent = world.node("b").inner.make("/w/a", None);
+    let parent = parent["id"].as_str().unwrap();
+    let child = world.node("b").inner.make("/w/a", Some(parent));
+    let child = child["id"].as_str().unwrap();
+    global.next("session.created").await;
+    global.next("session.created").await;
+    for _ in 0..2 {
+        assert_eq!(world.get(&format!("/session/{child}")).await.node(), "b");
+    }
+    assert_eq!(world.pin(parent).await.as_deref(), Some("b"));
+    assert_eq!(world.pin(child).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_an_end_to_what_is_listened_to() {
+    let world = World::of(&TWO[..1]).await;
+    let mut streams = Vec::new();
+    for n in 0..5 {
+        streams.push(world.listen(&format!("/event?x={n}")).await);
+    }
+    assert_eq!(listeners(&world), 1);
+    for n in 0..63 {
+        streams.push(world.listen(&format!("/event?directory=/d{n}")).await);
+    }
+    let refused = world.get("/event?directory=/another").await;
+    assert_eq!(refused.status, 503);
+    streams.push(world.listen("/event?directory=/d7").await);
+    assert_eq!(listeners(&world), 64);
+    drop(streams);
+    eventually("nobody is listened to", || listeners(&world) == 0).await;
+    world.listen("/event?directory=/another").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_session_asks_is_answered_where_it_was_asked() {
     let world = World::of(&TWO).await;
     let reply = json!({"reply": "once"});

@@ -4,6 +4,7 @@
 
 mod events;
 mod failures;
+mod kept;
 mod routes;
 mod sessions;
 

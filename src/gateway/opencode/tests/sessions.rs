@@ -74,7 +74,11 @@ async fn forks_and_children_stay_with_their_session() {
             assert_eq!(new.status, 200);
             assert_eq!(new.node(), node.id);
             assert_ne!(new.id(), session);
-            assert_eq!(world.pin(&new.id()).await.as_deref(), Some(node.id));
+            let path = format!("/session/{}", new.id());
+            assert_eq!(world.get(&path).await.node(), node.id);
+            // A child takes no place of its own.
+            let pin = new.json["parentID"].is_null().then(|| node.id.to_owned());
+            assert_eq!(world.pin(&new.id()).await, pin);
         }
     }
     let orphan = world
@@ -162,6 +166,7 @@ async fn with_one_database_a_session_is_where_it_runs() {
         all(format!("/session/{}", child["id"].as_str().unwrap())).await,
         "b"
     );
+    assert_eq!(world.pin(child["id"].as_str().unwrap()).await, None);
     // Each is listed once.
     assert_eq!(
         world.get("/session").await.json.as_array().unwrap().len(),
@@ -171,24 +176,52 @@ async fn with_one_database_a_session_is_where_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_directory_means_the_nodes_that_work_there() {
-    let world = World::of(&[("a", "/w/a"), ("b", "/w/b"), ("c", "/w/b")]).await;
+    let there = tempfile::tempdir().unwrap();
+    let dir = |name: &str| -> &'static str {
+        let path = there.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path.to_str().unwrap().to_owned().leak()
+    };
+    let (a, b, inner, elsewhere) = (dir("a"), dir("b"), dir("a/src"), dir("x"));
+    let world = World::of(&[("a", a), ("b", b), ("c", b)]).await;
     for _ in 0..2 {
-        let made = world.post("/session?directory=%2Fw%2Fb", json!({})).await;
+        let made = world
+            .post(&format!("/session?directory={b}"), json!({}))
+            .await;
         assert_ne!(made.node(), "a");
-        assert_eq!(made.json["directory"], "/w/b");
+        assert_eq!(made.json["directory"], b);
     }
     let inside = world
-        .post("/session?directory=%2Fw%2Fa%2Fsrc", json!({}))
+        .post(&format!("/session?directory={inner}"), json!({}))
         .await;
     assert_eq!(
         (inside.node().as_str(), &inside.json["directory"]),
-        ("a", &json!("/w/a/src"))
+        ("a", &json!(inner))
     );
-    assert_eq!(world.get("/path?directory=/w/b").await.node(), "b");
+    assert_eq!(world.get(&format!("/path?directory={b}")).await.node(), "b");
     assert_eq!(world.get("/path").await.node(), "a");
     // Nobody works there: any node opens it.
-    let elsewhere = world.post("/session?directory=/elsewhere", json!({})).await;
-    assert_eq!(elsewhere.json["directory"], "/elsewhere");
+    let made = world
+        .post(&format!("/session?directory={elsewhere}"), json!({}))
+        .await;
+    assert_eq!(made.json["directory"], elsewhere);
+    // One that is not there, however it is named, and no node is asked.
+    let before = world.nodes.iter().map(|n| n.seen("POST")).sum::<usize>();
+    for (query, body) in [
+        (format!("?directory={a}/none"), json!({})),
+        (
+            "?node=a".to_owned(),
+            json!({"location": {"directory": format!("{a}/none")}}),
+        ),
+        ("?directory=relative".to_owned(), json!({"id": "ses_mine"})),
+    ] {
+        let refused = world.post(&format!("/session{query}"), body).await;
+        assert_eq!(refused.status, 400, "{query}");
+    }
+    assert_eq!(
+        world.nodes.iter().map(|n| n.seen("POST")).sum::<usize>(),
+        before
+    );
     // Who names nothing gets any node, each in its own directory.
     let mut nodes = Vec::new();
     for _ in 0..6 {
@@ -252,7 +285,7 @@ async fn pins_outlive_the_gateway() {
 async fn a_create_that_may_have_been_done_is_never_done_again() {
     let world = World::sharing(&THREE).await;
     for node in &world.nodes {
-        node.inner.slow_create.store(true, Ordering::SeqCst);
+        node.inner.slow.store(true, Ordering::SeqCst);
     }
     let store: Store = Arc::clone(&world.node("a").inner.store);
     let client = world.post("/session", json!({}));
