@@ -15,14 +15,14 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::events::sse::{self, Frames};
 use super::events::{Told, sse::Client};
-use super::placing::NotMade;
-use super::server::{ask, ask_for, escaped, open};
+use super::server::{ask, ask_for, escaped, left, open};
+use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::gateway::lock;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::CREATE;
+use crate::gateway::upstream::{ANSWER, CREATE, Failure};
 use crate::routing::pins::Pin;
 use read::End;
 pub use read::Reader;
@@ -67,9 +67,44 @@ impl Said {
             inner.all.remove(&oldest);
         }
     }
+
+    fn forget(&self, chat: &str, id: &str) {
+        let mut inner = lock(&self.inner);
+        let one = (chat.to_owned(), id.to_owned());
+        if inner.all.remove(&one) {
+            inner.order.retain(|other| *other != one);
+        }
+    }
 }
 
-/// Makes a session: begins it, resumes it, names it.
+/// Sessions that goosed has made and not loaded yet: a reply finds no provider in those.
+#[derive(Debug, Default)]
+pub struct Unresumed {
+    all: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Unresumed {
+    /// So many are remembered; the session of a chat that is never used would stay for ever.
+    const MOST: usize = 10_000;
+
+    fn note(&self, node: &str, native: &str) {
+        let mut all = lock(&self.all);
+        if all.len() >= Self::MOST {
+            all.pop_first();
+        }
+        all.insert((node.to_owned(), native.to_owned()));
+    }
+
+    fn has(&self, node: &str, native: &str) -> bool {
+        lock(&self.all).contains(&(node.to_owned(), native.to_owned()))
+    }
+
+    fn done(&self, node: &str, native: &str) {
+        lock(&self.all).remove(&(node.to_owned(), native.to_owned()));
+    }
+}
+
+/// Makes a session: begins it and names it. It is there from then on, whatever [`resume`] comes to.
 ///
 /// # Errors
 /// It made none, or may have.
@@ -92,12 +127,7 @@ pub async fn create(
         Ok(answer) => return Err(NotMade::Refused(answer.refusal(node, ""))),
         Err(failure) => return Err(NotMade::failed(node, "", &failure)),
     };
-    let resume = json!({"session_id": native, "load_model_and_extensions": true});
-    match post("/agent/resume", resume).await {
-        Ok(answer) if answer.status.is_success() => {}
-        Ok(answer) => return Err(NotMade::Unknown(answer.refusal(node, ""))),
-        Err(failure) => return Err(NotMade::Unknown(Reply::failed(node, "", &failure))),
-    }
+    api.unresumed.note(node, &native);
     if let Some(title) = title {
         let path = format!("/sessions/{native}/name");
         let body = Some(json!({"name": title}));
@@ -106,6 +136,26 @@ pub async fn create(
         }
     }
     Ok(native)
+}
+
+/// Loads a session's model and extensions, unless that was done. For whoever has the chat's turn.
+///
+/// # Errors
+/// The client's answer; it is tried again with the next message.
+pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
+    let node = live.node.id.as_str();
+    if !api.unresumed.has(node, native) {
+        return Ok(());
+    }
+    let body = json!({"session_id": native, "load_model_and_extensions": true});
+    match ask(api, live, Method::POST, "/agent/resume", Some(body), CREATE).await {
+        Ok(answer) if answer.status.is_success() => {
+            api.unresumed.done(node, native);
+            Ok(())
+        }
+        Ok(answer) => Err(answer.refusal(node, chat)),
+        Err(failure) => Err(Reply::failed(node, chat, &failure)),
+    }
 }
 
 /// The request of a message: the same message has the same one.
@@ -124,7 +174,7 @@ fn request_of(chat: &str, id: &str) -> String {
 /// The client's answer.
 pub async fn say(
     api: &Api,
-    live: &Live,
+    live: &Arc<Live>,
     native: &str,
     pin: &Pin,
     say: Say,
@@ -151,30 +201,32 @@ pub async fn say(
         elapsed_ms: 0,
         channel: Some("gateway".to_owned()),
     };
+    let left = left(api, live);
     // The stream first, or the end of a quick turn is missed.
     let mut frames = match asked {
         Until::Answered => Some(stream(api, live, native, pin, None).await?),
         _ => None,
     };
-    let again = {
-        let _turn = api.turns.take(&pin.chat).await;
-        let before = session(api, live, native, pin).await?;
-        let there = read::said(&before, &id);
-        match there {
-            Some(text) if text != say.text => return Err(super::messages::another(&id)),
-            _ if there.is_some() || api.said.knows(&pin.chat, &id) => true,
-            _ => {
-                hand_over(api, live, native, pin, &request, &id, &say.text).await?;
-                false
-            }
-        }
+    // To its end: of a message that goosed has, its chat must know.
+    let handing = Handing {
+        api: Arc::clone(api),
+        live: Arc::clone(live),
+        native: native.to_owned(),
+        pin: pin.clone(),
+        request: request.clone(),
+        id: id.clone(),
+        text: say.text,
     };
+    let again = to_the_end(handing.once()).await?;
     if let Some(frames) = &mut frames {
-        let end = tokio::time::timeout(
-            wait.saturating_sub(begun.elapsed()),
-            ended(frames, &request, again),
-        );
-        match end.await {
+        let end = tokio::select! {
+            end = ended(frames, &request, again) => Ok(end),
+            why = left => Err(why),
+            () = tokio::time::sleep(wait.saturating_sub(begun.elapsed())) => {
+                Err("its turn has not ended yet".to_owned())
+            }
+        };
+        match end {
             Ok(End::Finished) => {
                 let all = session(api, live, native, pin).await?;
                 sent.receipt = Rung::Answered;
@@ -182,9 +234,9 @@ pub async fn say(
                 sent.answer = Some(read::answer(&all, &id).unwrap_or_default());
             }
             Ok(End::Failed(why)) => sent.reason = Some(why),
-            Err(_) => {
+            Err(why) => {
                 sent.retry = true;
-                sent.reason = Some("its turn has not ended yet".to_owned());
+                sent.reason = Some(why);
             }
         }
     }
@@ -192,49 +244,83 @@ pub async fn say(
     Ok(sent)
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn hand_over(
-    api: &Api,
-    live: &Live,
-    native: &str,
-    pin: &Pin,
-    request: &str,
-    id: &str,
-    text: &str,
-) -> Result<(), Reply> {
-    let body = json!({
-        "request_id": request,
-        "user_message": {
-            "id": read::named(id),
-            "role": "user",
-            "created": jiff::Timestamp::now().as_second(),
-            "content": [{"type": "text", "text": text}],
-            "metadata": {"userVisible": true, "agentVisible": true},
-        },
-    });
-    let path = format!("/sessions/{native}/reply");
-    let node = live.node.id.as_str();
-    let wait = crate::gateway::upstream::ANSWER;
-    // From here on it may be there, whatever the answer.
-    match ask(api, live, Method::POST, &path, Some(body), wait).await {
-        Ok(answer) if answer.status.is_success() => {
-            api.said.note(&pin.chat, id);
-            Ok(())
+/// A message on its way to goosed.
+struct Handing {
+    api: Api,
+    live: Arc<Live>,
+    native: String,
+    pin: Pin,
+    request: String,
+    id: String,
+    text: String,
+}
+
+impl Handing {
+    /// Hands it over unless that was done. Whether it was.
+    async fn once(self) -> Result<bool, Reply> {
+        let Self { api, live, pin, .. } = &self;
+        let _turn = api.turns.take(&pin.chat).await;
+        let before = session(api, live, &self.native, pin).await?;
+        let there = read::said(&before, &self.id);
+        match there {
+            Some(text) if text != self.text => return Err(super::messages::another(&self.id)),
+            _ if there.is_some() || api.said.knows(&pin.chat, &self.id) => return Ok(true),
+            _ => {}
         }
-        Ok(answer) if answer.status == StatusCode::BAD_REQUEST => Err(Reply::new(
-            StatusCode::CONFLICT,
-            format!(
-                "the node `{node}` does not take a message for the chat `{}` now: {}",
-                pin.chat,
-                answer.words()
-            ),
-        )),
-        Ok(answer) => Err(answer.refusal(node, &pin.chat)),
-        Err(failure) => {
-            if matches!(failure, crate::gateway::upstream::Failure::NoAnswer(_)) {
-                api.said.note(&pin.chat, id);
+        resume(api, live, &self.native, &pin.chat).await?;
+        self.over().await?;
+        Ok(false)
+    }
+
+    async fn over(&self) -> Result<(), Reply> {
+        let (chat, node) = (self.pin.chat.as_str(), self.live.node.id.as_str());
+        let body = json!({
+            "request_id": self.request,
+            "user_message": {
+                "id": read::named(&self.id),
+                "role": "user",
+                "created": jiff::Timestamp::now().as_second(),
+                "content": [{"type": "text", "text": self.text}],
+                "metadata": {"userVisible": true, "agentVisible": true},
+            },
+        });
+        let path = format!("/sessions/{}/reply", escaped(&self.native));
+        let said = &self.api.said;
+        // From here on it may be there, whatever the answer: only a node that certainly did not take it
+        // may be given it again.
+        said.note(chat, &self.id);
+        match ask(
+            &self.api,
+            &self.live,
+            Method::POST,
+            &path,
+            Some(body),
+            ANSWER,
+        )
+        .await
+        {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            Ok(answer) => {
+                if answer.status.is_client_error() {
+                    said.forget(chat, &self.id);
+                }
+                if answer.status != StatusCode::BAD_REQUEST {
+                    return Err(answer.refusal(node, chat));
+                }
+                Err(Reply::new(
+                    StatusCode::CONFLICT,
+                    format!(
+                        "the node `{node}` does not take a message for the chat `{chat}` now: {}",
+                        answer.words()
+                    ),
+                ))
             }
-            Err(Reply::failed(node, &pin.chat, &failure))
+            Err(failure) => {
+                if matches!(failure, Failure::NotSent(_)) {
+                    said.forget(chat, &self.id);
+                }
+                Err(Reply::failed(node, chat, &failure))
+            }
         }
     }
 }
