@@ -1,13 +1,14 @@
 //! Chats on goosed: each has a session of its own on the node, begun and resumed, since a reply finds no
 //! provider before that.
 
+mod handing;
+mod memory;
 mod read;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -19,90 +20,18 @@ use super::server::{ask, ask_for, escaped, left, open};
 use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
-use crate::gateway::lock;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{ANSWER, CREATE, Failure};
+use crate::gateway::upstream::CREATE;
 use crate::routing::pins::Pin;
+use handing::Handing;
+pub use memory::{Said, Unresumed};
 use read::End;
 pub use read::Reader;
 
 /// How long the stream may take to say which requests are under way: it does so at once, and a comment
 /// comes twice a second.
 const FIRST: Duration = Duration::from_secs(2);
-
-/// Messages that were said lately. goosed takes a message twice; what is said again is known by this, and
-/// by the session's own record where goosed keeps the message's id.
-#[derive(Debug, Default)]
-pub struct Said {
-    inner: Mutex<Remembered>,
-}
-
-/// Chats and ids, to be found, and the oldest first.
-#[derive(Debug, Default)]
-struct Remembered {
-    all: BTreeSet<(String, String)>,
-    order: VecDeque<(String, String)>,
-}
-
-impl Said {
-    /// So many are remembered.
-    const MOST: usize = 10_000;
-
-    fn knows(&self, chat: &str, id: &str) -> bool {
-        lock(&self.inner)
-            .all
-            .contains(&(chat.to_owned(), id.to_owned()))
-    }
-
-    fn note(&self, chat: &str, id: &str) {
-        let mut inner = lock(&self.inner);
-        let one = (chat.to_owned(), id.to_owned());
-        if inner.all.insert(one.clone()) {
-            inner.order.push_back(one);
-        }
-        if inner.order.len() > Self::MOST
-            && let Some(oldest) = inner.order.pop_front()
-        {
-            inner.all.remove(&oldest);
-        }
-    }
-
-    fn forget(&self, chat: &str, id: &str) {
-        let mut inner = lock(&self.inner);
-        let one = (chat.to_owned(), id.to_owned());
-        if inner.all.remove(&one) {
-            inner.order.retain(|other| *other != one);
-        }
-    }
-}
-
-/// Sessions that goosed has made and not loaded yet: a reply finds no provider in those.
-#[derive(Debug, Default)]
-pub struct Unresumed {
-    all: Mutex<BTreeSet<(String, String)>>,
-}
-
-impl Unresumed {
-    /// So many are remembered; the session of a chat that is never used would stay for ever.
-    const MOST: usize = 10_000;
-
-    fn note(&self, node: &str, native: &str) {
-        let mut all = lock(&self.all);
-        if all.len() >= Self::MOST {
-            all.pop_first();
-        }
-        all.insert((node.to_owned(), native.to_owned()));
-    }
-
-    fn has(&self, node: &str, native: &str) -> bool {
-        lock(&self.all).contains(&(node.to_owned(), native.to_owned()))
-    }
-
-    fn done(&self, node: &str, native: &str) {
-        lock(&self.all).remove(&(node.to_owned(), native.to_owned()));
-    }
-}
 
 /// Makes a session: begins it and names it. It is there from then on, whatever [`resume`] comes to.
 ///
@@ -244,87 +173,6 @@ pub async fn say(
     Ok(sent)
 }
 
-/// A message on its way to goosed.
-struct Handing {
-    api: Api,
-    live: Arc<Live>,
-    native: String,
-    pin: Pin,
-    request: String,
-    id: String,
-    text: String,
-}
-
-impl Handing {
-    /// Hands it over unless that was done. Whether it was.
-    async fn once(self) -> Result<bool, Reply> {
-        let Self { api, live, pin, .. } = &self;
-        let _turn = api.turns.take(&pin.chat).await;
-        let before = session(api, live, &self.native, pin).await?;
-        let there = read::said(&before, &self.id);
-        match there {
-            Some(text) if text != self.text => return Err(super::messages::another(&self.id)),
-            _ if there.is_some() || api.said.knows(&pin.chat, &self.id) => return Ok(true),
-            _ => {}
-        }
-        resume(api, live, &self.native, &pin.chat).await?;
-        self.over().await?;
-        Ok(false)
-    }
-
-    async fn over(&self) -> Result<(), Reply> {
-        let (chat, node) = (self.pin.chat.as_str(), self.live.node.id.as_str());
-        let body = json!({
-            "request_id": self.request,
-            "user_message": {
-                "id": read::named(&self.id),
-                "role": "user",
-                "created": jiff::Timestamp::now().as_second(),
-                "content": [{"type": "text", "text": self.text}],
-                "metadata": {"userVisible": true, "agentVisible": true},
-            },
-        });
-        let path = format!("/sessions/{}/reply", escaped(&self.native));
-        let said = &self.api.said;
-        // From here on it may be there, whatever the answer: only a node that certainly did not take it
-        // may be given it again.
-        said.note(chat, &self.id);
-        match ask(
-            &self.api,
-            &self.live,
-            Method::POST,
-            &path,
-            Some(body),
-            ANSWER,
-        )
-        .await
-        {
-            Ok(answer) if answer.status.is_success() => Ok(()),
-            Ok(answer) => {
-                if answer.status.is_client_error() {
-                    said.forget(chat, &self.id);
-                }
-                if answer.status != StatusCode::BAD_REQUEST {
-                    return Err(answer.refusal(node, chat));
-                }
-                Err(Reply::new(
-                    StatusCode::CONFLICT,
-                    format!(
-                        "the node `{node}` does not take a message for the chat `{chat}` now: {}",
-                        answer.words()
-                    ),
-                ))
-            }
-            Err(failure) => {
-                if matches!(failure, Failure::NotSent(_)) {
-                    said.forget(chat, &self.id);
-                }
-                Err(Reply::failed(node, chat, &failure))
-            }
-        }
-    }
-}
-
 /// Waits for the end of a request. One that was made earlier may have ended before the stream began, which
 /// the stream's first words tell.
 async fn ended(frames: &mut Frames, request: &str, again: bool) -> End {
@@ -461,17 +309,5 @@ mod tests {
         assert_eq!(request_of("c", "1"), request_of("c", "1"));
         assert_ne!(request_of("c", "1"), request_of("d", "1"));
         assert!(uuid::Uuid::parse_str(&request_of("c", "1")).is_ok());
-    }
-
-    #[test]
-    fn what_was_said_is_remembered_for_a_while() {
-        let said = Said::default();
-        for n in 0..Said::MOST + 2 {
-            said.note("c", &n.to_string());
-            said.note("c", &n.to_string());
-        }
-        assert!(!said.knows("c", "1"));
-        assert!(said.knows("c", "2"));
-        assert!(!said.knows("d", "2"));
     }
 }
