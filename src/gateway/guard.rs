@@ -4,23 +4,25 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
+use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
-use super::Gateway;
 use super::reply::Reply;
 use super::tls::Names;
 use super::upstream::SECRET_HEADER;
+use super::{Gateway, limits};
 use crate::host::basic_auth::basic;
 
 /// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
 pub const USER: &str = "opencode";
 
-/// Paths that are answered without a secret, as the servers whose clients ask them do.
-const OPEN: [&str; 3] = ["/status", "/features", "/health"];
+/// Paths that are answered without a secret, as the servers whose clients ask them do; by the gateway
+/// itself, for what a node says is for those who may ask.
+const OPEN: [&str; 2] = ["/status", "/health"];
 
 /// The gateway's secret, in the forms in which it can be given.
 #[derive(Clone)]
@@ -75,15 +77,27 @@ impl Secret {
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
 pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let headers = request.headers();
+    if let Err(why) = one_of_each(request.uri(), headers) {
+        return Reply::bad(why).into_response();
+    }
     if let Err(why) = from_here(headers, &gateway.names) {
         return Reply::new(StatusCode::FORBIDDEN, why).into_response();
     }
     let origin = headers.get(header::ORIGIN).cloned();
-    let response = if request.method() == Method::OPTIONS && origin.is_some() {
+    let open = OPEN.contains(&request.uri().path());
+    let given = gateway.secret.given(headers, request.uri().query());
+    // A browser asks beforehand, without any secret, and is only told what it may send.
+    let beforehand = request.method() == Method::OPTIONS;
+    if origin.as_ref().is_some_and(|o| o == "null") && (open || !(given || beforehand)) {
+        let why = "pages without an origin give the gateway's secret";
+        return Reply::new(StatusCode::FORBIDDEN, why).into_response();
+    }
+    let response = if beforehand && origin.is_some() {
         preflight(headers)
-    } else if OPEN.contains(&request.uri().path())
-        || gateway.secret.given(headers, request.uri().query())
-    {
+    } else if open && !request.body().is_end_stream() {
+        // Anybody's: not a byte of it is read.
+        limits::unwanted()
+    } else if open || given {
         within_limits(&gateway, request, next).await
     } else {
         Reply::new(
@@ -99,6 +113,11 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
 }
 
 async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Response {
+    // No route has a name in it that is no text; the framework would say so in a form of its own.
+    let path = percent_decode_str(request.uri().path());
+    if path.decode_utf8().is_err() {
+        return Reply::bad("the path is no UTF-8").into_response();
+    }
     let limits = &gateway.limits;
     if limits.refuses(request.headers()) {
         return limits.too_long();
@@ -106,10 +125,32 @@ async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Respo
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let (head, body) = request.into_parts();
-    let (body, verdict) = limits.bound(body);
+    let (mut head, body) = request.into_parts();
+    let (body, verdict) = limits.bound(body, &gateway.bodies);
+    verdict.goes_with(&mut head);
     let response = next.run(Request::from_parts(head, body)).await;
     verdict.over(response, limits)
+}
+
+/// What is looked at must be what is meant: one host, one origin.
+fn one_of_each(uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    let several = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if several(header::HOST) || several(header::ORIGIN) {
+        return Err("a request has one Host and one Origin");
+    }
+    // A proxy's client names whom it wants in the request line.
+    match (uri.authority(), headers.get(header::HOST)) {
+        (Some(line), Some(host))
+            if line
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Ok(())
+        }
+        (Some(_), _) => Err("the request line names another host than the header"),
+        (None, _) => Ok(()),
+    }
 }
 
 /// A page of somebody else's, or a name that was made to point here, has no business here.
@@ -128,7 +169,8 @@ fn from_here(headers: &HeaderMap, names: &Names) -> Result<(), String> {
         return Ok(());
     };
     let allowed = match origin.split_once("://") {
-        // A page from a file, and desktop programs.
+        // A page from a file, and desktop programs; but any page of the web can be so too, in a frame.
+        // The secret tells them apart.
         None => origin == "null",
         // Of this machine, or of the gateway itself. Any other address is somebody else's machine.
         Some(("http" | "https", rest)) => is_here(host_of(rest)) || host.as_deref() == Some(rest),

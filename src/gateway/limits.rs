@@ -3,8 +3,8 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,9 +13,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::lock;
 use super::reply::Reply;
+
+/// Bytes of a permit in [`Budget`], which counts in `u32`.
+const PERMIT: u64 = 1024;
 
 /// The limits.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +32,12 @@ pub struct Limits {
     pub head: Duration,
     /// Longest body of a request in bytes. Clients of goosed send images and whole sessions.
     pub body: u64,
+    /// Most bytes of all bodies of requests that are held at a time.
+    pub bodies: u64,
+    /// A body may be waited for so long, whatever comes of it.
+    pub patience: Duration,
+    /// And a second more for so many bytes of it that came.
+    pub rate: u64,
     /// How long a client may take nothing of an answer, and send nothing of a body it has begun.
     pub stall: Duration,
 }
@@ -38,6 +49,9 @@ impl Default for Limits {
             connections: 4096,
             head: Duration::from_secs(30),
             body: 50 * 1024 * 1024,
+            bodies: 512 * 1024 * 1024,
+            patience: Duration::from_secs(30),
+            rate: 16 * 1024,
             stall: Duration::from_secs(30),
         }
     }
@@ -64,19 +78,90 @@ impl Limits {
         closing(Reply::new(StatusCode::REQUEST_TIMEOUT, why).into_response())
     }
 
+    fn slow(&self) -> Response {
+        let why = format!(
+            "the body came slower than {} KiB/s for more than {} s",
+            self.rate / 1024,
+            self.patience.as_secs()
+        );
+        closing(Reply::new(StatusCode::REQUEST_TIMEOUT, why).into_response())
+    }
+
+    fn full(&self) -> Response {
+        let why = format!(
+            "the bodies of all requests are more than {} MiB at the moment; try again",
+            self.bodies / (1024 * 1024)
+        );
+        closing(Reply::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response())
+    }
+
     /// A body within the limits, and what came of it.
-    pub fn bound(&self, body: Body) -> (Body, Verdict) {
-        let verdict = Verdict(Arc::new(AtomicU8::new(FINE)));
+    pub fn bound(&self, body: Body, budget: &Budget) -> (Body, Verdict) {
+        let verdict = Verdict {
+            how: Arc::new(AtomicU8::new(FINE)),
+            held: Held::default(),
+        };
         let bounded = Bounded {
             body,
-            left: self.body,
-            stall: self.stall,
+            came: 0,
+            limits: *self,
+            budget: budget.clone(),
             timer: None,
+            waited: Duration::ZERO,
             verdict: verdict.clone(),
         };
         (Body::new(bounded), verdict)
     }
 }
+
+/// What is said of a body where none is read.
+pub fn unwanted() -> Response {
+    let why = "no body is taken here";
+    closing(Reply::new(StatusCode::PAYLOAD_TOO_LARGE, why).into_response())
+}
+
+/// What all bodies together may take.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    /// As the limits have it.
+    pub fn of(limits: &Limits) -> Self {
+        let permits = usize::try_from(limits.bodies / PERMIT).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(
+            permits.min(Semaphore::MAX_PERMITS),
+        )))
+    }
+
+    /// What is left of it, in KiB.
+    #[cfg(test)]
+    pub fn left(&self) -> usize {
+        self.0.available_permits()
+    }
+
+    /// Takes as much as makes `held` enough for so many bytes. Whether there was as much.
+    fn take(&self, held: &Held, bytes: u64) -> bool {
+        let mut held = lock(&held.0);
+        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u64;
+        let more = bytes.div_ceil(PERMIT).saturating_sub(has);
+        let Ok(more) = u32::try_from(more) else {
+            return false;
+        };
+        let Ok(taken) = Arc::clone(&self.0).try_acquire_many_owned(more) else {
+            return false;
+        };
+        match held.as_mut() {
+            Some(held) => held.merge(taken),
+            None => *held = Some(taken),
+        }
+        true
+    }
+}
+
+/// A request's part of the [`Budget`]: given back when nobody has the request any more, a task that
+/// outlives its client included.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 /// What is left of the body is not read.
 fn closing(mut response: Response) -> Response {
@@ -88,17 +173,29 @@ fn closing(mut response: Response) -> Response {
 const FINE: u8 = 0;
 const LONG: u8 = 1;
 const STALLED: u8 = 2;
+const SLOW: u8 = 3;
+const FULL: u8 = 4;
 
 /// What came of a body while it was read.
 #[derive(Debug, Clone)]
-pub struct Verdict(Arc<AtomicU8>);
+pub struct Verdict {
+    how: Arc<AtomicU8>,
+    held: Held,
+}
 
 impl Verdict {
+    /// Lets the body's part of the budget live as long as the head of its request.
+    pub fn goes_with(&self, head: &mut axum::http::request::Parts) {
+        head.extensions.insert(self.held.clone());
+    }
+
     /// The answer to a request whose body broke a limit, whatever became of it then; else its own.
     pub fn over(&self, response: Response, limits: &Limits) -> Response {
-        match self.0.load(Ordering::Relaxed) {
+        match self.how.load(Ordering::Relaxed) {
             LONG => limits.too_long(),
             STALLED => limits.stalled(),
+            SLOW => limits.slow(),
+            FULL => limits.full(),
             _ => response,
         }
     }
@@ -107,16 +204,26 @@ impl Verdict {
 /// A client's body that ends with an error where it breaks a limit.
 struct Bounded {
     body: Body,
-    left: u64,
-    stall: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    came: u64,
+    limits: Limits,
+    budget: Budget,
+    /// While it is waited for: since when, and for how long at most.
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How long it was waited for before. The time in which its node takes nothing is not the client's.
+    waited: Duration,
     verdict: Verdict,
 }
 
 impl Bounded {
     fn broken(&self, how: u8, why: &'static str) -> Poll<Option<Framed>> {
-        self.verdict.0.store(how, Ordering::Relaxed);
+        self.verdict.how.store(how, Ordering::Relaxed);
         Poll::Ready(Some(Err(axum::Error::new(why))))
+    }
+
+    /// How long it may still be waited for in all.
+    fn patience(&self) -> Duration {
+        let earned = Duration::from_secs(self.came / self.limits.rate.max(1));
+        (self.limits.patience + earned).saturating_sub(self.waited)
     }
 }
 
@@ -128,18 +235,28 @@ impl HttpBody for Bounded {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Framed>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            let (stall, timer) = (self.stall, &mut self.timer);
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep(stall)));
+            let (patience, stall) = (self.patience(), self.limits.stall);
+            let (_, timer) = self
+                .timer
+                .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(stall.min(patience)))));
             ready!(timer.as_mut().poll(cx));
-            return self.broken(STALLED, "the body stands still");
+            return match patience < stall {
+                true => self.broken(SLOW, "the body is too slow"),
+                false => self.broken(STALLED, "the body stands still"),
+            };
         };
-        self.timer = None;
+        if let Some((since, _)) = self.timer.take() {
+            self.waited += since.elapsed();
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => return self.broken(LONG, "the body is too long"),
+            self.came += data.len() as u64;
+            if self.came > self.limits.body {
+                return self.broken(LONG, "the body is too long");
+            }
+            if !self.budget.take(&self.verdict.held, self.came) {
+                return self.broken(FULL, "there is no room for the body");
             }
         }
         Poll::Ready(frame)

@@ -15,6 +15,7 @@ pub mod access;
 pub mod acp;
 pub mod ask;
 pub mod chats;
+pub mod connector;
 pub mod detached;
 pub mod directory;
 pub mod goose_desktop;
@@ -78,6 +79,8 @@ pub struct Shared {
     pub names: tls::Names,
     /// What clients may take.
     pub limits: Limits,
+    /// What is left of the limit of all bodies.
+    pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<Mutex<Pins>>,
@@ -108,7 +111,8 @@ impl Shared {
             secret,
             names: tls::Names::default(),
             limits: Limits::default(),
-            stopping: stream::Switch::default(),
+            bodies: limits::Budget::of(&Limits::default()),
+            stopping: stream::Switch::latch(),
             pins: Arc::new(Mutex::new(pins)),
             used: Mutex::new(BTreeSet::new()),
         }
@@ -121,7 +125,12 @@ impl Shared {
 
     /// The same with limits of its own.
     pub fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        let bodies = limits::Budget::of(&limits);
+        Self {
+            limits,
+            bodies,
+            ..self
+        }
     }
 
     /// How chats are placed at the moment.
@@ -192,6 +201,7 @@ pub fn router(gateway: &Gateway) -> Router {
 fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
     routes
         .fallback(reply::otherwise)
+        .method_not_allowed_fallback(reply::wrong_method)
         // The gateway's own limits are higher, and hold for what is only passed on too.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(

@@ -59,9 +59,9 @@ pub struct Live {
     /// Where it listens; `None` for plain terminals, and for servers that never started.
     pub endpoint: Option<Endpoint>,
     /// How it was when it was observed last.
-    advert: Mutex<Option<Arc<Advert>>>,
+    advert: Arc<Mutex<Option<Arc<Advert>>>>,
     /// Whether the last observation got no answer in time.
-    late: Mutex<bool>,
+    late: Arc<Mutex<bool>>,
     /// Ends the streams that come from it, when it hangs.
     pub streams: Switch,
 }
@@ -72,9 +72,21 @@ impl Live {
         Self {
             node,
             endpoint,
-            advert: Mutex::new(None),
-            late: Mutex::new(false),
+            advert: Arc::default(),
+            late: Arc::default(),
             streams: Switch::default(),
+        }
+    }
+
+    /// The same server under another description: what was observed of it and the streams that come from
+    /// it are one with what requests under way have.
+    fn described(&self, node: Node) -> Self {
+        Self {
+            node,
+            endpoint: self.endpoint.clone(),
+            advert: Arc::clone(&self.advert),
+            late: Arc::clone(&self.late),
+            streams: self.streams.clone(),
         }
     }
 
@@ -134,7 +146,8 @@ impl Nodes {
             .collect()
     }
 
-    /// Replaces what the nodes are. Those that are as they were keep what was observed of them.
+    /// Replaces what the nodes are. Those that listen where they did and understand what they did keep what
+    /// was observed of them, and their streams, whatever else was changed.
     pub fn set(&self, known: Vec<(Node, Option<Endpoint>)>) {
         let before = self.all();
         let now = known
@@ -142,10 +155,12 @@ impl Nodes {
             .map(|(node, endpoint)| {
                 let same = before
                     .get(&node.id)
-                    .filter(|live| live.node == node && live.endpoint == endpoint);
-                let live = same
-                    .cloned()
-                    .unwrap_or_else(|| Arc::new(Live::new(node, endpoint)));
+                    .filter(|live| live.node.dialect == node.dialect && live.endpoint == endpoint);
+                let live = match same {
+                    Some(live) if live.node == node => Arc::clone(live),
+                    Some(live) => Arc::new(live.described(node)),
+                    None => Arc::new(Live::new(node, endpoint)),
+                };
                 (live.node.id.clone(), live)
             })
             .collect();
@@ -182,5 +197,40 @@ impl Snapshot {
                 drained: ledger.drained.contains(&live.node.id),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gateway::stand_in::{node, well};
+
+    #[test]
+    fn a_changed_label_ends_no_stream_and_forgets_no_health() {
+        let endpoint = |port| Some(Endpoint::new("a", Dialect::Goosed, port, "s"));
+        let nodes = Nodes::default();
+        let known = node("a", Dialect::Goosed);
+        nodes.set(vec![(known.clone(), endpoint(1))]);
+        let before = nodes.get("a").unwrap();
+        before.observed(well("a"));
+        let changed = Node {
+            priority: 7,
+            max_chats: Some(3),
+            ..known
+        };
+        nodes.set(vec![(changed.clone(), endpoint(1))]);
+        let now = nodes.get("a").unwrap();
+        assert_eq!(now.node, changed);
+        assert!(now.advert().unwrap().health.is_healthy());
+        // Who has the old one is told by the new one.
+        let _stream = before.streams.wait();
+        assert_eq!(now.streams.waiting(), 1);
+        before.found(Health::Refused("gone".to_owned()));
+        assert!(!now.advert().unwrap().health.is_healthy());
+        // Another port is another server.
+        nodes.set(vec![(changed, endpoint(2))]);
+        let other = nodes.get("a").unwrap();
+        assert!(other.advert().is_none() && other.streams.waiting() == 0);
     }
 }

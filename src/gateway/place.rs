@@ -1,6 +1,7 @@
 //! A new chat on a server: a place is reserved, the node is asked whether it is there, and only then the
 //! chat is made. What certainly was not made is tried on another node; what may have been made never is.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,13 @@ where
             }
             Err(failure @ Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);
-                live.found(Health::Refused(failure.to_string()));
+                // Whoever asked it may know more.
+                let known = live
+                    .advert()
+                    .is_some_and(|advert| matches!(advert.health, Health::Unauthorized(_)));
+                if !known {
+                    live.found(Health::Refused(failure.to_string()));
+                }
                 abandon(gateway, reservation).await;
             }
             // It may have been made: the place stays taken, and nobody else is asked.
@@ -163,6 +170,7 @@ async fn reserve(
     wish: &Wish,
     tried: &BTreeSet<String>,
 ) -> Result<Reservation, Reply> {
+    let all = nodes.to_vec();
     let nodes: Vec<Arc<Live>> = nodes
         .iter()
         .filter(|live| !tried.contains(&live.node.id))
@@ -180,8 +188,23 @@ async fn reserve(
     }
     let (shared, wish) = (Arc::clone(gateway), wish.clone());
     gateway
-        .pins(move |pins| pins.reserve(|ledger| choose(&shared, nodes, &wish, ledger)))
+        .pins(move |pins| {
+            pins.reserve(|ledger| choose(&shared, nodes, &wish, &concerning(ledger, &all)))
+        })
         .await
+}
+
+/// Without a target for the next chat that none of these nodes could ever be: it is of another dialect's
+/// next chat, and waits for that.
+pub fn concerning<'a>(ledger: &'a Ledger, nodes: &[Arc<Live>]) -> Cow<'a, Ledger> {
+    match &ledger.history.next_target {
+        Some(target) if !nodes.iter().any(|live| target.matches(&live.node)) => {
+            let mut ledger = ledger.clone();
+            ledger.history.next_target = None;
+            Cow::Owned(ledger)
+        }
+        _ => Cow::Borrowed(ledger),
+    }
 }
 
 async fn abandon(gateway: &Gateway, reservation: Reservation) {
@@ -207,12 +230,24 @@ async fn confirm(
             ),
         ));
     };
-    let pinned = chat.clone();
-    gateway
-        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&native)))
-        .await
-        .map_err(|e: crate::error::Error| Reply::from(e))?;
-    Ok(chat)
+    let (pinned, own) = (chat.clone(), native.clone());
+    let written: crate::error::Result<_> = gateway
+        .pins(move |pins| pins.confirm(&reservation, &pinned, Some(&own)))
+        .await;
+    let Err(e) = written else {
+        return Ok(chat);
+    };
+    let node = &live.node.id;
+    // Its node is in its name: it is found without a pin, and a client told that there is none would make
+    // another.
+    if ids::split(&chat).is_some_and(|(named, _)| named == node) {
+        tracing::warn!(node, "the chat `{chat}` was made and is not pinned: {e}");
+        return Ok(chat);
+    }
+    Err(Reply::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        format!("the node `{node}` has made the chat `{native}`, which could not be pinned: {e}"),
+    ))
 }
 
 /// The name of a session that its node numbers by itself.
@@ -243,6 +278,8 @@ pub async fn probe_within(gateway: &Gateway, live: &Live, wait: Duration) -> Res
     };
     let path = match endpoint.dialect {
         Dialect::Opencode => "/global/health",
+        // goosed answers `/status` to anybody.
+        Dialect::Goosed => "/system_info",
         _ => "/status",
     };
     let request = Request::get(path)
@@ -256,5 +293,55 @@ pub async fn probe_within(gateway: &Gateway, live: &Live, wait: Duration) -> Res
         Ok(answer) => Err(Health::Unfit(format!("it answers {}", answer.status()))),
         Err(Failure::NotSent(why)) => Err(Health::Refused(why)),
         Err(Failure::NoAnswer(why)) => Err(Health::Timeout(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gateway::stand_in::{gateway, serve};
+
+    #[tokio::test]
+    async fn a_target_of_another_dialect_waits_for_its_own_chat() {
+        let ok = || axum::routing::get(|| async { "ok" });
+        let node = serve(axum::Router::new().route("/status", ok())).await;
+        let under = gateway(&[
+            ("goose", Dialect::Goosed, node),
+            ("open", Dialect::Opencode, 1),
+        ])
+        .await;
+        let target = |to: &'static str| {
+            let gateway = under.gateway.clone();
+            async move {
+                let set: crate::error::Result<()> = gateway
+                    .pins(move |pins| pins.set_next_target(Some(&to.parse().unwrap())))
+                    .await;
+                set.unwrap();
+            }
+        };
+        let made = async || {
+            let wish = Wish::default();
+            create(&under.gateway, Dialect::Goosed, wish, of_node, |_| async {
+                Ok(Made::Chat {
+                    native: uuid::Uuid::new_v4().to_string(),
+                    value: (),
+                })
+            })
+            .await
+            .map(|placed| placed.live.node.id.clone())
+            .map_err(|answer| answer.status())
+        };
+        let left = async || {
+            let ledger: crate::error::Result<Ledger> =
+                under.gateway.pins(|pins| pins.ledger()).await;
+            ledger.unwrap().history.next_target.map(|t| t.to_string())
+        };
+        target("open").await;
+        assert_eq!(made().await, Ok("goose".to_owned()));
+        assert_eq!(left().await.as_deref(), Some("open"));
+        target("goose").await;
+        assert_eq!(made().await, Ok("goose".to_owned()));
+        assert_eq!(left().await, None);
     }
 }

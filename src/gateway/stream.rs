@@ -9,21 +9,31 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 
-/// Ends all that was begun before it is cut.
+/// Ends all that was begun before it is cut; a latch also what is begun afterwards.
 #[derive(Debug, Clone)]
 pub struct Switch {
     sender: watch::Sender<u64>,
+    for_good: bool,
 }
 
 impl Default for Switch {
     fn default() -> Self {
         Self {
             sender: watch::Sender::new(0),
+            for_good: false,
         }
     }
 }
 
 impl Switch {
+    /// One that stays cut.
+    pub fn latch() -> Self {
+        Self {
+            for_good: true,
+            ..Self::default()
+        }
+    }
+
     /// Ends what was begun so far.
     pub fn cut(&self) {
         self.sender.send_modify(|n| *n += 1);
@@ -34,13 +44,18 @@ impl Switch {
         self.sender.receiver_count()
     }
 
-    /// Waits for the next cut.
+    /// Waits for the next cut after this call, whenever it is polled first; of a latch for the first one
+    /// of all.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.sender.subscribe();
+        let for_good = self.for_good;
         async move {
-            receiver.mark_unchanged();
             // An error means that the switch is gone, and so is whoever could have cut.
-            let _ = receiver.changed().await;
+            if for_good {
+                let _ = receiver.wait_for(|cuts| *cuts > 0).await.map(drop);
+            } else {
+                let _ = receiver.changed().await;
+            }
         }
     }
 }
@@ -86,5 +101,36 @@ impl HttpBody for Passed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn is_over(wait: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), wait)
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_cut_before_the_first_look_counts() {
+        let switch = Switch::default();
+        let wait = switch.wait();
+        switch.cut();
+        assert!(is_over(wait).await);
+        // What is begun afterwards goes on.
+        assert!(!is_over(switch.wait()).await);
+    }
+
+    #[tokio::test]
+    async fn a_latch_ends_what_is_begun_later_too() {
+        let switch = Switch::latch();
+        let wait = switch.wait();
+        switch.cut();
+        assert!(is_over(wait).await && is_over(switch.wait()).await);
     }
 }

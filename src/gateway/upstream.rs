@@ -1,5 +1,5 @@
 //! The way to the nodes: one pool of connections, and what a failure means. Only "certainly not taken"
-//! may be tried again elsewhere.
+//! may be tried again elsewhere. A connection to another user's process is none.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::access;
+use super::connector::{Connector, Owners};
 use super::metrics::Metrics;
 use super::nodes::Endpoint;
 use crate::routing::node::Dialect;
@@ -65,13 +66,19 @@ impl std::fmt::Display for Failure {
 /// The pool.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client<HttpConnector, Body>,
+    client: Client<Connector, Body>,
+    owners: Owners,
     metrics: Metrics,
 }
 
 impl Upstream {
     /// Connects to nothing yet.
     pub fn new(metrics: Metrics) -> Self {
+        Self::connecting(metrics, Owners::default())
+    }
+
+    /// The same with owners as somebody sees them.
+    pub fn connecting(metrics: Metrics, owners: Owners) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
@@ -79,9 +86,19 @@ impl Upstream {
             client: Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
-                .build(connector),
+                .build(Connector::new(connector, owners.clone())),
+            owners,
             metrics,
         }
+    }
+
+    /// For who connects by itself: whether whoever took its connection is this user's own. To be asked
+    /// before anything is written.
+    ///
+    /// # Errors
+    /// [`Failure::NotSent`]: it is not.
+    pub async fn is_own(&self, port: u16) -> Result<(), Failure> {
+        self.owners.check(port).await.map_err(Failure::NotSent)
     }
 
     /// Sends a request to a node, with the node's own credentials, and waits for the head of the answer.

@@ -12,6 +12,7 @@
 
 pub mod adverts;
 pub mod choose;
+pub mod listener;
 pub mod node;
 pub mod observe;
 pub mod owner;

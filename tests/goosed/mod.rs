@@ -49,13 +49,16 @@ pub struct Options {
     pub model: String,
 }
 
+/// By what it is found out whether it is there, and takes its secret.
+pub const PROBES: [&str; 2] = ["/status", "/system_info"];
+
 /// What it does wrong, at the moment.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// It accepts connections and answers nothing, and its streams are silent.
     pub hang: bool,
-    /// The same, but for `/status`.
-    pub hang_but_status: bool,
+    /// The same, but for [`PROBES`].
+    pub hang_but_probes: bool,
     /// How long every answer takes.
     pub slow: Duration,
     /// It does not take its secret.
@@ -136,7 +139,7 @@ impl Node {
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *lock(&self.seen))
             .into_iter()
-            .filter(|seen| seen.target != "/status")
+            .filter(|seen| !PROBES.contains(&seen.target.as_str()))
             .collect()
     }
 

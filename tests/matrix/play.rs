@@ -23,6 +23,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long an agent may take to be in a situation. The slowest takes 9 s to start on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long an agent may take to draw its screen anew: 30 ms on an idle machine.
+const DRAWN: Duration = Duration::from_secs(3);
+
 /// Waits until a condition holds.
 #[track_caller]
 fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -201,14 +204,25 @@ impl Scene<'_> {
             return Some("something was approved or run".to_owned());
         }
         match self.situation {
-            Situation::Draft if !self.screen().contains(DRAFT) => {
-                Some("the draft is gone".to_owned())
-            }
+            Situation::Draft if !self.draft_stands() => Some("the draft is gone".to_owned()),
             Situation::Approval if self.state() != "waiting" => {
                 Some(format!("the dialog is gone, it is {}", self.state()))
             }
             _ => None,
         }
+    }
+
+    /// Whether the draft is in the box. In the midst of being drawn a screen may lack it; what is gone stays
+    /// gone.
+    fn draft_stands(&self) -> bool {
+        let begun = Instant::now();
+        while !self.screen().contains(DRAFT) {
+            if begun.elapsed() > DRAWN {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        true
     }
 
     /// Ends it.

@@ -2,12 +2,17 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::model::{Model, Turn};
 use crate::support::{Sandbox, eventually, eventually_some, proc};
+
+/// Longest time for a test. The slowest begins opencode six times, which takes 5 s each on an idle machine
+/// and was seen to take 30 on a busy one.
+const DEADLINE: Duration = Duration::from_secs(400);
 
 /// The agent CLIs, by their programs' names.
 pub const CLIS: [&str; 6] = ["claude", "pi", "codex", "opencode", "gemini", "goose"];
@@ -45,15 +50,15 @@ impl Real {
     pub fn new(manager: bool) -> Option<Self> {
         installed("claude")?;
         let s = if manager {
-            Sandbox::booted()?
+            Sandbox::lasting(DEADLINE)?
         } else {
-            Sandbox::plain()?
+            Sandbox::plain_lasting(DEADLINE)?
         };
         Some(Self::within(s))
     }
 
     /// With a user manager, for a test that is known to take longer than others.
-    pub fn lasting(deadline: std::time::Duration) -> Option<Self> {
+    pub fn lasting(deadline: Duration) -> Option<Self> {
         installed("claude")?;
         Some(Self::within(Sandbox::lasting(deadline)?))
     }

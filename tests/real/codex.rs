@@ -232,7 +232,9 @@ fn a_sender_of_codex_that_is_killed_loses_nothing_and_doubles_nothing() {
         drop(sender);
         // The same id again: what is there already is told, what is not is delivered now.
         let out = s.mosaic(&[&args[..], &["--timeout", "30", "--json"]].concat());
-        assert_eq!(out.ok().json()["receipt"], "accepted");
+        let receipt = out.ok().json()["receipt"].clone();
+        // Its turn may be over by now.
+        assert!(receipt == "accepted" || receipt == "answered", "{receipt}");
         eventually("it reaches the model", || real.model.arrivals(&text) > 0);
     }
     real.state("cx0", "idle");

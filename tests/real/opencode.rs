@@ -65,7 +65,8 @@ fn opencode_lives() {
     let planner = real.opencode(b).key("command", planner);
     up(&real, [real.opencode(a), planner]);
     for name in [a, b] {
-        real.state(name, "idle");
+        let wait = ["agent", "wait", name, "--for", "idle", "--timeout", "90"];
+        s.mosaic(&wait).ok();
         let pid = real.pid(name);
         // The secret is in no argument, and opencode has it.
         let secret = proc::environ(pid)["OPENCODE_SERVER_PASSWORD"].clone();

@@ -63,6 +63,18 @@ impl Server {
         }
     }
 
+    /// Whether it is there. A server that starts takes requests that it never answers.
+    fn answers(&self) -> bool {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            return false;
+        }
+        let mut stream = self.request("GET", "/global/health", None);
+        let wait = Some(Duration::from_secs(2));
+        stream.set_read_timeout(wait).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).is_ok() && text.contains("200 OK")
+    }
+
     fn get(&self, path: &str) -> Got {
         self.ask("GET", path, None)
     }
@@ -224,13 +236,11 @@ fn opencode_behind_the_gateway() {
     let port = free.local_addr().unwrap().port();
     drop(free);
     let (mut running, gate) = gateway(s, port);
-    // A server that starts takes connections before it answers, and at its first turn it loads what it
-    // needs: on a busy machine it is away for so long that it seems to hang.
+    // At its first turn a server loads what it needs: on a busy machine it is away for so long that it seems
+    // to hang.
     for name in NODES {
         let node = node(s, name);
-        started("a node listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, node.port)).is_ok()
-        });
+        started("a node answers", || node.answers());
         let made = node.post("/session", json!({}));
         let session = made.body["id"].as_str().unwrap();
         assert_eq!(node.prompt(session, "warm up").status, 200);
@@ -362,8 +372,12 @@ fn opencode_behind_the_gateway() {
             .find(|p| p["sessionID"] == first.as_str())
             .cloned()
     });
-    running.signal(Signal::KILL);
-    running.wait();
+    proc::kill(running.pid(), Signal::KILL);
+    let ended = Instant::now() + Duration::from_secs(10);
+    while running.runs() {
+        assert!(Instant::now() < ended, "the gateway is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let (running, gate) = gateway(s, port);
     let reply = format!("/permission/{}/reply", asked["id"].as_str().unwrap());
     let done = gate.post(&reply, json!({"reply": "once"}));
@@ -373,6 +387,11 @@ fn opencode_behind_the_gateway() {
     // Killed: its chats say so, and new ones go elsewhere.
     let pid = real.pid(home);
     proc::kill(pid, Signal::KILL);
+    // What is sent to one that is just dying may have been taken.
+    s.gone(pid);
+    eventually("it is missed", || {
+        gate.get(&format!("/session/{first}")).status == 503
+    });
     let refused = gate.prompt(first, "to nobody");
     assert_eq!(refused.status, 503, "{refused:?}");
     let why = refused.body["message"].as_str().unwrap();

@@ -35,6 +35,7 @@ fn lives(real: &Real, agent: Agent, name: &str) {
     let long = "a line of a long message, ".repeat(150);
     tell(real, name, long.trim_end(), 2);
 
+    real.state(name, "idle");
     real.kill(name);
     tell(real, name, "after a kill", 3);
 
@@ -79,6 +80,8 @@ fn lives(real: &Real, agent: Agent, name: &str) {
 
     s.mosaic(&["agent", "reset", name, "--clear"]).ok();
     tell(real, name, "after a reset", 0);
+    // An answer that it had not written down yet would be missing in its history.
+    real.state(name, "idle");
     real.kill(name);
     tell(real, name, "after a reset and a kill", 1);
 

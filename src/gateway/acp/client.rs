@@ -46,6 +46,8 @@ pub struct Client {
     links: Mutex<BTreeMap<String, Link>>,
     questions: Mutex<Questions>,
     wires: AtomicU64,
+    /// Its place among the clients, until it ends; each link has its share for as long as it takes.
+    place: Mutex<Option<Arc<OwnedSemaphorePermit>>>,
 }
 
 impl Client {
@@ -55,6 +57,7 @@ impl Client {
         rooms: &Arc<Rooms>,
         split: bool,
         patience: Duration,
+        place: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         Arc::new(Self {
             gateway: Arc::clone(gateway),
@@ -69,6 +72,7 @@ impl Client {
             links: Mutex::new(BTreeMap::new()),
             questions: Mutex::new(Questions::default()),
             wires: AtomicU64::new(0),
+            place: Mutex::new(Some(Arc::new(place))),
         })
     }
 
@@ -91,6 +95,11 @@ impl Client {
                 Some(Room { _permit: permit.ok()? })
             }
         }
+    }
+
+    /// A share of its place among the clients.
+    pub fn place(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        lock(&self.place).clone()
     }
 
     /// The way to a node, begun where there is none yet.
@@ -145,9 +154,11 @@ impl Client {
         lock(&self.questions).gone(wire)
     }
 
-    /// Ends it: what comes to it now is dropped, and its connections to nodes are closed.
+    /// Ends it: what comes to it now is dropped, and its connections to nodes are closed, as soon as what
+    /// they make for it is made.
     pub fn close(&self) {
         self.out.close();
+        lock(&self.place).take();
         lock(&self.links).clear();
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::client::{Client, Room};
 use super::fault::Fault;
 use super::frame::{Outcome, Params, raw};
+use super::link::Lost;
 use super::names;
 use super::requests::native;
 use crate::gateway::place::{self, Made};
@@ -56,8 +57,9 @@ pub async fn place(
     if let Directory::Policy(path) = &directory {
         set_cwd(&mut params, path);
     }
-    // A refusal in the node's words, which placement passes on without looking.
-    let refused: Arc<Mutex<Option<Outcome>>> = Arc::default();
+    // A refusal in the node's words, or why the client's own doing kept it from being asked: placement passes
+    // both on without looking, and neither says anything of the node.
+    let refused: Arc<Mutex<Option<Result<Done, Fault>>>> = Arc::default();
     let placed = place::create(
         &client.gateway,
         Dialect::Acp,
@@ -70,7 +72,14 @@ pub async fn place(
             }
             let (refused, link) = (Arc::clone(&refused), client.link(&live.node.id));
             async move {
-                let answer = link.ask(method, params, None, CREATE).await?;
+                let answer = match link.ask(method, params, None, CREATE).await {
+                    Ok(answer) => answer,
+                    Err(Lost::Node(failure)) => return Err(failure),
+                    Err(lost @ Lost::Client(_)) => {
+                        *lock(&refused) = Some(Err(Fault::lost(&live.node.id, "", &lost)));
+                        return Ok(Made::Refused(StatusCode::TOO_MANY_REQUESTS.into_response()));
+                    }
+                };
                 match answer.outcome {
                     Outcome::Result(result) => match names::made(&result) {
                         Some(native) => Ok(Made::Chat {
@@ -80,7 +89,7 @@ pub async fn place(
                         None => Err(Failure::NoAnswer("its answer names no session".to_owned())),
                     },
                     error => {
-                        *lock(&refused) = Some(error);
+                        *lock(&refused) = Some(Ok(Done::of(error)));
                         Ok(Made::Refused(StatusCode::BAD_REQUEST.into_response()))
                     }
                 }
@@ -101,7 +110,7 @@ pub async fn place(
         Err(response) => {
             let refused = lock(&refused).take();
             match refused {
-                Some(error) => Ok(Done::of(error)),
+                Some(instead) => instead,
                 None => Err(Fault::of(response).await),
             }
         }
@@ -126,7 +135,7 @@ pub async fn fork(
         .link(&node)
         .ask(method, params, Some(room), CREATE)
         .await
-        .map_err(|failure| Fault::failed(&node, &chat, &failure))?;
+        .map_err(|lost| Fault::lost(&node, &chat, &lost))?;
     let outcome = match answer.outcome {
         Outcome::Result(result) => {
             adopt(client, &node, names::made(&result)).await;

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::client::Client;
 use super::fault::{Fault, NO_NODE, NOT_ALL};
 use super::frame::{Outcome, Params, Raw, code};
+use super::link::Lost;
 use super::merge;
 use super::names;
 use super::requests::{nodes, result};
@@ -32,7 +33,8 @@ pub async fn initialize(client: &Arc<Client>, params: &Params) -> Result<Outcome
                 return Ok(Outcome::Result(hello));
             }
             Ok(refusal) => return Ok(refusal),
-            Err(failure) => drop(failures.insert(node, failure.to_string())),
+            Err(lost @ Lost::Client(_)) => return Err(Fault::lost(&node, "", &lost)),
+            Err(lost) => drop(failures.insert(node, lost.to_string())),
         }
     }
     Err(nobody(&failures))
@@ -100,8 +102,11 @@ pub async fn any(client: &Arc<Client>, method: &str, params: &Params) -> Result<
     for node in nodes(client) {
         match on(client, &node, method, params.clone()).await {
             Ok(outcome) => return Ok(outward(&node, outcome)),
-            Err(failure @ Failure::NoAnswer(_)) => return Err(Fault::failed(&node, "", &failure)),
-            Err(failure) => drop(failures.insert(node, failure.to_string())),
+            Err(lost @ Lost::Node(Failure::NotSent(_))) => {
+                drop(failures.insert(node, lost.to_string()));
+            }
+            // Perhaps taken; or not, by the client's own doing, which no other node can help.
+            Err(lost) => return Err(Fault::lost(&node, "", &lost)),
         }
     }
     Err(nobody(&failures))
@@ -157,7 +162,7 @@ async fn on(
     node: &str,
     method: &str,
     params: Params,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, Lost> {
     let answer = client.link(node).ask(method, params, None, ANSWER).await?;
     Ok(answer.outcome)
 }

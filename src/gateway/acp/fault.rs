@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::frame::{Bad, Id, Message, Outcome, code, raw};
+use super::link::Lost;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 
@@ -20,6 +21,9 @@ pub const NO_NODE: i64 = -32052;
 
 /// What all nodes have to do was refused, since not all can.
 pub const NOT_ALL: i64 = -32053;
+
+/// The client itself has too much under way to the node, which was not asked and may be well.
+pub const TOO_MUCH: i64 = -32054;
 
 /// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +64,19 @@ impl Fault {
             message: Reply::failed(node, chat, failure).message,
             node: node.to_owned(),
             chat: chat.to_owned(),
+        }
+    }
+
+    /// There is no answer, by the node's doing or by the client's.
+    pub fn lost(node: &str, chat: &str, lost: &Lost) -> Self {
+        match lost {
+            Lost::Node(failure) => Self::failed(node, chat, failure),
+            Lost::Client(why) => Self {
+                code: TOO_MUCH,
+                message: format!("the node `{node}` was not asked: {why}"),
+                node: node.to_owned(),
+                chat: chat.to_owned(),
+            },
         }
     }
 
@@ -111,6 +128,16 @@ mod tests {
         assert_eq!(
             down.answer(Id::Number("1".into())).text(),
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32050,"data":{"chat":"n0.1","node":"n0"},"message":"the node `n0` is not available: refused; the chat `n0.1` stays there"}}"#
+        );
+        // The node of one that asks too much is not said to be down.
+        let much = Fault::lost("n0", "n0.1", &Lost::Client("too much".into()));
+        assert_eq!(
+            (much.code, much.message.as_str()),
+            (TOO_MUCH, "the node `n0` was not asked: too much")
+        );
+        assert_eq!(
+            Fault::lost("n0", "", &Failure::NotSent("x".into()).into()).code,
+            NODE_DOWN
         );
         assert_eq!(
             Fault::params("x").answer(Id::Null).text(),

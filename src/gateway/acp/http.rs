@@ -183,7 +183,10 @@ async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
             "the gateway has too many clients of this dialect",
         );
     };
-    let client = Client::new(&acp.gateway, &acp.rooms, true, acp.rooms.limits.stalled);
+    let patience = acp.rooms.limits.stalled;
+    let client = Client::new(&acp.gateway, &acp.rooms, true, patience, place);
+    // Its request may be gone before a node has answered.
+    let mut unfinished = Unfinished(Some(Arc::clone(&client)));
     client.set_hello(params.clone());
     let (answer, connection) = match everywhere::initialize(&client, &params).await {
         Ok(outcome) => {
@@ -196,9 +199,9 @@ async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
     let mut response =
         ([(header::CONTENT_TYPE, "application/json")], answer.text()).into_response();
     let Some(connection) = connection else {
-        client.close();
         return response;
     };
+    unfinished.0 = None;
     let remote = Arc::new(Remote {
         client,
         streams: AtomicUsize::new(0),
@@ -211,9 +214,19 @@ async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
         until_over(&gateway, &rooms, &remote).await;
         rooms.remove(&connection);
         remote.client.close();
-        drop(place);
     });
     response
+}
+
+/// A client that has no connection yet; it ends unless it gets one.
+struct Unfinished(Option<Arc<Client>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(client) = &self.0 {
+            client.close();
+        }
+    }
 }
 
 /// Until the client says that it ends, or says nothing any more, or is cut, or the gateway stops.

@@ -1,6 +1,9 @@
 //! The way from one client to one node: what the client says to the node, in its order. The connection is
 //! made when something is to be said, and made anew when it is gone by then.
 //!
+//! It ends with its client, at once; only what the gateway has asked on it is still waited for, since a node
+//! that makes a session makes it whether or not somebody is left to be told.
+//!
 //! Measured with goose 1.52: a session need not be loaded again on a new connection, nor after a restart of
 //! the node; a prompt finds it by itself. What a broken connection takes with it is the turn under way.
 
@@ -13,7 +16,7 @@ use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
 use super::out::Route;
 use super::wire::{Unopened, Wire, WriteError};
-use crate::gateway::upstream::Failure;
+use crate::gateway::upstream::{CREATE, Failure};
 
 /// Most messages that wait for one node. Each is on its way within the second that a connection may take.
 const QUEUE: usize = 256;
@@ -26,6 +29,31 @@ pub struct Answer {
     /// While this is kept, nothing more that the node says goes to the client. So that what the gateway
     /// makes of the answer goes first: a session's name before what happens in it.
     pub hold: oneshot::Sender<()>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Something is wrong with the node, or with the connection to it.
+    Node(Failure),
+    /// The client itself has too much under way, or is gone. The node was certainly not asked, and is as
+    /// well as before: to other clients, and to placement.
+    Client(String),
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Node(failure) => failure.fmt(f),
+            Lost::Client(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Lost::Node(failure)
+    }
 }
 
 /// Who waits for an answer.
@@ -43,13 +71,18 @@ pub enum Asker {
         ends: bool,
     },
     /// The gateway.
-    Gateway(oneshot::Sender<Result<Answer, Failure>>),
+    Gateway(oneshot::Sender<Result<Answer, Lost>>),
 }
 
 impl Asker {
     /// Whether it is this request of the client's.
     pub fn is(&self, wanted: &Id) -> bool {
         matches!(self, Asker::Client { id, .. } if id == wanted)
+    }
+
+    /// Whether the gateway itself still waits.
+    pub fn is_the_gateway(&self) -> bool {
+        matches!(self, Asker::Gateway(to) if !to.is_closed())
     }
 
     /// The answer is an error that concerns everything said on this way.
@@ -71,16 +104,16 @@ impl Asker {
     }
 
     /// There will be no answer.
-    pub async fn fail(self, client: &Client, node: &str, failure: Failure) {
+    pub async fn fail(self, client: &Client, node: &str, lost: Lost) {
         match self {
             Asker::Client {
                 id, route, chat, ..
             } => {
-                let fault = Fault::failed(node, &chat, &failure);
+                let fault = Fault::lost(node, &chat, &lost);
                 let _ = client.say(&route, &fault.answer(id)).await;
             }
             Asker::Gateway(to) => {
-                let _ = to.send(Err(failure));
+                let _ = to.send(Err(lost));
             }
         }
     }
@@ -117,7 +150,20 @@ pub enum Command {
     /// The client needs no answer any more to a request of that id, wherever that went.
     Cancel(Id),
     /// Only connects; the node's answer to `initialize`.
-    Hello(oneshot::Sender<Result<Outcome, Failure>>),
+    Hello(oneshot::Sender<Result<Outcome, Lost>>),
+}
+
+impl Command {
+    /// Whether the gateway itself waits for what comes of it.
+    fn is_the_gateways(&self) -> bool {
+        matches!(
+            self,
+            Command::Request {
+                asker: Asker::Gateway(_),
+                ..
+            }
+        )
+    }
 }
 
 /// With its place among what is under way, where it has one of its own.
@@ -130,16 +176,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// Begins one; it ends with its client.
+    /// Begins one; it ends with its client. What was not sent by then never is, and counts as not sent.
     pub fn begin(client: &Arc<Client>, node: &str) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (client, node) = (Arc::clone(client), node.to_owned());
+        // Whoever comes and goes keeps a client's place for as long as something is done for it.
+        let place = client.place();
         tokio::spawn(async move {
-            let closing = client.out.closing();
-            tokio::select! {
-                () = closing => {}
-                () = run(&client, &node, receiver) => {}
-            }
+            run(&client, &node, receiver).await;
+            drop(place);
         });
         Self { sender }
     }
@@ -172,7 +217,7 @@ impl Link {
         params: Params,
         room: Option<Room>,
         wait: std::time::Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Lost> {
         let (to, answer) = oneshot::channel();
         let command = Command::Request {
             method: method.to_owned(),
@@ -184,11 +229,11 @@ impl Link {
         }
         match tokio::time::timeout(wait, answer).await {
             Ok(Ok(answered)) => answered,
-            Ok(Err(_)) => Err(Failure::NoAnswer("the client is gone".to_owned())),
-            Err(_) => Err(Failure::NoAnswer(format!(
-                "nothing within {} s",
-                wait.as_secs()
-            ))),
+            Ok(Err(_)) => Err(Failure::NoAnswer("the client is gone".to_owned()).into()),
+            Err(_) => {
+                let why = format!("nothing within {} s", wait.as_secs());
+                Err(Failure::NoAnswer(why).into())
+            }
         }
     }
 
@@ -196,32 +241,69 @@ impl Link {
     ///
     /// # Errors
     /// It cannot be reached.
-    pub async fn hello(&self) -> Result<Outcome, Failure> {
+    pub async fn hello(&self) -> Result<Outcome, Lost> {
         let (to, answer) = oneshot::channel();
         if self.try_give(Command::Hello(to), None).is_err() {
             return Err(too_much());
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Failure::NotSent("the client is gone".to_owned())))
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
 /// Why something was not even taken.
-pub fn too_much() -> Failure {
-    Failure::NotSent(format!("{QUEUE} messages wait for it already"))
+pub fn too_much() -> Lost {
+    Lost::Client(format!("{QUEUE} messages wait for it already"))
+}
+
+/// Why what was not sent yet never will be.
+pub fn gone() -> Lost {
+    Lost::Client("the client is gone".to_owned())
 }
 
 async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said>) {
-    let mut wire: Option<Wire> = None;
-    // Its place is free when it was written.
+    let wire = obey_all(client, node, &mut commands).await;
+    // What was given before this is still received.
+    commands.close();
     while let Some((command, _room)) = commands.recv().await {
+        withdraw(command);
+    }
+    if let Some(mut wire) = wire {
+        let _ = tokio::time::timeout(CREATE, wire.settled()).await;
+    }
+}
+
+/// Says what there is to be said until the client ends.
+async fn obey_all(
+    client: &Arc<Client>,
+    node: &str,
+    commands: &mut mpsc::Receiver<Said>,
+) -> Option<Wire> {
+    let mut wire: Option<Wire> = None;
+    loop {
+        let said = tokio::select! {
+            biased;
+            () = client.out.closing() => None,
+            said = commands.recv() => said,
+        };
+        // Its place is free when it was written.
+        let Some((command, _room)) = said else {
+            return wire;
+        };
         let needs = !matches!(command, Command::Reply { .. } | Command::Cancel(_));
         if needs && wire.as_ref().is_none_or(Wire::is_over) {
             wire = None;
-            match Wire::open(client, node).await {
-                Ok(opened) => wire = Some(opened),
-                Err(why) => {
+            let opened = tokio::select! {
+                biased;
+                () = client.out.closing() => None,
+                opened = Wire::open(client, node) => Some(opened),
+            };
+            match opened {
+                None => {
+                    withdraw(command);
+                    return None;
+                }
+                Some(Ok(opened)) => wire = Some(opened),
+                Some(Err(why)) => {
                     give_up(client, node, command, &why).await;
                     // They would each wait as long, for the same.
                     while let Ok((next, _room)) = commands.try_recv() {
@@ -232,22 +314,55 @@ async fn run(client: &Arc<Client>, node: &str, mut commands: mpsc::Receiver<Said
             }
         }
         if let Some(open) = &mut wire {
-            obey(client, node, open, command).await;
+            let over = over(client, command.is_the_gateways());
+            let over = tokio::select! {
+                biased;
+                () = obey(client, node, open, command) => false,
+                () = over => true,
+            };
+            if over {
+                return wire;
+            }
         }
+    }
+}
+
+/// How long something may take to be said: as long as the client is there, and a while longer where the
+/// gateway waits for what comes of it.
+async fn over(client: &Client, the_gateways: bool) {
+    client.out.closing().await;
+    if the_gateways {
+        tokio::time::sleep(CREATE).await;
+    }
+}
+
+/// Nobody has been told it, and nobody will be.
+fn withdraw(command: Command) {
+    match command {
+        Command::Request {
+            asker: Asker::Gateway(to),
+            ..
+        } => drop(to.send(Err(gone()))),
+        Command::Hello(to) => drop(to.send(Err(gone()))),
+        // The client, which is gone, waits for the rest.
+        Command::Request { .. }
+        | Command::Notify { .. }
+        | Command::Reply { .. }
+        | Command::Cancel(_) => {}
     }
 }
 
 async fn give_up(client: &Arc<Client>, node: &str, command: Command, why: &Unopened) {
     match (command, why) {
         (Command::Request { asker, .. }, Unopened::Down(failure)) => {
-            asker.fail(client, node, failure.clone()).await;
+            asker.fail(client, node, failure.clone().into()).await;
         }
         (Command::Request { asker, .. }, Unopened::Refused(error)) => {
             asker.refuse(client, Outcome::Error(error.clone())).await;
         }
         (Command::Hello(to), why) => {
             let _ = to.send(match why {
-                Unopened::Down(failure) => Err(failure.clone()),
+                Unopened::Down(failure) => Err(failure.clone().into()),
                 Unopened::Refused(error) => Ok(Outcome::Error(error.clone())),
             });
         }
@@ -262,8 +377,13 @@ async fn obey(client: &Arc<Client>, node: &str, wire: &mut Wire, command: Comman
             params,
             asker,
         } => {
-            if let Err(WriteError(failure, asker)) = wire.request(method, params, asker).await {
-                asker.fail(client, node, failure).await;
+            if let Err(WriteError(lost, asker)) = wire.request(method, params, asker).await {
+                // A connection that has ended with its client tells nothing of the node.
+                let lost = match client.out.is_closed() {
+                    true => gone(),
+                    false => lost,
+                };
+                asker.fail(client, node, lost).await;
             }
         }
         Command::Notify { method, params } => wire.notify(method, params).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::stream::SplitStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tungstenite::Message as WsMessage;
 
 use super::asked::{Question, Waiting};
@@ -43,6 +43,8 @@ pub struct Reader {
     pub node: String,
     /// The client.
     pub client: Arc<Client>,
+    /// To be told when something that the gateway asked was answered.
+    pub answered: Arc<Notify>,
     /// The other half.
     pub sink: Sink,
     /// Who waits for answers.
@@ -80,6 +82,8 @@ impl Reader {
             };
             if let Some(text) = text
                 && self.heard(&text).await.is_err()
+                // What a node is making for a client that has gone is pinned all the same.
+                && lock(&self.waiting).find(Asker::is_the_gateway).is_none()
             {
                 return "the client is gone".to_owned();
             }
@@ -122,7 +126,9 @@ impl Reader {
             None => Ok(()),
             Some(Asker::Gateway(to)) => {
                 let (hold, held) = oneshot::channel();
-                if to.send(Ok(Answer { outcome, hold })).is_ok() {
+                let told = to.send(Ok(Answer { outcome, hold })).is_ok();
+                self.answered.notify_one();
+                if told {
                     let _ = tokio::time::timeout(HOLD, held).await;
                 }
                 Ok(())
@@ -212,16 +218,14 @@ impl Reader {
         if let Ok(mut sink) = self.sink.try_lock() {
             *sink = None;
         }
-        if self.client.out.is_closed() {
-            return;
-        }
-        if !waiting.is_empty() {
+        if !waiting.is_empty() && !self.client.out.is_closed() {
             tracing::info!(node = live.node.id, waiting = waiting.len(), "{why}");
         }
         for asker in waiting {
             let failure = Failure::NoAnswer(why.to_owned());
-            asker.fail(&self.client, &self.node, failure).await;
+            asker.fail(&self.client, &self.node, failure.into()).await;
         }
+        // One that is gone hears nothing of this.
         for id in self.client.gone(self.number) {
             let _ = self.withdraw(id).await;
         }

@@ -95,8 +95,8 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
                 client.set_hello(params.clone());
             }
             let client = Arc::clone(client);
-            // To its end, even when the client is gone: what a node has made is pinned. Nothing in it waits
-            // for long then, since the links end with the client.
+            // To its end, even when the client is gone: a link stays until what was asked on it is answered,
+            // so what a node has made is pinned, and what was not asked gives its place back.
             tokio::spawn(async move {
                 beside(&client, class, (id, route), method, params, room).await;
             });

@@ -37,6 +37,8 @@ pub enum New {
     Refused,
     /// Taken, and no answer.
     Hangs,
+    /// Taken, and made when the test says so, by [`State::late`].
+    Late,
     /// Taken, and the connection closed.
     Dies,
 }
@@ -57,6 +59,10 @@ pub struct State {
     pub hellos: Vec<Value>,
     pub config: BTreeMap<String, Value>,
     pub refuses_config: bool,
+    /// Whether `initialize` gets no answer.
+    pub mute: bool,
+    /// Lets late sessions be made.
+    pub late: Arc<Notify>,
     pub cancelled: Vec<Value>,
     /// Where set, lists come in pages of that many.
     pub page: Option<usize>,
@@ -338,6 +344,9 @@ impl Talk {
             ),
             "initialize" => {
                 state.hellos.push(params.clone());
+                if state.mute {
+                    return;
+                }
                 Ok(json!({"protocolVersion": params["protocolVersion"],
                     "agentCapabilities": {"loadSession": true,
                         "sessionCapabilities": {"list": {}, "delete": {}, "close": {}}},
@@ -348,6 +357,17 @@ impl Talk {
                 match state.new {
                     New::Refused => Err(json!({"code": -32603, "message": "no provider"})),
                     New::Hangs => return,
+                    New::Late => {
+                        let (talk, id, late) = (self.clone(), id.clone(), Arc::clone(&state.late));
+                        tokio::spawn(async move {
+                            late.notified().await;
+                            // Other news come before the answer.
+                            talk.say("20261128_1", json!({"sessionUpdate": "usage_update"}));
+                            let name = talk.fresh(&mut talk.goose.state.lock().unwrap());
+                            talk.answer(&id, Ok(json!({ "sessionId": name })));
+                        });
+                        return;
+                    }
                     New::Dies => {
                         self.dead.send_replace(true);
                         return;

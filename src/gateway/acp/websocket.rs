@@ -11,6 +11,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -73,10 +74,9 @@ pub fn answer(acp: &Acp, mut request: Request) -> Response {
     let acp = acp.clone();
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => serve(&acp, upgraded).await,
+            Ok(upgraded) => serve(&acp, upgraded, place).await,
             Err(e) => tracing::debug!("a client did not become a WebSocket: {e}"),
         }
-        drop(place);
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let out = response.headers_mut();
@@ -87,7 +87,7 @@ pub fn answer(acp: &Acp, mut request: Request) -> Response {
     response
 }
 
-async fn serve(acp: &Acp, upgraded: Upgraded) {
+async fn serve(acp: &Acp, upgraded: Upgraded, place: OwnedSemaphorePermit) {
     let stopped = acp.gateway.stopping.wait();
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE))
@@ -95,7 +95,10 @@ async fn serve(acp: &Acp, upgraded: Upgraded) {
     let io = TokioIo::new(upgraded);
     let socket = Socket::from_raw_socket(io, Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
-    let client = Client::new(&acp.gateway, &acp.rooms, false, acp.rooms.limits.stalled);
+    let patience = acp.rooms.limits.stalled;
+    let client = Client::new(&acp.gateway, &acp.rooms, false, patience, place);
+    // Kept for the last words as well.
+    let _place = client.place();
     let Some(lease) = client.out.lease(&Route::Connection) else {
         return;
     };

@@ -15,7 +15,7 @@ use super::asked::{Full, Waiting};
 use super::client::Client;
 use super::connect::{Closed, Socket, connect};
 use super::frame::{Id, Message, Outcome, Params, Raw};
-use super::link::Asker;
+use super::link::{Asker, Lost};
 use super::reader::Reader;
 use crate::gateway::lock;
 use crate::gateway::upstream::Failure;
@@ -47,7 +47,7 @@ pub enum Unopened {
 }
 
 /// A request that was not written, and who waits for it.
-pub struct WriteError(pub Failure, pub Asker);
+pub struct WriteError(pub Lost, pub Asker);
 
 /// One connection.
 pub struct Wire {
@@ -59,6 +59,8 @@ pub struct Wire {
     waiting: Arc<Mutex<Waiting<Asker>>>,
     /// Tells the reader that nothing can be written.
     broken: Arc<Notify>,
+    /// Told by the reader when something that the gateway asked was answered.
+    answered: Arc<Notify>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -105,7 +107,9 @@ impl Wire {
         let number = client.next_wire();
         let sink = Arc::new(tokio::sync::Mutex::new(Some(sink)));
         let waiting = Arc::new(Mutex::new(Waiting::new(UNANSWERED)));
+        let answered = Arc::new(Notify::new());
         let reader = Reader {
+            answered: Arc::clone(&answered),
             number,
             node: node.to_owned(),
             client: Arc::clone(client),
@@ -129,8 +133,21 @@ impl Wire {
             sink,
             waiting,
             broken,
+            answered,
             reader,
         })
+    }
+
+    /// Waits until nothing is unanswered that the gateway asked.
+    pub async fn settled(&mut self) {
+        while !self.reader.is_finished()
+            && lock(&self.waiting).find(Asker::is_the_gateway).is_some()
+        {
+            tokio::select! {
+                _ = &mut self.reader => return,
+                () = self.answered.notified() => {}
+            }
+        }
     }
 
     /// Whether nothing can be said on it any more.
@@ -153,11 +170,15 @@ impl Wire {
         let id = match kept {
             Ok(id) => id,
             Err((full, asker)) => {
-                let why = match full {
-                    Full::TooMany => "it leaves too many requests unanswered",
-                    Full::Ended => "the connection to it has just ended",
+                let lost = match full {
+                    Full::TooMany => {
+                        Lost::Client(format!("{UNANSWERED} of its requests are unanswered"))
+                    }
+                    Full::Ended => {
+                        Failure::NotSent("the connection to it has just ended".to_owned()).into()
+                    }
                 };
-                return Err(WriteError(Failure::NotSent(why.to_owned()), asker));
+                return Err(WriteError(lost, asker));
             }
         };
         let id = Id::Number(id.to_string());

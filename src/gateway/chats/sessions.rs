@@ -8,7 +8,7 @@ use axum::response::IntoResponse as _;
 
 use super::Api;
 use super::pinned::node_of;
-use super::placing::Asked;
+use super::placing::{Asked, pinned};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -132,11 +132,29 @@ pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<Strin
         .await
         .map_err(|health| of(NotMade::Elsewhere(health)))?;
     let native = session(api, &live, asked).await.map_err(of)?;
-    let (chat, noted) = (pin.chat.clone(), native.clone());
-    api.gateway
-        .pins(move |pins| pins.set_native(&chat, &noted).map_err(Reply::from))
+    let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
+    let first = api
+        .gateway
+        .pins(move |pins| pins.set_native(&chat, &node, &noted).map_err(Reply::from))
         .await?;
-    Ok(native)
+    if first {
+        return Ok(native);
+    }
+    // Somebody else was first, or the chat was moved while its session was made.
+    match pinned(api, &pin.chat).await? {
+        Some(Pin {
+            node,
+            native: Some(native),
+            ..
+        }) if node == pin.node => Ok(native),
+        _ => Err(Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the chat `{}` was moved away from `{}` meanwhile; nothing was said, ask again",
+                pin.chat, pin.node
+            ),
+        )),
+    }
 }
 
 /// Runs to the end whatever becomes of the client, and gives what came of it.

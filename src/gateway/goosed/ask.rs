@@ -58,10 +58,32 @@ pub async fn ask(
             Err(Failure::NoAnswer(why))
         }
     };
-    if let Err(Failure::NotSent(why)) = &result {
-        live.found(Health::Refused(why.clone()));
+    match result {
+        Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+            its_own(gateway, live, answer).await
+        }
+        Err(Failure::NotSent(why)) => {
+            live.found(Health::Refused(why.clone()));
+            Err(Failure::NotSent(why))
+        }
+        other => other,
     }
-    result
+}
+
+/// A 401 is the client's where the node says it of something else, such as a provider's key. Otherwise it
+/// does not take mosaic's secret: the client, whose own was right, is not told that it was wrong, and the
+/// request was certainly not taken.
+async fn its_own(
+    gateway: &Gateway,
+    live: &Live,
+    answer: Response<Incoming>,
+) -> Result<Response<Incoming>, Failure> {
+    if place::probe(gateway, live).await.is_ok() {
+        return Ok(answer);
+    }
+    let why = "it does not take its secret";
+    live.found(Health::Unauthorized(why.to_owned()));
+    Err(Failure::NotSent(why.to_owned()))
 }
 
 /// Ends when the node does not answer probes any more; why.

@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::Writing;
 use super::answer::back;
 use super::any::{self, target};
 use super::ask::{answer as read, ask, not_ready};
@@ -105,7 +106,7 @@ fn removes(parts: &Parts) -> bool {
 ///
 /// # Errors
 /// Why the node has none; the chat's first message says the same.
-pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
+pub async fn in_step(gateway: &Gateway, writing: &Writing, live: &Arc<Live>) -> Result<(), String> {
     let provider = PROVIDER.map(str::to_owned);
     let of = async |live: &Arc<Live>| {
         let read = values(gateway, live, &provider).await;
@@ -116,6 +117,12 @@ pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> 
             .iter()
             .any(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
     };
+    if has(&of(live).await?) {
+        return Ok(());
+    }
+    // Settings that are being written may hold another provider, and whoever writes them may have read
+    // already what is put back when they fail.
+    let _alone = writing.lock().await;
     if has(&of(live).await?) {
         return Ok(());
     }

@@ -105,13 +105,20 @@ async fn served(
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, parts, body).await };
+            let made = async move { start::serve(&gateway, route, writing, parts, body).await };
             return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
         }
         Class::All(undo) => {
             return to_the_end(async move {
                 let _alone = writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
+                done.unwrap_or_else(IntoResponse::into_response)
+            })
+            .await;
+        }
+        Class::Pinned(place) if pinned::changes_pins(route) => {
+            return to_the_end(async move {
+                let done = pinned::serve(&gateway, route, place, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
             .await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{Request, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 
@@ -17,6 +17,18 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;
+
+/// What takes a chat away. The node gives its name to another one, so it must not stay pinned.
+const DELETE: (&str, &str) = ("DELETE", "/sessions/{session}");
+
+/// What makes one out of another.
+const FORK: (&str, &str) = ("POST", "/sessions/{session}/fork");
+
+/// Whether something is to be written down once the node has answered, whether or not its client is there
+/// still.
+pub fn changes_pins(route: &Route) -> bool {
+    [DELETE, FORK].contains(&(route.method, route.path))
+}
 
 /// Serves it.
 ///
@@ -32,7 +44,7 @@ pub async fn serve(
     let uri = &parts.uri;
     let native = key::native(route, place, uri.path(), uri.query(), &body).map_err(missing)?;
     let key = native.key;
-    let live = node_of(gateway, &key)?;
+    let live = node_of(gateway, &key).await?;
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
     let request = request(&parts, &native.target, native.body)?;
@@ -40,9 +52,9 @@ pub async fn serve(
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
     gateway.used(&key.chat);
-    match (&parts.method, route.path) {
-        (&Method::DELETE, "/sessions/{session}") => released(gateway, &key, &answer).await,
-        (&Method::POST, "/sessions/{session}/fork") => {
+    match (route.method, route.path) {
+        DELETE => released(gateway, &key, &answer).await,
+        FORK => {
             return forked(gateway, route, &live, &key, answer).await;
         }
         _ => {}
@@ -67,8 +79,9 @@ pub fn missing(why: Missing) -> Reply {
 /// The node in a chat's name.
 ///
 /// # Errors
-/// 404: there is none of that name, or it is no goosed.
-pub fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
+/// 503: the chat is pinned, and its node is no more in the fleet. 404: there is none of that name, or it is
+/// no goosed.
+async fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
     match gateway.nodes.get(&key.node) {
         Some(live) if live.node.dialect == Dialect::Goosed => Ok(live),
         Some(live) => Err(Reply::missing(format!(
@@ -77,10 +90,20 @@ pub fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
             key.node,
             live.node.dialect.as_str()
         ))),
-        None => Err(Reply::missing(format!(
-            "no chat `{}`: there is no node `{}`",
-            key.chat, key.node
-        ))),
+        None => {
+            let chat = key.chat.clone();
+            let pin: crate::error::Result<_> = gateway.pins(move |pins| pins.pin(&chat)).await;
+            Err(match pin? {
+                // A client that is told 404 forgets its chat.
+                Some(_) => {
+                    Reply::down(&key.node, &key.chat, "it is not in the fleet at the moment")
+                }
+                None => Reply::missing(format!(
+                    "no chat `{}`: there is no node `{}`",
+                    key.chat, key.node
+                )),
+            })
+        }
     }
 }
 
@@ -147,10 +170,14 @@ async fn forked(
             continue;
         };
         let node = live.node.clone();
-        gateway
+        let named = chat.clone();
+        let written: crate::error::Result<_> = gateway
             .pins(move |pins| pins.adopt(&chat, &node, Some(&native)))
-            .await
-            .map_err(|e: crate::error::Error| Reply::from(e))?;
+            .await;
+        // Its node is in its name: it is found without a pin.
+        if let Err(e) = written {
+            tracing::warn!("the chat `{named}` was made and is not pinned: {e}");
+        }
     }
     let edits = answer::renamed(&body, &live.node.id, route.ids);
     Ok(answer::of_pieces(parts, json::spliced(&body, edits)))

@@ -13,7 +13,7 @@ use super::answer::{self, back};
 use super::ask::{answer as read, ask};
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::{any, config, pinned};
+use super::{Writing, any, config, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
@@ -31,6 +31,7 @@ use crate::routing::select::{Selector, Term};
 pub async fn serve(
     gateway: &Gateway,
     route: &'static Route,
+    writing: Writing,
     parts: Parts,
     body: Bytes,
 ) -> Result<Response, Response> {
@@ -57,7 +58,7 @@ pub async fn serve(
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
     let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
-        let (target, body) = (target.clone(), body.clone());
+        let (target, body, writing) = (target.clone(), body.clone(), Arc::clone(&writing));
         async move {
             let body = match asked.as_ref() {
                 Some(wants) => match wants.body(&gateway, &live, &body).await {
@@ -70,7 +71,7 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            if starts && let Err(why) = config::in_step(&gateway, &live).await {
+            if starts && let Err(why) = config::in_step(&gateway, &writing, &live).await {
                 tracing::warn!(node = live.node.id, "{why}");
             }
             make(&gateway, &live, request).await
@@ -106,6 +107,10 @@ async fn make(
     request: Request<Body>,
 ) -> Result<Made<MadeBy>, Failure> {
     let answer = ask(gateway, live, request, Wait::Create).await?;
+    // Whatever it did not take: it has made nothing.
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(Failure::NotSent(format!("it answers {}", answer.status())));
+    }
     if !answer.status().is_success() {
         let refused = back(gateway, live, "", answer, &[]).await;
         return Ok(Made::Refused(refused.unwrap_or_else(|r| r.into_response())));

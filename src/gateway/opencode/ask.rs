@@ -2,7 +2,7 @@
 //! a node that hangs is found out within seconds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
+use crate::gateway::upstream::{Failure, PROBE};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
@@ -27,9 +27,22 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The same of a node that was found ill and is to get something.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Longest wait for an answer. A prompt's head comes at once, and its body is not waited for here; other
-/// work (a summary, a command) is done before the head.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest wait for the head of an answer to a POST: some of them (a summary, a command, a terminal's turn)
+/// are done before it.
+const WORK: Duration = Duration::from_secs(3600);
+
+/// The same for what is only looked up or written down. A server that starts takes requests that it never
+/// answers, and then answers others.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A node that was killed leaves connections that look whole. Each probe finds out about one of them; so many
+/// are tried, and so long after one another.
+const STALE: usize = 10;
+/// The same.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits until somebody uses the terminal.
+const WAITS: &str = "/tui/control/next";
 
 /// Largest answer that is read rather than passed on: lists, a session. A list of a hundred sessions has
 /// 100 KB.
@@ -50,8 +63,10 @@ pub async fn ask(
     let Some(endpoint) = &live.endpoint else {
         return Err(Failure::NotSent("it has never started".to_owned()));
     };
+    let works = request.method() == Method::POST || request.uri().path() == WAITS;
+    let longest = if works { WORK } else { ANSWER };
     let answer = tokio::select! {
-        answer = gateway.upstream.send(endpoint, request, LONGEST) => answer,
+        answer = gateway.upstream.send(endpoint, request, longest) => answer,
         health = doubt(gateway, live) => {
             let why = format!("it hangs: {}", health.why());
             live.found(health);
@@ -111,12 +126,20 @@ pub async fn failed(
     method: &Method,
     failure: &Failure,
 ) -> Reply {
-    if method.is_safe()
-        && matches!(failure, Failure::NoAnswer(_))
-        && let Err(Health::Refused(why)) = place::probe(gateway, live).await
-    {
-        live.found(Health::Refused(why.clone()));
-        return Reply::down(&live.node.id, session, &why);
+    if method.is_safe() && matches!(failure, Failure::NoAnswer(_)) {
+        for _ in 0..STALE {
+            let begun = Instant::now();
+            match place::probe(gateway, live).await {
+                Err(Health::Refused(why)) => {
+                    live.found(Health::Refused(why.clone()));
+                    return Reply::down(&live.node.id, session, &why);
+                }
+                Err(Health::Timeout(_)) if begun.elapsed() < PROBE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                _ => break,
+            }
+        }
     }
     Reply::failed(&live.node.id, session, failure)
 }

@@ -16,7 +16,7 @@ use super::*;
 use crate::gateway::guard::Secret;
 use crate::gateway::stand_in::{SECRET, serve as upstream, well};
 use crate::gateway::upstream::ANSWER;
-use crate::gateway::{Shared, ask, behind_the_door, stream, tls};
+use crate::gateway::{Shared, ask, behind_the_door, stand_in, stream, tls};
 use crate::resident::Listens;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pins;
@@ -213,6 +213,10 @@ fn only_who_may_is_let_in_and_is_counted() {
                 ),
                 "401",
             ),
+            (
+                format!("GET /features HTTP/1.1\r\nhost: localhost\r\n{close}\r\n"),
+                "401",
+            ),
             (head("GET /no", close), "404"),
             (
                 head(
@@ -229,6 +233,19 @@ fn only_who_may_is_let_in_and_is_counted() {
                 "431",
             ),
             ("nonsense\r\n\r\n".to_owned(), "400"),
+            (
+                head("GET /slow", &format!("host: evil.example\r\n{close}")),
+                "400",
+            ),
+            (
+                head(
+                    "GET /slow",
+                    &format!("origin: null\r\norigin: http://evil.example\r\n{close}"),
+                ),
+                "400",
+            ),
+            (head("GET http://evil.example/slow", close), "400"),
+            (head("GET http://localhost/status", close), "200"),
         ];
         for (request, want) in table {
             let mut stream = connected(&under, &request).await;
@@ -243,7 +260,7 @@ fn only_who_may_is_let_in_and_is_counted() {
         let mut stream = connected(&under, &head("GET /metrics", close)).await;
         let text = all(&mut stream).await;
         for line in [
-            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 2"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 3"#,
             r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 3"#,
             r#"mosaic_gateway_requests_total{dialect="goosed",status="5xx"} 1"#,
             r#"mosaic_gateway_node_health{node="a",health="healthy"} 1"#,
@@ -309,6 +326,127 @@ fn bodies_that_are_too_long_or_stand_still_are_refused() {
             stream.write_all(&[*byte]).await.unwrap();
         }
         assert_eq!(status(&all(&mut stream).await), "200");
+    });
+}
+
+#[test]
+fn a_page_without_an_origin_gives_the_secret() {
+    runtime().block_on(async {
+        let under = under(limits(), None, 1).await;
+        let null = "origin: null\r\nconnection: close\r\n";
+        let secretless = |line: &str| format!("{line} HTTP/1.1\r\nhost: localhost\r\n{null}\r\n");
+        for (request, want) in [
+            (head("GET /metrics", null), "200"),
+            (secretless("OPTIONS /metrics"), "204"),
+            (secretless("GET /metrics"), "403"),
+            (secretless("GET /status"), "403"),
+            (secretless("OPTIONS /status"), "403"),
+            (head("GET /status", null), "403"),
+        ] {
+            let mut stream = connected(&under, &request).await;
+            let answer = all(&mut stream).await;
+            assert_eq!(status(&answer), want, "{request}: {answer}");
+            let may_read = answer.contains("access-control-allow-origin");
+            assert_eq!(may_read, want != "403", "{request}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn refusals_of_the_framework_are_the_gateways() {
+    runtime().block_on(async {
+        let under = stand_in::gateway(&[]).await;
+        let address: SocketAddr = under.url["http://".len()..].parse().unwrap();
+        for (line, want) in [
+            ("GET /chats/%ff", "400"),
+            ("POST /metrics", "405"),
+            ("PUT /chats", "405"),
+            ("POST /sessions", "405"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = head(line, "connection: close\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = all(&mut stream).await;
+            assert_eq!(status(&answer), want, "{line}: {answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(body.starts_with(r#"{"message":""#), "{line}: {answer}");
+            let allowed = head.to_ascii_lowercase().contains("\r\nallow: ");
+            assert_eq!(allowed, want == "405", "{line}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_body_is_read_where_anybody_may_ask() {
+    runtime().block_on(async {
+        let under = under(limits(), None, 1).await;
+        for more in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n"] {
+            let head = format!("POST /status HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+            let mut stream = connected(&under, &head).await;
+            assert_eq!(status(&all(&mut stream).await), "413", "{more}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_only_trickles_is_refused() {
+    runtime().block_on(async {
+        let limits = Limits {
+            stall: LONG,
+            patience: Duration::from_millis(500),
+            ..limits()
+        };
+        let under = under(limits, None, 1).await;
+        let mut stream = connected(&under, &head("POST /length", "content-length: 100\r\n")).await;
+        let trickle = async {
+            for _ in 0..99 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                stream.write_all(b"x").await?;
+                let mut some = [0; 16];
+                let answer = stream.read(&mut some);
+                if let Ok(read) = tokio::time::timeout(Duration::from_millis(1), answer).await {
+                    let read = read?;
+                    return Ok(String::from_utf8_lossy(&some[..read]).into_owned());
+                }
+            }
+            Ok::<_, std::io::Error>("it was waited for".to_owned())
+        };
+        assert_eq!(status(&trickle.await.unwrap()), "408");
+    });
+}
+
+#[test]
+fn all_bodies_together_have_a_limit() {
+    runtime().block_on(async {
+        let limits = Limits {
+            bodies: 100 * 1024,
+            stall: LONG,
+            ..limits()
+        };
+        let under = under(limits, None, 1).await;
+        let post = head(
+            "POST /length",
+            "content-length: 70000\r\nconnection: close\r\n",
+        );
+        let mut first = connected(&under, &post).await;
+        first.write_all(&[b'x'; 69_999]).await.unwrap();
+        let taken = async {
+            while under.gateway.bodies.left() > 100 - 69 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, taken).await.unwrap();
+        let mut second = connected(&under, &post).await;
+        second.write_all(&[b'x'; 70_000]).await.unwrap();
+        let answer = all(&mut second).await;
+        assert_eq!(status(&answer), "503", "{answer}");
+        // What is done with takes nothing any more.
+        first.write_all(b"x").await.unwrap();
+        assert_eq!(status(&all(&mut first).await), "200");
+        assert_eq!(under.gateway.bodies.left(), 100);
+        let mut third = connected(&under, &post).await;
+        third.write_all(&[b'x'; 70_000]).await.unwrap();
+        assert_eq!(status(&all(&mut third).await), "200");
     });
 }
 

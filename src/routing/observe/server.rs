@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::known::{Endpoint, Known};
 use crate::host::basic_auth::basic;
 use crate::host::ping::{Answer, Connection, Failure};
-use crate::host::procfs;
+use crate::routing::listener::stranger;
 use crate::routing::node::{Dialect, Health};
 
 /// opencode's own name for whoever has the secret.
@@ -98,12 +98,8 @@ impl Server {
                 other => return other.map_err(failed),
             }
         }
-        // The port of an agent that is down is anybody's, and the secret is not.
-        let own = rustix::process::getuid().as_raw();
-        if procfs::listener_owner(port).is_some_and(|owner| owner != own) {
-            return Err(Health::Unauthorized(format!(
-                "another user's process listens on its port {port}"
-            )));
+        if let Some(why) = stranger(port) {
+            return Err(Health::Unauthorized(why));
         }
         let proof = self
             .connection

@@ -94,6 +94,8 @@ pub struct Reservation {
     ticket: String,
     /// On which node.
     pub node: String,
+    /// What that node understands.
+    dialect: Dialect,
 }
 
 /// What came of placing a named chat.
@@ -195,6 +197,7 @@ impl Pins {
             Ok(Ok(Reservation {
                 ticket,
                 node: node.id,
+                dialect: node.dialect,
             }))
         })
     }
@@ -212,21 +215,28 @@ impl Pins {
         let chat = checked(chat)?;
         let found = self.within("write to", |t| {
             let now = Timestamp::now().as_millisecond();
-            let row: Option<(String, i64)> = t
+            let created: Option<i64> = t
                 .query_row(
-                    "SELECT dialect, created FROM pin WHERE chat = ?1",
+                    "SELECT created FROM pin WHERE chat = ?1",
                     [&reservation.ticket],
-                    |r| Ok((r.get(0)?, r.get(1)?)),
+                    |r| r.get(0),
                 )
                 .optional()?;
             // One that was cleaned up meanwhile has become a chat all the same.
-            let (dialect, created) = row.unwrap_or_else(|| ("\"tui\"".to_owned(), now));
+            let created = created.unwrap_or(now);
             t.execute("DELETE FROM pin WHERE chat = ?1", [&reservation.ticket])?;
             t.execute(
                 "INSERT INTO pin (chat, node, dialect, standing, native, created, used)
                  VALUES (?1, ?2, ?3, 'held', ?4, ?5, ?6)
                  ON CONFLICT (chat) DO NOTHING",
-                params![chat, reservation.node, dialect, native, created, now],
+                params![
+                    chat,
+                    reservation.node,
+                    json(&reservation.dialect),
+                    native,
+                    created,
+                    now
+                ],
             )?;
             pin(t, chat)
         })?;
@@ -258,6 +268,7 @@ impl Pins {
         let reservation = Reservation {
             ticket: format!("placing:{}", uuid::Uuid::new_v4()),
             node: node.id.clone(),
+            dialect: node.dialect,
         };
         let nothing = Ledger::default();
         self.within("write to", |t| {
@@ -304,17 +315,20 @@ impl Pins {
             .map_err(|e| PINS.error("write to", &self.path, &e))
     }
 
-    /// Notes the node's own name of a chat.
+    /// Notes the node's own name of a chat. `false`, and nothing is changed, when the chat is not pinned
+    /// to that node any more, or has a name there already: another node's session of the same name would
+    /// be somebody else's.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn set_native(&self, chat: &str, native: &str) -> Result<()> {
+    pub fn set_native(&self, chat: &str, node: &str, native: &str) -> Result<bool> {
         self.db
             .execute(
-                "UPDATE pin SET native = ?2, revision = revision + 1 WHERE chat = ?1",
-                params![chat, native],
+                "UPDATE pin SET native = ?3, revision = revision + 1
+                 WHERE chat = ?1 AND node = ?2 AND native IS NULL AND standing = 'held'",
+                params![chat, node, native],
             )
-            .map(drop)
+            .map(|n| n > 0)
             .map_err(|e| PINS.error("write to", &self.path, &e))
     }
 
@@ -492,8 +506,10 @@ fn insert(
     ledger: &Ledger,
 ) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_millisecond();
-    // The one-shot target is used up by this one; it comes back if the chat cannot be made.
-    let took = ledger.history.next_target.as_ref().map(ToString::to_string);
+    // The one-shot target is used up by this one, where it is meant; it comes back if the chat cannot be
+    // made.
+    let target = ledger.history.next_target.as_ref();
+    let took = target.filter(|t| t.matches(node)).map(ToString::to_string);
     if took.is_some() {
         set(t, NEXT_TARGET, None)?;
     }

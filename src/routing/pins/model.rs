@@ -103,7 +103,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
                     prop_assert!(matches!(&placing, Placing::New(pin) if pin.node == id(*n)));
                     prop_assert_eq!(seen, Some(expected));
                     model.pins.insert(chat, (id(*n), 0));
-                    model.target = None;
+                    model.target.take_if(|target| *target == id(*n));
                     model.last = Some(id(*n));
                 }
             }
@@ -116,7 +116,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
             });
             model
                 .reserved
-                .push((reserved.unwrap(), model.target.take()));
+                .push((reserved.unwrap(), model.target.take_if(|t| *t == id(*n))));
             model.last = Some(id(*n));
         }
         Op::Confirm(r, c) if *r < model.reserved.len() => {

@@ -152,6 +152,17 @@ fn what_a_dead_placer_reserved_is_given_back() {
 }
 
 #[test]
+fn a_reservation_that_was_cleaned_up_becomes_a_pin_of_its_dialect() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let reservation = pins.reserve(|_| Ok::<_, Error>(node("a"))).unwrap();
+    pins.db.execute("DELETE FROM pin", []).unwrap();
+    let pin = pins.confirm(&reservation, "a.1", Some("1")).unwrap();
+    assert_eq!(pin.dialect, Dialect::Goosed);
+    assert!(pin.is_its_nodes());
+}
+
+#[test]
 fn a_move_is_made_by_who_saw_the_last_change() {
     let (_dir, path) = file();
     let mut pins = Pins::at(&path).unwrap();
@@ -165,6 +176,24 @@ fn a_move_is_made_by_who_saw_the_last_change() {
     let late = pins.move_to("x", &node("c"), pin.revision).unwrap_err();
     assert!(late.message.contains("changed meanwhile"));
     assert!(pins.release("x").unwrap() && !pins.release("x").unwrap());
+}
+
+#[test]
+fn a_nodes_own_name_is_not_noted_for_another_node() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let placed = pins.place("x", |_| Ok::<_, Error>(node("a"))).unwrap();
+    // It was moved while its session was made.
+    pins.move_to("x", &node("b"), placed.pin().revision)
+        .unwrap();
+    assert!(!pins.set_native("x", "a", "20261121_1").unwrap());
+    assert_eq!(pins.pin("x").unwrap().unwrap().native, None);
+    assert!(pins.set_native("x", "b", "20261121_7").unwrap());
+    // Made twice: the first one holds.
+    assert!(!pins.set_native("x", "b", "20261121_8").unwrap());
+    let pin = pins.pin("x").unwrap().unwrap();
+    assert_eq!(pin.native.as_deref(), Some("20261121_7"));
+    assert!(!pins.set_native("y", "b", "20261121_9").unwrap());
 }
 
 #[test]

@@ -53,6 +53,13 @@ impl Sandbox {
         available(Needs::Manager).then(|| Self::new(true, deadline))
     }
 
+    /// Without a manager, for a test that is known to take longer than others.
+    #[allow(dead_code, reason = "only real agents take so long without one")]
+    #[track_caller]
+    pub fn plain_lasting(deadline: Duration) -> Option<Self> {
+        available(Needs::Tmux).then(|| Self::new(false, deadline))
+    }
+
     fn new(manager: bool, deadline: Duration) -> Self {
         let permit = permit();
         let account = Account::under_test();

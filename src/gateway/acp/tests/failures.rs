@@ -14,6 +14,7 @@ use crate::routing::node::Health;
 const DOWN: i64 = -32050;
 const NO_ANSWER: i64 = -32051;
 const NO_NODE: i64 = -32052;
+const TOO_MUCH: i64 = -32054;
 
 /// Sooner than any of the times after which something counts as hung, on a busy machine as well.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -82,6 +83,13 @@ async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
         goose(&geese, &a).state.lock().unwrap().sessions[native].history,
         ["ASK", "back"]
     );
+}
+
+/// How many sessions are there, or being made, as placement counts them.
+fn kept(under: &Under) -> u32 {
+    let path = under.directory.path().join("pins.db");
+    let mut pins = crate::routing::pins::Pins::at(&path).unwrap();
+    pins.ledger().unwrap().chats.values().sum()
 }
 
 /// As the observer finds a node that hangs: late, and late again.
@@ -234,4 +242,91 @@ async fn a_gateway_that_stops_ends_everything() {
         ws.closed()
     );
     eventually("the node is left", || geese[0].connected() == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_much_harms_no_node() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let (first, greedy) = (client(&under).await, client(&under).await);
+    let health = |node: &str| {
+        let advert = under.gateway.nodes.get(node).unwrap().advert().unwrap();
+        advert.health.as_str().to_owned()
+    };
+    // Nothing gets through to a node that is being connected to; what is for it waits, up to a limit.
+    geese[0].state.lock().unwrap().mute = true;
+    geese[1].state.lock().unwrap().mute = true;
+    for node in ["n0", "n1"] {
+        for _ in 0..300 {
+            let cancelled = format!("{node}.20261128_1");
+            greedy.notify("session/cancel", json!({ "sessionId": cancelled }));
+        }
+    }
+    let error = greedy.error("session/new", here()).await;
+    assert_eq!(error["code"], TOO_MUCH, "{error}");
+    let error = greedy
+        .error("session/prompt", prompt("n1.20261128_1", "x"))
+        .await;
+    assert_eq!(error["code"], TOO_MUCH, "{error}");
+    assert_eq!(error["data"]["node"], "n1", "{error}");
+    for node in ["n0", "n1"] {
+        assert_ne!(health(node), "refused");
+    }
+    // To others they are as well as before, and nothing is kept for what was not made.
+    drop(greedy);
+    for goose in &geese {
+        goose.state.lock().unwrap().mute = false;
+        let live = under.gateway.nodes.get(&goose.id).unwrap();
+        live.observed(stand_in::well(&goose.id));
+    }
+    session(&first).await;
+    assert_eq!(kept(&under), 1);
+}
+
+/// Something goes through the gateway after a client has gone: that has been seen by then.
+async fn gone(under: &Under, ws: Ws) {
+    drop(ws);
+    for _ in 0..5 {
+        let other = client(under).await;
+        other.result("session/list", json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_being_made_survives_its_client() {
+    let (under, geese) = fleet(&["n0"]).await;
+    geese[0].state.lock().unwrap().new = New::Late;
+    let ws = client(&under).await;
+    ws.ask("session/new", here());
+    let asked = || geese[0].state.lock().unwrap().news == 1;
+    eventually("it is asked", asked).await;
+    gone(&under, ws).await;
+    geese[0].state.lock().unwrap().late.notify_one();
+    eventually("it is pinned", || {
+        let path = under.directory.path().join("pins.db");
+        let pins = crate::routing::pins::Pins::at(&path).unwrap();
+        pins.pin("n0.20261128_1").unwrap().is_some()
+    })
+    .await;
+    assert_eq!(kept(&under), 1);
+    eventually("the node is left", || geese[0].connected() == 0).await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_not_asked_for_when_its_client_went_gives_its_place_back() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let (first, ws) = (client(&under).await, client(&under).await);
+    // Its connection is being made, and will not be.
+    geese[0].state.lock().unwrap().mute = true;
+    ws.ask("session/new", here());
+    ws.ask("session/new", here());
+    eventually("places are kept", || kept(&under) == 2).await;
+    let hellos = || geese[0].state.lock().unwrap().hellos.len() == 2;
+    eventually("it is connecting", hellos).await;
+    drop(ws);
+    eventually("the places are free", || kept(&under) == 0).await;
+    geese[0].state.lock().unwrap().mute = false;
+    assert_eq!(geese[0].state.lock().unwrap().news, 0);
+    let live = under.gateway.nodes.get("n0").unwrap();
+    live.observed(stand_in::well("n0"));
+    session(&first).await;
 }

@@ -58,6 +58,7 @@ impl Stand {
     async fn serve(self: &Arc<Self>) -> u16 {
         let router = Router::new()
             .route("/status", get(async || "ok"))
+            .route("/system_info", get(async || "{}"))
             .route("/agent/start", post(start))
             .route("/agent/resume", post(resume))
             .route("/sessions/{id}", get(session))

@@ -1,10 +1,14 @@
 //! The configuration: everywhere or nowhere.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::Rig;
+use crate::gateway::goosed::Writing;
+use crate::gateway::goosed::config::in_step;
 
 impl Rig {
     /// Asks a node behind the gateway's back.
@@ -62,6 +66,31 @@ async fn a_setting_is_on_all_nodes_and_read_from_one() {
     assert_eq!(
         rig.setting("K").await,
         [Value::Null, Value::Null, Value::Null]
+    );
+}
+
+#[tokio::test]
+async fn a_provider_is_not_copied_while_settings_are_written() {
+    let rig = Rig::bare().await;
+    for (key, value) in [("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+        let body = json!({"key": key, "value": value, "is_secret": false});
+        rig.direct(0, "/config/upsert", &body).await.ok();
+    }
+    let writing = Writing::default();
+    let held = writing.lock().await;
+    let live = rig.under.gateway.nodes.get("g1").unwrap();
+    let copied = in_step(&rig.under.gateway, &writing, &live);
+    tokio::pin!(copied);
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut copied).await;
+    assert!(early.is_err());
+    let written = |n: usize| rig.node(n).count("POST /config/upsert");
+    assert_eq!(written(1), 0);
+    drop(held);
+    copied.await.unwrap();
+    assert_eq!(written(1), 2);
+    assert_eq!(
+        rig.setting("GOOSE_PROVIDER").await,
+        [json!("p"), json!("p"), Value::Null]
     );
 }
 

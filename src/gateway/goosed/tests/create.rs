@@ -176,6 +176,27 @@ async fn a_node_that_refuses_is_passed_over_and_one_that_answers_is_believed() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_take_its_secret_gets_no_chat() {
+    let rig = Rig::new().await;
+    // One says so to the probe, one only afterwards.
+    rig.node(0).fault(|f| f.deaf = true);
+    rig.node(1).fail("/agent/start", 401);
+    for _ in 0..3 {
+        let chat = rig.start().await;
+        assert!(chat.starts_with("g2."), "{chat}");
+    }
+    assert_eq!(rig.node(0).count("POST /agent/start"), 0);
+    assert_eq!(rig.node(1).count("POST /agent/start"), 1);
+    let live = rig.under.gateway.nodes.get("g0").unwrap();
+    assert_eq!(live.advert().unwrap().health.as_str(), "unauthorized");
+    let ledger: crate::error::Result<_> = rig.under.gateway.pins(|p| p.ledger()).await;
+    assert_eq!(
+        ledger.unwrap().chats,
+        BTreeMap::from([("g2".to_owned(), 3)])
+    );
+}
+
+#[tokio::test]
 async fn a_create_that_may_have_been_taken_is_never_made_twice() {
     let rig = Rig::new().await;
     // Takes the request, and is gone before it answers.
@@ -248,6 +269,66 @@ async fn a_client_that_goes_leaves_no_chat_half_made() {
     .await;
     let pins: crate::error::Result<_> = rig.under.gateway.pins(|p| p.list()).await;
     assert_eq!(pins.unwrap().len(), 1);
+}
+
+/// Sends a request whose client goes before the node, which takes its time, has answered.
+async fn sent_and_gone(rig: &Rig, method: &str, target: &str, body: Option<&[u8]>) {
+    for node in &rig.nodes {
+        node.node.fault(|f| f.slow = Duration::from_millis(400));
+    }
+    let request = rig.request(method, target, body);
+    let gone = tokio::time::timeout(Duration::from_millis(200), rig.client.request(request)).await;
+    assert!(gone.is_err());
+}
+
+/// The chats that are pinned.
+async fn pinned(rig: &Rig) -> Vec<String> {
+    let pins: crate::error::Result<_> = rig.under.gateway.pins(|p| p.list()).await;
+    pins.unwrap().into_iter().map(|p| p.chat).collect()
+}
+
+async fn until_pinned(rig: &Rig, want: usize) {
+    let begun = Instant::now();
+    while pinned(rig).await.len() != want {
+        assert!(begun.elapsed() < super::SOON, "{:?}", pinned(rig).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_chat_whose_pin_cannot_be_written_is_the_clients_all_the_same() {
+    let rig = Rig::new().await;
+    let path = rig.under.directory.path().join("pins.db");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON pin WHEN NEW.standing = 'held'
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(refuse).unwrap();
+    let chat = rig.start().await;
+    let fork = json!({"truncate": false, "copy": true});
+    let forked = rig.post(&format!("/sessions/{chat}/fork"), &fork).await;
+    let forked = forked.ok()["sessionId"].as_str().unwrap().to_owned();
+    assert!(pinned(&rig).await.is_empty());
+    for chat in [chat, forked] {
+        let session = rig.get(&format!("/sessions/{chat}")).await.ok();
+        assert_eq!(session["id"], *chat);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_chat_is_pinned_no_longer_though_its_client_has_gone() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    sent_and_gone(&rig, "DELETE", &format!("/sessions/{chat}"), None).await;
+    until_pinned(&rig, 0).await;
+}
+
+#[tokio::test]
+async fn a_fork_is_pinned_though_its_client_has_gone() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let fork = br#"{"truncate":false,"copy":true}"#;
+    sent_and_gone(&rig, "POST", &format!("/sessions/{chat}/fork"), Some(fork)).await;
+    until_pinned(&rig, 2).await;
 }
 
 #[tokio::test]

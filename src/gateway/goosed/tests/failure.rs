@@ -83,6 +83,31 @@ async fn a_chat_of_a_dead_node_is_503_and_goes_nowhere_else() {
     assert_eq!(session["id"], *chat);
 }
 
+/// Rule 3: pinned, and its agent was disabled.
+#[tokio::test]
+async fn a_chat_of_a_node_that_left_the_fleet_is_503() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let (node, native) = ids::split(&chat).unwrap();
+    let all = rig.under.gateway.nodes.all();
+    let left = all.values().filter(|live| live.node.id != node);
+    let left = left.map(|live| (live.node.clone(), live.endpoint.clone()));
+    rig.under.gateway.nodes.set(left.collect());
+    let gone = rig.get(&format!("/sessions/{chat}")).await;
+    gone.says(
+        503,
+        &[&format!("`{node}`"), &format!("`{chat}`"), "stays there"],
+    );
+    // One that nobody made.
+    let none = rig.get(&format!("/sessions/{node}.x{native}")).await;
+    none.says(404, &["no node"]);
+    let back = all
+        .values()
+        .map(|live| (live.node.clone(), live.endpoint.clone()));
+    rig.under.gateway.nodes.set(back.collect());
+    assert_eq!(rig.get(&format!("/sessions/{chat}")).await.status, 200);
+}
+
 /// Rule 3: pinned and hung.
 #[tokio::test]
 async fn a_chat_of_a_hung_node_is_504_within_seconds() {
@@ -119,7 +144,7 @@ async fn a_chat_of_a_hung_node_is_504_within_seconds() {
 async fn a_node_that_answers_nothing_but_its_probe_is_given_up_too() {
     let rig = Rig::new().await;
     let native = rig.everywhere().await;
-    rig.node(1).fault(|f| f.hang_but_status = true);
+    rig.node(1).fault(|f| f.hang_but_probes = true);
     let begun = Instant::now();
     let answer = rig.get(&format!("/sessions/g1.{native}")).await;
     answer.says(
@@ -195,6 +220,51 @@ async fn what_a_client_says_of_itself_stays_here() {
     assert_eq!(seen.headers["x-kept"], "1");
     let text = format!("{seen:?}");
     assert!(!text.contains(SECRET), "{text}");
+}
+
+/// The client's secret was right; it is the node's that is wrong.
+#[tokio::test]
+async fn a_node_that_does_not_take_its_secret_is_down() {
+    let rig = Rig::new().await;
+    let native = rig.everywhere().await;
+    rig.node(0).fault(|f| f.deaf = true);
+    let health = || {
+        let live = rig.under.gateway.nodes.get("g0").unwrap();
+        live.advert().unwrap().health.as_str()
+    };
+    let chat = format!("g0.{native}");
+    let down = rig.get(&format!("/sessions/{chat}")).await;
+    down.says(503, &["`g0`", &format!("`{chat}`"), "secret"]);
+    assert_eq!(health(), "unauthorized");
+    // Whatever it was found by.
+    rig.under
+        .gateway
+        .nodes
+        .get("g0")
+        .unwrap()
+        .observed(well("g0"));
+    rig.get("/schedule/list")
+        .await
+        .says(503, &["`g0`", "secret"]);
+    rig.under
+        .gateway
+        .nodes
+        .get("g0")
+        .unwrap()
+        .observed(well("g0"));
+    let listed = rig.get("/sessions").await;
+    assert_eq!(listed.headers["x-mosaic-missing"], "g0");
+    assert_eq!(listed.ok()["sessions"].as_array().unwrap().len(), 2);
+    rig.under
+        .gateway
+        .nodes
+        .get("g0")
+        .unwrap()
+        .observed(well("g0"));
+    assert_eq!(rig.get("/config").await.status, 200);
+    assert_eq!(health(), "unauthorized");
+    rig.node(0).fault(|f| f.deaf = false);
+    assert_eq!(rig.get(&format!("/sessions/{chat}")).await.status, 200);
 }
 
 /// Rule 6: what a request finds out about a node counts at once.
