@@ -12,9 +12,9 @@ use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
 use super::reply::Reply;
-use super::{Gateway, limits};
 use super::tls::Names;
 use super::upstream::SECRET_HEADER;
+use super::{Gateway, limits};
 use crate::host::basic_auth::basic;
 
 /// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
@@ -141,7 +141,10 @@ fn one_of_each(uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
     // A proxy's client names whom it wants in the request line.
     match (uri.authority(), headers.get(header::HOST)) {
         (Some(line), Some(host))
-            if line.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+            if line
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(host.as_bytes()) =>
         {
             Ok(())
         }

@@ -19,7 +19,6 @@ mod acp;
 mod agents;
 mod cli;
 mod codex;
-mod gateway_chats;
 mod goosed;
 #[path = "../goosed/mod.rs"]
 mod goosed_stand_in;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::body::{Given, id_of};
 use super::pinned::{node_of, pin};
-use super::placing::{native_of, unspoken};
+use super::sessions::{native_of, unspoken};
 use super::terminal::status_of;
 use super::wire::{Cancelled, Messages, Problem, Say, Sent};
 use super::{Api, goosed, opencode, terminal};

@@ -22,6 +22,7 @@ mod opencode;
 mod pinned;
 mod placing;
 mod server;
+mod sessions;
 mod terminal;
 mod wire;
 
@@ -50,6 +51,8 @@ pub(super) struct State {
     hub: Arc<Hub>,
     /// What was said to goosed.
     said: goosed::Said,
+    /// What goosed has yet to load.
+    unresumed: goosed::Unresumed,
     /// One at a time makes a chat, or says something in it.
     turns: Turns,
 }
@@ -62,6 +65,7 @@ pub fn router(gateway: &Gateway) -> Router<Gateway> {
         looking: terminal::Threads::new("nodes are being looked at", LOOKING),
         hub: Arc::default(),
         said: goosed::Said::default(),
+        unresumed: goosed::Unresumed::default(),
         turns: Turns::default(),
     });
     routes()

@@ -12,15 +12,13 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Api;
 use super::body::Given;
-use super::pinned::node_of;
+use super::sessions::{NotMade, made, native_in_turn, to_the_end, unspoken};
 use super::wire::{Begin, Chat, Problem};
-use crate::gateway::Gateway;
 use crate::gateway::metrics::Placement;
 use crate::gateway::nodes::{Live, Snapshot};
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
-use crate::gateway::{ids, place};
-use crate::routing::node::{Dialect, Health, Node};
+use crate::gateway::{Gateway, directory};
+use crate::routing::node::{Dialect, Node};
 use crate::routing::pins::{self, Ledger, Pin, Reservation};
 use crate::routing::placement::{self, Rules, Wish};
 use crate::routing::select::Selector;
@@ -38,15 +36,41 @@ pub async fn begin(State(api): State<Api>, Given(begin): Given<Begin>) -> Result
         Some(chat) => pins::checked(chat)?.to_owned(),
         None => format!("chat-{}", uuid::Uuid::new_v4()),
     };
-    let asked = Asked::of(&begin)?;
-    let _turn = api.turns.take(&chat).await;
-    if let Some(pin) = pinned(&api, &chat).await? {
+    let asked = Asked::of(&begin).await?;
+    let named = begin.chat.is_some();
+    // A node that makes a session goes on with that when the client has gone, and its place is taken.
+    to_the_end(async move {
+        let _turn = api.turns.take(&chat).await;
+        let (pin, status) = match pinned(&api, &chat).await? {
+            Some(pin) => (complete(&api, pin, &asked).await?, StatusCode::OK),
+            None => place(&api, &chat, named, &asked).await?,
+        };
+        get_ready(&api, &pin).await;
         let live = api.gateway.nodes.get(&pin.node);
-        return Ok(Json(Chat::of(pin, live.as_deref())).into_response());
+        Ok((status, Json(Chat::of(pin, live.as_deref()))).into_response())
+    })
+    .await
+}
+
+/// A chat that has its node gets the session that it may lack there: it was placed from the command line, or
+/// nobody knows what became of the session that was asked for.
+async fn complete(api: &Api, pin: Pin, asked: &Asked) -> Result<Pin, Reply> {
+    if pin.native.is_some() || !matches!(pin.dialect, Dialect::Opencode | Dialect::Goosed) {
+        return Ok(pin);
     }
-    let (pin, status) = place(&api, &chat, &asked).await?;
-    let live = api.gateway.nodes.get(&pin.node);
-    Ok((status, Json(Chat::of(pin, live.as_deref()))).into_response())
+    native_in_turn(api, &pin, asked).await?;
+    super::pinned::pin(api, &pin.chat).await
+}
+
+/// Has a new session loaded before the first message needs that. One that cannot be is there all the same,
+/// and the first message tries again.
+async fn get_ready(api: &Api, pin: &Pin) {
+    if let (Dialect::Goosed, Some(native), Some(live)) =
+        (pin.dialect, &pin.native, api.gateway.nodes.get(&pin.node))
+        && let Err(e) = super::goosed::resume(api, &live, native, &pin.chat).await
+    {
+        tracing::warn!(node = pin.node, chat = pin.chat, "{}", e.message);
+    }
 }
 
 /// What a chat is to be like.
@@ -60,19 +84,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn of(begin: &Begin) -> Result<Self, Reply> {
+    async fn of(begin: &Begin) -> Result<Self, Reply> {
         let selector = match begin.selector.as_deref().map(str::trim) {
             None | Some("") => Selector::default(),
             Some(text) => text.parse::<Selector>().map_err(Reply::bad)?,
         };
         if let Some(directory) = &begin.working_dir {
-            // A server takes one that is not there without a word, and its tools fail later.
-            let path = Path::new(directory);
-            if !path.is_absolute() || !path.is_dir() {
-                return Err(Reply::bad(format!(
-                    "`{directory}` is no directory of this host; name it from the root"
-                )));
-            }
+            directory::usable(Path::new(directory)).await?;
         }
         Ok(Self {
             wish: Wish {
@@ -92,14 +110,23 @@ impl Asked {
     }
 }
 
-async fn pinned(api: &Api, chat: &str) -> Result<Option<Pin>, Reply> {
+/// A chat's pin, if it has one.
+///
+/// # Errors
+/// They cannot be read.
+pub async fn pinned(api: &Api, chat: &str) -> Result<Option<Pin>, Reply> {
     let chat = chat.to_owned();
     api.gateway
         .pins(move |pins| pins.pin(&chat).map_err(Reply::from))
         .await
 }
 
-async fn place(api: &Api, chat: &str, asked: &Asked) -> Result<(Pin, StatusCode), Reply> {
+async fn place(
+    api: &Api,
+    chat: &str,
+    named: bool,
+    asked: &Asked,
+) -> Result<(Pin, StatusCode), Reply> {
     let gateway = &api.gateway;
     let mut tried = BTreeSet::new();
     loop {
@@ -127,137 +154,16 @@ async fn place(api: &Api, chat: &str, asked: &Asked) -> Result<(Pin, StatusCode)
                 abandon(gateway, reservation).await;
                 return Err(reply);
             }
-            // The place stays taken: the session may be there.
+            // The place stays taken: the session may be there. A chat that the client has named is asked
+            // for again, which must not make it on another node; any other is as good as forgotten.
             Err(NotMade::Unknown(reply)) => {
                 gateway.metrics.placed(Placement::unknown);
+                if named && let Err(e) = confirm(api, reservation, chat, None).await {
+                    tracing::warn!(node = live.node.id, chat, "{}", e.message);
+                }
                 return Err(reply);
             }
         }
-    }
-}
-
-/// Why a node has no session for a chat.
-#[derive(Debug)]
-pub enum NotMade {
-    /// It certainly made none, being as it is: another node may.
-    Elsewhere(Health),
-    /// It said no.
-    Refused(Reply),
-    /// It may have made one.
-    Unknown(Reply),
-}
-
-impl NotMade {
-    /// After a request to a node that has no answer.
-    pub fn failed(node: &str, chat: &str, failure: &Failure) -> Self {
-        match failure {
-            Failure::NotSent(why) => Self::Elsewhere(Health::Refused(why.clone())),
-            Failure::NoAnswer(_) => Self::Unknown(Reply::failed(node, chat, failure)),
-        }
-    }
-
-    /// As the client's answer, where the chat has its node already.
-    pub fn reply(self, node: &str, chat: &str) -> Reply {
-        match self {
-            Self::Elsewhere(health) => Reply::down(node, chat, health.why()),
-            Self::Refused(reply) | Self::Unknown(reply) => reply,
-        }
-    }
-}
-
-/// Makes what a chat needs on a node: nothing on a terminal, a session on a server.
-async fn made(api: &Api, live: &Arc<Live>, asked: &Asked) -> Result<Option<String>, NotMade> {
-    if live.node.dialect == Dialect::Tui {
-        return Ok(None);
-    }
-    place::probe(&api.gateway, live)
-        .await
-        .map_err(NotMade::Elsewhere)?;
-    session(api, live, asked).await.map(Some)
-}
-
-/// Makes a session on a server.
-///
-/// # Errors
-/// It made none, or may have.
-pub async fn session(api: &Api, live: &Live, asked: &Asked) -> Result<String, NotMade> {
-    let directory = match (&asked.directory, &api.gateway.policy().working_dir) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(directory)) => directory.display().to_string(),
-        (None, None) => live.node.working_directory.display().to_string(),
-    };
-    let title = asked.title.as_deref();
-    let native = match live.node.dialect {
-        Dialect::Opencode => super::opencode::create(api, live, &directory, title).await?,
-        Dialect::Goosed => super::goosed::create(api, live, &directory, title).await?,
-        Dialect::Tui | Dialect::Acp => {
-            return Err(NotMade::Refused(unspoken(&live.node.id)));
-        }
-    };
-    match ids::join("x", &native) {
-        Some(_) => Ok(native),
-        None => Err(NotMade::Unknown(Reply::new(
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "the node `{}` gave a session a name that no URL can hold",
-                live.node.id
-            ),
-        ))),
-    }
-}
-
-/// 501: nodes that this API does not speak with.
-pub fn unspoken(node: &str) -> Reply {
-    Reply::new(
-        StatusCode::NOT_IMPLEMENTED,
-        format!("the node `{node}` speaks ACP: use the gateway's `/acp` dialect for it"),
-    )
-}
-
-/// The chat's session on its server, made if it has none yet: a chat that was placed from the command line
-/// has none.
-///
-/// # Errors
-/// The client's answer.
-pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Reply> {
-    let live = node_of(api, pin)?;
-    if let Some(native) = &pin.native {
-        return Ok((live, native.clone()));
-    }
-    let _turn = api.turns.take(&pin.chat).await;
-    if let Some(native) = pinned(api, &pin.chat).await?.and_then(|p| p.native) {
-        return Ok((live, native));
-    }
-    let of = |e: NotMade| e.reply(&pin.node, &pin.chat);
-    place::probe(&api.gateway, &live)
-        .await
-        .map_err(|health| of(NotMade::Elsewhere(health)))?;
-    let native = session(api, &live, &Asked::default()).await.map_err(of)?;
-    let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
-    let first = api
-        .gateway
-        .pins(move |pins| {
-            pins.set_native(&chat, &node, &noted)
-                .map_err(Reply::from)
-        })
-        .await?;
-    if first {
-        return Ok((live, native));
-    }
-    // Somebody else was first, or the chat was moved while its session was made.
-    match pinned(api, &pin.chat).await? {
-        Some(Pin {
-            node,
-            native: Some(native),
-            ..
-        }) if node == pin.node => Ok((live, native)),
-        _ => Err(Reply::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "the chat `{}` was moved away from `{}` meanwhile; nothing was said, ask again",
-                pin.chat, pin.node
-            ),
-        )),
     }
 }
 

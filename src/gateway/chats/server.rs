@@ -108,12 +108,27 @@ pub async fn ask(
             .to_bytes();
         Ok(Answer { status, body })
     };
-    tokio::time::timeout(wait, whole).await.unwrap_or_else(|_| {
-        Err(Failure::NoAnswer(format!(
-            "nothing within {} s",
-            wait.as_secs()
-        )))
-    })
+    let hangs = live.streams.wait();
+    tokio::select! {
+        biased;
+        answer = whole => answer,
+        () = hangs => Err(Failure::NoAnswer("it hangs, or is gone".to_owned())),
+        () = tokio::time::sleep(wait) => {
+            Err(Failure::NoAnswer(format!("nothing within {} s", wait.as_secs())))
+        }
+    }
+}
+
+/// Waits until nothing more is to be waited for: the node hangs, or the gateway stops. Which.
+pub fn left(api: &Api, live: &Live) -> impl Future<Output = String> + Send + 'static {
+    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
+    let node = live.node.id.clone();
+    async move {
+        tokio::select! {
+            () = stopped => "the gateway stops".to_owned(),
+            () = hangs => format!("the node `{node}` hangs, or is gone"),
+        }
+    }
 }
 
 /// The same where an answer of success is wanted, for a chat.

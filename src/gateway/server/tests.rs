@@ -424,7 +424,10 @@ fn all_bodies_together_have_a_limit() {
             ..limits()
         };
         let under = under(limits, None, 1).await;
-        let post = head("POST /length", "content-length: 70000\r\nconnection: close\r\n");
+        let post = head(
+            "POST /length",
+            "content-length: 70000\r\nconnection: close\r\n",
+        );
         let mut first = connected(&under, &post).await;
         first.write_all(&[b'x'; 69_999]).await.unwrap();
         let taken = async {

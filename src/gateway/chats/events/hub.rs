@@ -82,14 +82,15 @@ impl std::str::FromStr for Id {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Hub {
     inner: Mutex<Inner>,
-    sender: broadcast::Sender<Arc<Event>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    /// Replaced when a watcher dies, which cuts off whoever listens to it.
+    sender: broadcast::Sender<Arc<Event>>,
     run: u64,
     number: u64,
     kept: VecDeque<Arc<Event>>,
@@ -156,11 +157,33 @@ impl Inner {
     }
 }
 
-impl Default for Hub {
+impl Default for Inner {
     fn default() -> Self {
         Self {
-            inner: Mutex::default(),
             sender: broadcast::Sender::new(BEHIND),
+            run: 0,
+            number: 0,
+            kept: VecDeque::new(),
+            states: BTreeMap::new(),
+            listened: BTreeMap::new(),
+            waker: None,
+        }
+    }
+}
+
+/// Held by the watcher's thread. Dropped by an error or a panic, it cuts off whoever listens, so that they
+/// come back, and lets them start another one.
+struct Watching {
+    hub: Arc<Hub>,
+    run: u64,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.hub.inner);
+        // One that has ended by itself may have a successor already.
+        if inner.run == self.run && inner.waker.take().is_some() {
+            inner.sender = broadcast::Sender::new(BEHIND);
         }
     }
 }
@@ -177,14 +200,25 @@ impl Hub {
         node: &str,
         after: Option<Id>,
     ) -> Result<Listener> {
+        let install = install.clone();
+        self.listen(node, after, move |hub, woken| hub.watch(&install, woken))
+    }
+
+    /// The same with the watcher that is started where there is none.
+    fn listen(
+        self: &Arc<Self>,
+        node: &str,
+        after: Option<Id>,
+        watch: impl FnOnce(&Self, &UnixStream) -> Result<()> + Send + 'static,
+    ) -> Result<Listener> {
         let mut inner = lock(&self.inner);
         if inner.waker.is_none() {
-            self.start(&mut inner, install)?;
+            self.start(&mut inner, watch)?;
         }
         *inner.listened.entry(node.to_owned()).or_default() += 1;
         inner.wake();
         Ok(Listener {
-            news: self.sender.subscribe(),
+            news: inner.sender.subscribe(),
             missed: after.and_then(|after| inner.since(after)),
             last: inner.last(),
             state: inner.states.get(node).cloned(),
@@ -200,23 +234,30 @@ impl Hub {
         inner.states.get(node).filter(|_| watching).cloned()
     }
 
-    fn start(self: &Arc<Self>, inner: &mut Inner, install: &Install) -> Result<()> {
+    fn start(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        watch: impl FnOnce(&Self, &UnixStream) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let failed = |e| crate::error::Error::io("cannot make a pair of sockets", e);
         let (waker, woken) = UnixStream::pair().map_err(failed)?;
         waker.set_nonblocking(true).map_err(failed)?;
         woken.set_nonblocking(true).map_err(failed)?;
         // What happened while nobody watched is missing, so the numbers begin anew.
-        inner.run = Timestamp::now().as_microsecond().cast_unsigned();
+        let now = Timestamp::now().as_microsecond().cast_unsigned();
+        inner.run = now.max(inner.run + 1);
         inner.number = 0;
         inner.kept.clear();
         inner.states.clear();
-        let (hub, install) = (Arc::clone(self), install.clone());
+        let watching = Watching {
+            hub: Arc::clone(self),
+            run: inner.run,
+        };
         std::thread::Builder::new()
             .name("events".to_owned())
             .spawn(move || {
-                if let Err(e) = hub.watch(&install, &woken) {
+                if let Err(e) = watch(&watching.hub, &woken) {
                     tracing::warn!("{e}");
-                    lock(&hub.inner).waker = None;
                 }
             })
             .map_err(|e| crate::error::Error::io("cannot start a thread", e))?;
@@ -239,7 +280,7 @@ impl Hub {
         }
         inner.kept.push_back(Arc::clone(&event));
         // Under the lock, so that whoever subscribes has each event once. Nobody listens: nobody minds.
-        let _ = self.sender.send(event);
+        let _ = inner.sender.send(event);
     }
 
     /// The thread.
@@ -368,6 +409,35 @@ mod tests {
             assert!(inner.since(unknown).is_none(), "{unknown}");
         }
         assert_eq!(inner.states["a"].state, (last - 1).to_string());
+    }
+
+    #[test]
+    fn a_watcher_that_dies_lets_go_of_its_listeners_and_has_a_successor() {
+        use broadcast::error::TryRecvError::{Closed, Empty};
+        let hub = Arc::new(Hub::default());
+        let (told, dies) = std::sync::mpsc::channel::<bool>();
+        let dies = Arc::new(Mutex::new(dies));
+        let mut last = None;
+        for panics in [false, true] {
+            let (heard, dies) = (last.take(), Arc::clone(&dies));
+            let mut listener = hub
+                .listen("a", heard, move |_, _| match lock(&dies).recv().unwrap() {
+                    true => panic!("a watcher dies"),
+                    false => Err(crate::error::Error::no("a watcher cannot go on")),
+                })
+                .unwrap();
+            // Of another run: its listeners begin anew.
+            assert!(listener.missed.is_none());
+            last = Some(listener.last);
+            assert_eq!(listener.news.try_recv().unwrap_err(), Empty);
+            told.send(panics).unwrap();
+            let begun = Instant::now();
+            while listener.news.try_recv().unwrap_err() != Closed {
+                assert!(begun.elapsed() < Duration::from_secs(10));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(lock(&hub.inner).waker.is_none());
+        }
     }
 
     #[test]

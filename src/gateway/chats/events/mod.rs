@@ -13,7 +13,7 @@ use axum::response::Response;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::pinned::{node_of, pin};
-use super::placing::{native_of, unspoken};
+use super::sessions::{native_of, unspoken};
 use super::wire::{Delta, Message, Problem, StateChange};
 use super::{Api, goosed, opencode, terminal};
 use crate::gateway::reply::Reply;

@@ -1,6 +1,7 @@
 //! Server-sent events: reading a node's, and writing the gateway's own.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -8,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Longest event of a node; longer ones are given up with their stream.
 const MOST: usize = 64 * 1024 * 1024;
@@ -19,6 +20,9 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// How many events may wait for a client, and for how long, before it is cut off.
 const WAITING: usize = 64;
 const SLOW: Duration = Duration::from_secs(10);
+
+/// How many bytes of events may wait for a client. A longer event waits alone.
+const HELD: u32 = 4 * 1024 * 1024;
 
 /// An event as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,7 +122,11 @@ impl Frames {
 
 /// Where the events of one client go.
 #[derive(Debug)]
-pub struct Client(mpsc::Sender<Event>);
+pub struct Client {
+    sender: mpsc::Sender<(Event, OwnedSemaphorePermit)>,
+    /// Bytes that may still be put in.
+    room: Arc<Semaphore>,
+}
 
 impl Client {
     /// Sends an event. `false`: the client has gone, or is too slow and is cut off.
@@ -128,15 +136,21 @@ impl Client {
         if let Some(id) = id.filter(|id| !id.contains(['\n', '\r', '\0'])) {
             event = event.id(id);
         }
-        let Ok(event) = event.json_data(data) else {
+        let Ok(text) = serde_json::to_string(data) else {
             return false;
         };
-        self.0.send_timeout(event, SLOW).await.is_ok()
+        let bytes = u32::try_from(text.len()).unwrap_or(HELD).min(HELD);
+        let put_in = async {
+            let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+            let event = event.data(text);
+            self.sender.send((event, room.ok()?)).await.ok()
+        };
+        matches!(tokio::time::timeout(SLOW, put_in).await, Ok(Some(())))
     }
 
     /// Waits until the client has gone.
     pub async fn gone(&self) {
-        self.0.closed().await;
+        self.sender.closed().await;
     }
 }
 
@@ -144,13 +158,15 @@ impl Client {
 pub fn stream() -> (Client, Response) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let events = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        let event = receiver.recv().await?;
+        // The connection has it now, which takes one at a time.
+        let (event, _room) = receiver.recv().await?;
         Some((Ok::<_, Infallible>(event), receiver))
     });
     let response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(ALIVE))
         .into_response();
-    (Client(sender), response)
+    let room = Arc::new(Semaphore::new(HELD as usize));
+    (Client { sender, room }, response)
 }
 
 #[cfg(test)]
@@ -182,6 +198,41 @@ mod tests {
             parse(&["event: x\n\n", "\n\n", "data\n\n"]),
             [(None, String::new())]
         );
+    }
+
+    #[test]
+    fn no_more_than_a_few_megabytes_wait_for_a_client() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (client, response) = stream();
+            let mut body = response.into_body();
+            let long = "x".repeat(3 * 1024 * 1024);
+            let short = Duration::from_millis(50);
+            assert!(client.tell(None, "a", &long).await);
+            let second = client.tell(None, "b", &long);
+            tokio::pin!(second);
+            assert!(tokio::time::timeout(short, &mut second).await.is_err());
+            // It may be small, but comes after.
+            assert!(
+                body.frame()
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .into_data()
+                    .unwrap()
+                    .len()
+                    > long.len()
+            );
+            assert!(second.await);
+            // The longest one waits alone.
+            body.frame().await.unwrap().unwrap();
+            assert!(client.tell(None, "c", &"x".repeat(2 * HELD as usize)).await);
+            let after = client.tell(None, "d", &1);
+            assert!(tokio::time::timeout(short, after).await.is_err());
+        });
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! Chats on goosed: each has a session of its own on the node, begun and resumed, since a reply finds no
 //! provider before that.
 
+mod handing;
+mod memory;
 mod read;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -15,15 +16,16 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::events::sse::{self, Frames};
 use super::events::{Told, sse::Client};
-use super::placing::NotMade;
-use super::server::{ask, ask_for, escaped, open};
+use super::server::{ask, ask_for, escaped, left, open};
+use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
-use crate::gateway::lock;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::CREATE;
 use crate::routing::pins::Pin;
+use handing::Handing;
+pub use memory::{Said, Unresumed};
 use read::End;
 pub use read::Reader;
 
@@ -31,45 +33,7 @@ pub use read::Reader;
 /// comes twice a second.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// Messages that were said lately. goosed takes a message twice; what is said again is known by this, and
-/// by the session's own record where goosed keeps the message's id.
-#[derive(Debug, Default)]
-pub struct Said {
-    inner: Mutex<Remembered>,
-}
-
-/// Chats and ids, to be found, and the oldest first.
-#[derive(Debug, Default)]
-struct Remembered {
-    all: BTreeSet<(String, String)>,
-    order: VecDeque<(String, String)>,
-}
-
-impl Said {
-    /// So many are remembered.
-    const MOST: usize = 10_000;
-
-    fn knows(&self, chat: &str, id: &str) -> bool {
-        lock(&self.inner)
-            .all
-            .contains(&(chat.to_owned(), id.to_owned()))
-    }
-
-    fn note(&self, chat: &str, id: &str) {
-        let mut inner = lock(&self.inner);
-        let one = (chat.to_owned(), id.to_owned());
-        if inner.all.insert(one.clone()) {
-            inner.order.push_back(one);
-        }
-        if inner.order.len() > Self::MOST
-            && let Some(oldest) = inner.order.pop_front()
-        {
-            inner.all.remove(&oldest);
-        }
-    }
-}
-
-/// Makes a session: begins it, resumes it, names it.
+/// Makes a session: begins it and names it. It is there from then on, whatever [`resume`] comes to.
 ///
 /// # Errors
 /// It made none, or may have.
@@ -92,12 +56,7 @@ pub async fn create(
         Ok(answer) => return Err(NotMade::Refused(answer.refusal(node, ""))),
         Err(failure) => return Err(NotMade::failed(node, "", &failure)),
     };
-    let resume = json!({"session_id": native, "load_model_and_extensions": true});
-    match post("/agent/resume", resume).await {
-        Ok(answer) if answer.status.is_success() => {}
-        Ok(answer) => return Err(NotMade::Unknown(answer.refusal(node, ""))),
-        Err(failure) => return Err(NotMade::Unknown(Reply::failed(node, "", &failure))),
-    }
+    api.unresumed.note(node, &native);
     if let Some(title) = title {
         let path = format!("/sessions/{native}/name");
         let body = Some(json!({"name": title}));
@@ -106,6 +65,26 @@ pub async fn create(
         }
     }
     Ok(native)
+}
+
+/// Loads a session's model and extensions, unless that was done. For whoever has the chat's turn.
+///
+/// # Errors
+/// The client's answer; it is tried again with the next message.
+pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
+    let node = live.node.id.as_str();
+    if !api.unresumed.has(node, native) {
+        return Ok(());
+    }
+    let body = json!({"session_id": native, "load_model_and_extensions": true});
+    match ask(api, live, Method::POST, "/agent/resume", Some(body), CREATE).await {
+        Ok(answer) if answer.status.is_success() => {
+            api.unresumed.done(node, native);
+            Ok(())
+        }
+        Ok(answer) => Err(answer.refusal(node, chat)),
+        Err(failure) => Err(Reply::failed(node, chat, &failure)),
+    }
 }
 
 /// The request of a message: the same message has the same one.
@@ -124,7 +103,7 @@ fn request_of(chat: &str, id: &str) -> String {
 /// The client's answer.
 pub async fn say(
     api: &Api,
-    live: &Live,
+    live: &Arc<Live>,
     native: &str,
     pin: &Pin,
     say: Say,
@@ -151,30 +130,32 @@ pub async fn say(
         elapsed_ms: 0,
         channel: Some("gateway".to_owned()),
     };
+    let left = left(api, live);
     // The stream first, or the end of a quick turn is missed.
     let mut frames = match asked {
         Until::Answered => Some(stream(api, live, native, pin, None).await?),
         _ => None,
     };
-    let again = {
-        let _turn = api.turns.take(&pin.chat).await;
-        let before = session(api, live, native, pin).await?;
-        let there = read::said(&before, &id);
-        match there {
-            Some(text) if text != say.text => return Err(super::messages::another(&id)),
-            _ if there.is_some() || api.said.knows(&pin.chat, &id) => true,
-            _ => {
-                hand_over(api, live, native, pin, &request, &id, &say.text).await?;
-                false
-            }
-        }
+    // To its end: of a message that goosed has, its chat must know.
+    let handing = Handing {
+        api: Arc::clone(api),
+        live: Arc::clone(live),
+        native: native.to_owned(),
+        pin: pin.clone(),
+        request: request.clone(),
+        id: id.clone(),
+        text: say.text,
     };
+    let again = to_the_end(handing.once()).await?;
     if let Some(frames) = &mut frames {
-        let end = tokio::time::timeout(
-            wait.saturating_sub(begun.elapsed()),
-            ended(frames, &request, again),
-        );
-        match end.await {
+        let end = tokio::select! {
+            end = ended(frames, &request, again) => Ok(end),
+            why = left => Err(why),
+            () = tokio::time::sleep(wait.saturating_sub(begun.elapsed())) => {
+                Err("its turn has not ended yet".to_owned())
+            }
+        };
+        match end {
             Ok(End::Finished) => {
                 let all = session(api, live, native, pin).await?;
                 sent.receipt = Rung::Answered;
@@ -182,61 +163,14 @@ pub async fn say(
                 sent.answer = Some(read::answer(&all, &id).unwrap_or_default());
             }
             Ok(End::Failed(why)) => sent.reason = Some(why),
-            Err(_) => {
+            Err(why) => {
                 sent.retry = true;
-                sent.reason = Some("its turn has not ended yet".to_owned());
+                sent.reason = Some(why);
             }
         }
     }
     sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(sent)
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn hand_over(
-    api: &Api,
-    live: &Live,
-    native: &str,
-    pin: &Pin,
-    request: &str,
-    id: &str,
-    text: &str,
-) -> Result<(), Reply> {
-    let body = json!({
-        "request_id": request,
-        "user_message": {
-            "id": read::named(id),
-            "role": "user",
-            "created": jiff::Timestamp::now().as_second(),
-            "content": [{"type": "text", "text": text}],
-            "metadata": {"userVisible": true, "agentVisible": true},
-        },
-    });
-    let path = format!("/sessions/{native}/reply");
-    let node = live.node.id.as_str();
-    let wait = crate::gateway::upstream::ANSWER;
-    // From here on it may be there, whatever the answer.
-    match ask(api, live, Method::POST, &path, Some(body), wait).await {
-        Ok(answer) if answer.status.is_success() => {
-            api.said.note(&pin.chat, id);
-            Ok(())
-        }
-        Ok(answer) if answer.status == StatusCode::BAD_REQUEST => Err(Reply::new(
-            StatusCode::CONFLICT,
-            format!(
-                "the node `{node}` does not take a message for the chat `{}` now: {}",
-                pin.chat,
-                answer.words()
-            ),
-        )),
-        Ok(answer) => Err(answer.refusal(node, &pin.chat)),
-        Err(failure) => {
-            if matches!(failure, crate::gateway::upstream::Failure::NoAnswer(_)) {
-                api.said.note(&pin.chat, id);
-            }
-            Err(Reply::failed(node, &pin.chat, &failure))
-        }
-    }
 }
 
 /// Waits for the end of a request. One that was made earlier may have ended before the stream began, which
@@ -375,17 +309,5 @@ mod tests {
         assert_eq!(request_of("c", "1"), request_of("c", "1"));
         assert_ne!(request_of("c", "1"), request_of("d", "1"));
         assert!(uuid::Uuid::parse_str(&request_of("c", "1")).is_ok());
-    }
-
-    #[test]
-    fn what_was_said_is_remembered_for_a_while() {
-        let said = Said::default();
-        for n in 0..Said::MOST + 2 {
-            said.note("c", &n.to_string());
-            said.note("c", &n.to_string());
-        }
-        assert!(!said.knows("c", "1"));
-        assert!(said.knows("c", "2"));
-        assert!(!said.knows("d", "2"));
     }
 }

@@ -14,8 +14,8 @@ pub use read::Reader;
 
 use super::Api;
 use super::events::{Told, sse};
-use super::placing::NotMade;
-use super::server::{ask, ask_for, escaped, open};
+use super::server::{ask, ask_for, escaped, left, open};
+use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
@@ -65,7 +65,7 @@ pub async fn create(
 /// The client's answer.
 pub async fn say(
     api: &Api,
-    live: &Live,
+    live: &Arc<Live>,
     native: &str,
     pin: &Pin,
     say: Say,
@@ -77,21 +77,14 @@ pub async fn say(
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let asked = say.until.unwrap_or(Until::Accepted);
-    let message = {
-        // Between the look for a message of this id and the hand-over nobody else may hand one over.
-        let _turn = api.turns.take(&pin.chat).await;
-        let before = messages(api, live, native, pin).await?;
-        match before.iter().find(|m| is_named(m, &id)) {
-            Some(message) if read::text_of(message) != say.text => {
-                return Err(super::messages::another(&id));
-            }
-            Some(message) => message["info"]["id"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            None => hand_over(api, live, native, pin, &id, &say.text).await?,
-        }
+    let handing = {
+        let (api, live, pin) = (Arc::clone(api), Arc::clone(live), pin.clone());
+        let (native, id) = (native.to_owned(), id.clone());
+        async move { once(&api, &live, &native, &pin, &id, &say.text).await }
     };
+    let message = to_the_end(handing).await?;
+    let left = left(api, live);
+    tokio::pin!(left);
     let mut sent = Sent {
         id,
         chat: pin.chat.clone(),
@@ -130,15 +123,43 @@ pub async fn say(
             break;
         }
         if sent.receipt < sent.asked.max(Rung::Accepted) {
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                why = &mut left => {
+                    sent.reason = Some(why);
+                    break;
+                }
+            }
         }
     }
     sent.retry = sent.receipt < sent.asked;
-    if sent.retry {
+    if sent.retry && sent.reason.is_none() {
         sent.reason = Some("its turn has not ended yet".to_owned());
     }
     sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(sent)
+}
+
+/// Hands a message over unless that was done. Its id there.
+async fn once(
+    api: &Api,
+    live: &Live,
+    native: &str,
+    pin: &Pin,
+    id: &str,
+    text: &str,
+) -> Result<String, Reply> {
+    // Between the look for a message of this id and the hand-over nobody else may hand one over.
+    let _turn = api.turns.take(&pin.chat).await;
+    let before = messages(api, live, native, pin).await?;
+    match before.iter().find(|m| is_named(m, id)) {
+        Some(message) if read::text_of(message) != text => Err(super::messages::another(id)),
+        Some(message) => {
+            let there = message["info"]["id"].as_str();
+            Ok(there.unwrap_or_default().to_owned())
+        }
+        None => hand_over(api, live, native, pin, id, text).await,
+    }
 }
 
 /// Hands a message over. Its id there.

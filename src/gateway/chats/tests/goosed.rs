@@ -1,6 +1,7 @@
 //! Chats on goosed, over a stand-in with the routes that they need (1.37).
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -26,11 +27,21 @@ struct Inner {
     conversation: Vec<Value>,
     active: Vec<String>,
     last_event: Option<String>,
+    /// Sessions begun, messages taken.
+    starts: usize,
+    replies: usize,
+    /// What it does wrong.
+    nameless: bool,
+    unready: bool,
+    forgets_ids: bool,
+    refuses: Option<u16>,
 }
 
 struct Stand {
     inner: Mutex<Inner>,
     events: broadcast::Sender<(u64, Value)>,
+    /// Closed, it takes requests and answers none.
+    gate: tokio::sync::RwLock<()>,
 }
 
 type Here = State<Arc<Stand>>;
@@ -40,6 +51,7 @@ impl Stand {
         Arc::new(Self {
             inner: Mutex::default(),
             events: broadcast::Sender::new(64),
+            gate: tokio::sync::RwLock::default(),
         })
     }
 
@@ -78,14 +90,27 @@ impl Stand {
 }
 
 async fn start(State(stand): Here, Json(body): Json<Value>) -> Json<Value> {
-    lock(&stand.inner).started = Some(body["working_dir"].clone());
-    Json(json!({"id": ID, "conversation": []}))
+    let nameless = {
+        let mut inner = lock(&stand.inner);
+        inner.started = Some(body["working_dir"].clone());
+        inner.starts += 1;
+        inner.nameless
+    };
+    let _open = stand.gate.read().await;
+    match nameless {
+        true => Json(json!({"conversation": []})),
+        false => Json(json!({"id": ID, "conversation": []})),
+    }
 }
 
 async fn resume(State(stand): Here, Json(body): Json<Value>) -> StatusCode {
     assert_eq!(body["load_model_and_extensions"], true);
     assert_eq!(body["session_id"], ID);
-    lock(&stand.inner).resumed = true;
+    let mut inner = lock(&stand.inner);
+    if inner.unready {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    inner.resumed = true;
     StatusCode::OK
 }
 
@@ -100,15 +125,29 @@ async fn session(State(stand): Here, Path(id): Path<String>) -> Json<Value> {
 }
 
 async fn reply(State(stand): Here, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
-    let mut inner = lock(&stand.inner);
-    if !inner.active.is_empty() {
-        let why = json!({"message": "Session already has an active request"});
-        return (StatusCode::BAD_REQUEST, Json(why));
-    }
     let request = body["request_id"].as_str().unwrap().to_owned();
-    assert!(uuid::Uuid::parse_str(&request).is_ok());
-    inner.conversation.push(body["user_message"].clone());
-    inner.active.push(request.clone());
+    {
+        let mut inner = lock(&stand.inner);
+        if let Some(status) = inner.refuses {
+            let status = StatusCode::from_u16(status).unwrap();
+            return (status, Json(json!({"message": "not now"})));
+        }
+        if !inner.active.is_empty() {
+            let why = json!({"message": "Session already has an active request"});
+            return (StatusCode::BAD_REQUEST, Json(why));
+        }
+        assert!(uuid::Uuid::parse_str(&request).is_ok());
+        let mut message = body["user_message"].clone();
+        if inner.forgets_ids {
+            message["id"] = Value::Null;
+        }
+        inner.conversation.push(message);
+        inner.replies += 1;
+        if !inner.forgets_ids {
+            inner.active.push(request.clone());
+        }
+    }
+    let _open = stand.gate.read().await;
     (StatusCode::OK, Json(json!({"request_id": request})))
 }
 
@@ -214,5 +253,175 @@ fn what_is_under_way_is_cancelled() {
             "{done}"
         );
         assert!(lock(&stand.inner).active.is_empty());
+    });
+}
+
+/// Calls and goes away before it is answered.
+async fn gives_up(call: impl Future, until: impl Fn() -> bool) {
+    let until = async {
+        while !until() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = call => panic!("it was answered"),
+        () = until => {}
+    }
+}
+
+#[test]
+fn a_chat_that_may_have_been_made_stays_on_its_node() {
+    run(async {
+        let stands = [Stand::new(), Stand::new()];
+        let (a, b) = (stands[0].serve().await, stands[1].serve().await);
+        let under = gateway(&[("a", Dialect::Goosed, a), ("b", Dialect::Goosed, b)]).await;
+        let caller = Caller::of(&under);
+        for stand in &stands {
+            lock(&stand.inner).nameless = true;
+        }
+        let begin = json!({"chat": "c", "working_dir": "/tmp"});
+        let (status, why) = caller.call("POST", "/chats", begin.clone()).await;
+        assert_eq!(status, 502, "{why}");
+        let pinned = caller.get("/chats/c").await;
+        assert_eq!((pinned.0, &pinned.1["native"]), (200, &Value::Null));
+        let at = usize::from(pinned.1["node"] == "b");
+        assert_eq!(lock(&stands[at].inner).starts, 1);
+        for stand in &stands {
+            lock(&stand.inner).nameless = false;
+        }
+        let (status, chat) = caller.call("POST", "/chats", begin).await;
+        assert_eq!((status, &chat["native"]), (200, &json!(ID)), "{chat}");
+        assert_eq!(chat["node"], pinned.1["node"]);
+        assert_eq!(lock(&stands[1 - at].inner).starts, 0);
+        // It works where it was to.
+        assert_eq!(lock(&stands[at].inner).started, Some(json!("/tmp")));
+        assert!(lock(&stands[at].inner).resumed);
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_loses_no_session() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        let begun = |n| lock(&stand.inner).starts == n;
+        // One that is placed now, and one that was placed from the command line.
+        let node = crate::gateway::stand_in::node("g", Dialect::Goosed);
+        let placed = under.gateway.pins(move |pins| pins.adopt("d", &node, None));
+        let placed: crate::error::Result<_> = placed.await;
+        placed.unwrap();
+        for (n, chat) in [(1, "c"), (2, "d")] {
+            let closed = stand.gate.write().await;
+            match chat {
+                "c" => {
+                    gives_up(caller.call("POST", "/chats", json!({"chat": "c"})), || {
+                        begun(n)
+                    })
+                    .await
+                }
+                _ => gives_up(caller.get("/chats/d/messages"), || begun(n)).await,
+            }
+            drop(closed);
+            while caller.get(&format!("/chats/{chat}")).await.1["native"] != ID {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(caller.get(&format!("/chats/{chat}/messages")).await.0, 200);
+            assert_eq!(lock(&stand.inner).starts, n);
+        }
+    });
+}
+
+#[test]
+fn a_session_that_cannot_be_loaded_is_kept_and_loaded_later() {
+    run(async {
+        let stand = Stand::new();
+        lock(&stand.inner).unready = true;
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        let (status, chat) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        assert_eq!((status, &chat["native"]), (201, &json!(ID)), "{chat}");
+        let hi = json!({"text": "hi", "id": "m1"});
+        for _ in 0..2 {
+            let (status, why) = caller.call("POST", "/chats/c/messages", hi.clone()).await;
+            assert_eq!(status, 502, "{why}");
+        }
+        lock(&stand.inner).unready = false;
+        assert_eq!(caller.call("POST", "/chats/c/messages", hi).await.0, 200);
+        let inner = lock(&stand.inner);
+        assert_eq!((inner.starts, inner.replies, inner.resumed), (1, 1, true));
+    });
+}
+
+#[test]
+fn a_node_that_hangs_is_given_up() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let live = under.gateway.nodes.get("g").unwrap();
+        let waits = json!({"text": "hi", "id": "m1", "until": "answered", "timeout_secs": 60});
+        for cut in [&live.streams, &under.gateway.stopping] {
+            let waiting = caller.call("POST", "/chats/c/messages", waits.clone());
+            tokio::pin!(waiting);
+            let (status, sent) = loop {
+                tokio::select! {
+                    answered = &mut waiting => break answered,
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {
+                        if lock(&stand.inner).replies > 0 && stand.events.receiver_count() > 0 {
+                            cut.cut();
+                        }
+                    }
+                }
+            };
+            assert_eq!((status, &sent["retry"]), (504, &json!(true)), "{sent}");
+        }
+        assert_eq!(lock(&stand.inner).replies, 1);
+        let _closed = stand.gate.write().await;
+        let waiting = caller.call("POST", "/chats", json!({"chat": "d"}));
+        tokio::pin!(waiting);
+        let (status, why) = loop {
+            tokio::select! {
+                answered = &mut waiting => break answered,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {
+                    if lock(&stand.inner).starts == 2 {
+                        live.streams.cut();
+                    }
+                }
+            }
+        };
+        assert_eq!(status, 504, "{why}");
+        assert!(said(&why).contains("hangs"), "{why}");
+    });
+}
+
+#[test]
+fn a_message_is_handed_over_once_though_its_client_goes_away() {
+    run(async {
+        let stand = Stand::new();
+        lock(&stand.inner).forgets_ids = true;
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let say =
+            |id: &str| caller.call("POST", "/chats/c/messages", json!({"text": "hi", "id": id}));
+        let closed = stand.gate.write().await;
+        gives_up(say("m1"), || lock(&stand.inner).replies == 1).await;
+        drop(closed);
+        assert_eq!(say("m1").await.0, 200);
+        assert_eq!(lock(&stand.inner).replies, 1);
+        // What was refused was not said.
+        for (refused, status) in [(400, 409), (422, 422)] {
+            lock(&stand.inner).refuses = Some(refused);
+            assert_eq!(say("m2").await.0, status);
+        }
+        lock(&stand.inner).refuses = None;
+        assert_eq!(say("m2").await.0, 200);
+        assert_eq!(lock(&stand.inner).replies, 2);
     });
 }

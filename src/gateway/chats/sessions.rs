@@ -1,0 +1,180 @@
+//! A chat's session on a server: making it, and finding the one that there is. A node may take long to make
+//! one, and what it has made is written down whatever becomes of the client that asked.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+
+use super::Api;
+use super::pinned::node_of;
+use super::placing::{Asked, pinned};
+use crate::gateway::nodes::Live;
+use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
+use crate::gateway::{detached, ids, place};
+use crate::routing::node::{Dialect, Health};
+use crate::routing::pins::Pin;
+
+/// Why a node has no session for a chat.
+#[derive(Debug)]
+pub enum NotMade {
+    /// It certainly made none, being as it is: another node may.
+    Elsewhere(Health),
+    /// It said no.
+    Refused(Reply),
+    /// It may have made one.
+    Unknown(Reply),
+}
+
+impl NotMade {
+    /// After a request to a node that has no answer.
+    pub fn failed(node: &str, chat: &str, failure: &Failure) -> Self {
+        match failure {
+            Failure::NotSent(why) => Self::Elsewhere(Health::Refused(why.clone())),
+            Failure::NoAnswer(_) => Self::Unknown(Reply::failed(node, chat, failure)),
+        }
+    }
+
+    /// As the client's answer, where the chat has its node already.
+    pub fn reply(self, node: &str, chat: &str) -> Reply {
+        match self {
+            Self::Elsewhere(health) => Reply::down(node, chat, health.why()),
+            Self::Refused(reply) | Self::Unknown(reply) => reply,
+        }
+    }
+}
+
+/// Makes what a chat needs on a node: nothing on a terminal, a session on a server.
+///
+/// # Errors
+/// It made none, or may have.
+pub async fn made(api: &Api, live: &Arc<Live>, asked: &Asked) -> Result<Option<String>, NotMade> {
+    if live.node.dialect == Dialect::Tui {
+        return Ok(None);
+    }
+    place::probe(&api.gateway, live)
+        .await
+        .map_err(NotMade::Elsewhere)?;
+    session(api, live, asked).await.map(Some)
+}
+
+/// Makes a session on a server.
+///
+/// # Errors
+/// It made none, or may have.
+pub async fn session(api: &Api, live: &Live, asked: &Asked) -> Result<String, NotMade> {
+    let directory = match (&asked.directory, &api.gateway.policy().working_dir) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(directory)) => directory.display().to_string(),
+        (None, None) => live.node.working_directory.display().to_string(),
+    };
+    let title = asked.title.as_deref();
+    let native = match live.node.dialect {
+        Dialect::Opencode => super::opencode::create(api, live, &directory, title).await?,
+        Dialect::Goosed => super::goosed::create(api, live, &directory, title).await?,
+        Dialect::Tui | Dialect::Acp => {
+            return Err(NotMade::Refused(unspoken(&live.node.id)));
+        }
+    };
+    match ids::join("x", &native) {
+        Some(_) => Ok(native),
+        None => Err(NotMade::Unknown(Reply::new(
+            StatusCode::BAD_GATEWAY,
+            format!(
+                "the node `{}` gave a session a name that no URL can hold",
+                live.node.id
+            ),
+        ))),
+    }
+}
+
+/// 501: nodes that this API does not speak with.
+pub fn unspoken(node: &str) -> Reply {
+    Reply::new(
+        StatusCode::NOT_IMPLEMENTED,
+        format!("the node `{node}` speaks ACP: use the gateway's `/acp` dialect for it"),
+    )
+}
+
+/// The chat's session on its server, made if it has none yet: a chat that was placed from the command line
+/// has none.
+///
+/// # Errors
+/// The client's answer.
+pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Reply> {
+    let live = node_of(api, pin)?;
+    if let Some(native) = &pin.native {
+        return Ok((live, native.clone()));
+    }
+    let (api, pin) = (Arc::clone(api), pin.clone());
+    to_the_end(async move {
+        let _turn = api.turns.take(&pin.chat).await;
+        // Whoever had the turn may have made it, or the chat is elsewhere by now.
+        let pin = super::pinned::pin(&api, &pin.chat).await?;
+        let native = native_in_turn(&api, &pin, &Asked::default()).await?;
+        Ok((node_of(&api, &pin)?, native))
+    })
+    .await
+}
+
+/// The same for whoever has the chat's turn.
+///
+/// # Errors
+/// The client's answer.
+pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<String, Reply> {
+    if let Some(native) = &pin.native {
+        return Ok(native.clone());
+    }
+    let live = node_of(api, pin)?;
+    let of = |e: NotMade| e.reply(&pin.node, &pin.chat);
+    place::probe(&api.gateway, &live)
+        .await
+        .map_err(|health| of(NotMade::Elsewhere(health)))?;
+    let native = session(api, &live, asked).await.map_err(of)?;
+    let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
+    let first = api
+        .gateway
+        .pins(move |pins| pins.set_native(&chat, &node, &noted).map_err(Reply::from))
+        .await?;
+    if first {
+        return Ok(native);
+    }
+    // Somebody else was first, or the chat was moved while its session was made.
+    match pinned(api, &pin.chat).await? {
+        Some(Pin {
+            node,
+            native: Some(native),
+            ..
+        }) if node == pin.node => Ok(native),
+        _ => Err(Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the chat `{}` was moved away from `{}` meanwhile; nothing was said, ask again",
+                pin.chat, pin.node
+            ),
+        )),
+    }
+}
+
+/// Runs to the end whatever becomes of the client, and gives what came of it.
+///
+/// # Errors
+/// Those of `run`; 500: it broke off.
+pub async fn to_the_end<T: Send + 'static>(
+    run: impl Future<Output = Result<T, Reply>> + Send + 'static,
+) -> Result<T, Reply> {
+    let (done, came) = tokio::sync::oneshot::channel();
+    detached::to_the_end(async move {
+        // Nobody waits any more: it is done all the same.
+        let _ = done.send(run.await);
+        StatusCode::NO_CONTENT.into_response()
+    })
+    .await;
+    came.await.unwrap_or_else(|_| {
+        Err(Reply::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the request broke off: look into the gateway's log".to_owned(),
+        ))
+    })
+}
