@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
+use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
 use super::reply::Reply;
-use super::{Gateway, limits};
 use super::tls::Names;
 use super::upstream::SECRET_HEADER;
+use super::{Gateway, limits};
 use crate::host::basic_auth::basic;
 
 /// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
@@ -112,6 +113,11 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
 }
 
 async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Response {
+    // No route has a name in it that is no text; the framework would say so in a form of its own.
+    let path = percent_decode_str(request.uri().path());
+    if path.decode_utf8().is_err() {
+        return Reply::bad("the path is no UTF-8").into_response();
+    }
     let limits = &gateway.limits;
     if limits.refuses(request.headers()) {
         return limits.too_long();
@@ -135,7 +141,10 @@ fn one_of_each(uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
     // A proxy's client names whom it wants in the request line.
     match (uri.authority(), headers.get(header::HOST)) {
         (Some(line), Some(host))
-            if line.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+            if line
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(host.as_bytes()) =>
         {
             Ok(())
         }

@@ -3,8 +3,8 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -128,7 +128,9 @@ impl Budget {
     /// As the limits have it.
     pub fn of(limits: &Limits) -> Self {
         let permits = usize::try_from(limits.bodies / PERMIT).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new(
+            permits.min(Semaphore::MAX_PERMITS),
+        )))
     }
 
     /// What is left of it, in KiB.
@@ -234,9 +236,9 @@ impl HttpBody for Bounded {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Framed>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             let (patience, stall) = (self.patience(), self.limits.stall);
-            let (_, timer) = self.timer.get_or_insert_with(|| {
-                (Instant::now(), Box::pin(sleep(stall.min(patience))))
-            });
+            let (_, timer) = self
+                .timer
+                .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(stall.min(patience)))));
             ready!(timer.as_mut().poll(cx));
             return match patience < stall {
                 true => self.broken(SLOW, "the body is too slow"),

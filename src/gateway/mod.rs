@@ -201,6 +201,7 @@ pub fn router(gateway: &Gateway) -> Router {
 fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
     routes
         .fallback(reply::otherwise)
+        .method_not_allowed_fallback(reply::wrong_method)
         // The gateway's own limits are higher, and hold for what is only passed on too.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(

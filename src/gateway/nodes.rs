@@ -153,9 +153,9 @@ impl Nodes {
         let now = known
             .into_iter()
             .map(|(node, endpoint)| {
-                let same = before.get(&node.id).filter(|live| {
-                    live.node.dialect == node.dialect && live.endpoint == endpoint
-                });
+                let same = before
+                    .get(&node.id)
+                    .filter(|live| live.node.dialect == node.dialect && live.endpoint == endpoint);
                 let live = match same {
                     Some(live) if live.node == node => Arc::clone(live),
                     Some(live) => Arc::new(live.described(node)),

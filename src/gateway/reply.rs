@@ -1,7 +1,7 @@
 //! What the gateway says itself: `{"message": …}` with a status, as goosed's clients expect errors.
 
 use axum::Json;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::upstream::Failure;
@@ -83,6 +83,12 @@ impl IntoResponse for Reply {
         let body = serde_json::json!({"message": self.message});
         (self.status, Json(body)).into_response()
     }
+}
+
+/// For what is there, and not by this method.
+pub async fn wrong_method(method: Method, uri: Uri) -> Reply {
+    let why = format!("the gateway has no {method} of `{}`", uri.path());
+    Reply::new(StatusCode::METHOD_NOT_ALLOWED, why)
 }
 
 /// For everything that no dialect knows. That the gateway is up is told by it whatever dialects there are.

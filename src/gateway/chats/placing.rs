@@ -236,10 +236,7 @@ pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Repl
     let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
     let first = api
         .gateway
-        .pins(move |pins| {
-            pins.set_native(&chat, &node, &noted)
-                .map_err(Reply::from)
-        })
+        .pins(move |pins| pins.set_native(&chat, &node, &noted).map_err(Reply::from))
         .await?;
     if first {
         return Ok((live, native));

@@ -16,7 +16,7 @@ use super::*;
 use crate::gateway::guard::Secret;
 use crate::gateway::stand_in::{SECRET, serve as upstream, well};
 use crate::gateway::upstream::ANSWER;
-use crate::gateway::{Shared, ask, behind_the_door, stream, tls};
+use crate::gateway::{Shared, ask, behind_the_door, stand_in, stream, tls};
 use crate::resident::Listens;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pins;
@@ -260,8 +260,8 @@ fn only_who_may_is_let_in_and_is_counted() {
         let mut stream = connected(&under, &head("GET /metrics", close)).await;
         let text = all(&mut stream).await;
         for line in [
-            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 2"#,
-            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 4"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="2xx"} 3"#,
+            r#"mosaic_gateway_requests_total{dialect="own",status="4xx"} 3"#,
             r#"mosaic_gateway_requests_total{dialect="goosed",status="5xx"} 1"#,
             r#"mosaic_gateway_node_health{node="a",health="healthy"} 1"#,
             r#"mosaic_gateway_pins{node="a"} 0"#,
@@ -353,6 +353,30 @@ fn a_page_without_an_origin_gives_the_secret() {
 }
 
 #[test]
+fn refusals_of_the_framework_are_the_gateways() {
+    runtime().block_on(async {
+        let under = stand_in::gateway(&[]).await;
+        let address: SocketAddr = under.url["http://".len()..].parse().unwrap();
+        for (line, want) in [
+            ("GET /chats/%ff", "400"),
+            ("POST /metrics", "405"),
+            ("PUT /chats", "405"),
+            ("POST /sessions", "405"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = head(line, "connection: close\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = all(&mut stream).await;
+            assert_eq!(status(&answer), want, "{line}: {answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(body.starts_with(r#"{"message":""#), "{line}: {answer}");
+            let allowed = head.to_ascii_lowercase().contains("\r\nallow: ");
+            assert_eq!(allowed, want == "405", "{line}: {answer}");
+        }
+    });
+}
+
+#[test]
 fn nothing_of_a_body_is_read_where_anybody_may_ask() {
     runtime().block_on(async {
         let under = under(limits(), None, 1).await;
@@ -400,7 +424,10 @@ fn all_bodies_together_have_a_limit() {
             ..limits()
         };
         let under = under(limits, None, 1).await;
-        let post = head("POST /length", "content-length: 70000\r\nconnection: close\r\n");
+        let post = head(
+            "POST /length",
+            "content-length: 70000\r\nconnection: close\r\n",
+        );
         let mut first = connected(&under, &post).await;
         first.write_all(&[b'x'; 69_999]).await.unwrap();
         let taken = async {
