@@ -64,6 +64,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
                 "done"
             }),
         )
+        .route("/up", get(up))
         .route("/node/{*path}", axum::routing::any(pass_on));
     let router = behind_the_door(&gateway, routes);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -87,6 +88,24 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
         served,
         _directory: directory,
     }
+}
+
+/// Becomes something else, which takes a moment to end.
+async fn up(
+    State(gateway): State<Gateway>,
+    mut request: axum::extract::Request,
+) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let stopped = gateway.stopping.wait();
+    tokio::spawn(async move {
+        let upgraded = upgrade.await;
+        stopped.await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        drop(upgraded);
+    });
+    let headers = [("connection", "upgrade"), ("upgrade", "x")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 async fn pass_on(
@@ -495,6 +514,32 @@ fn connections_over_the_cap_wait_for_their_turn() {
         until(&mut third, "ok").await;
         // Idle connections end in time, so that nobody waits for ever.
         until(&mut second, "").await;
+    });
+}
+
+#[test]
+fn a_connection_that_became_something_else_keeps_its_place_to_its_end() {
+    runtime().block_on(async {
+        let limits = Limits {
+            connections: 1,
+            ..limits()
+        };
+        let mut under = under(limits, None, 1).await;
+        let up = head("GET /up", "connection: upgrade\r\nupgrade: x\r\n");
+        let mut first = connected(&under, &up).await;
+        until(&mut first, "101").await;
+        let mut second = connected(&under, &head("GET /status", "")).await;
+        let mut byte = [0; 1];
+        let early = tokio::time::timeout(Duration::from_millis(300), second.read(&mut byte)).await;
+        assert!(early.is_err(), "{early:?}");
+        let begun = Instant::now();
+        under.stop.take().unwrap().send(()).unwrap();
+        tokio::time::timeout(LONG, &mut under.served)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(400));
+        assert!(begun.elapsed() < ENDING, "{:?}", begun.elapsed());
     });
 }
 
