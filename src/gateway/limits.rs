@@ -277,6 +277,7 @@ pub struct Taking<S> {
     stall: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<S> Taking<S> {
@@ -287,6 +288,16 @@ impl<S> Taking<S> {
             stall,
             timer: None,
             waits: false,
+            _place: None,
+        }
+    }
+
+    /// With its place among all connections, which is free when the last one lets go of the connection:
+    /// that is not the server any more once it has become something else, say a WebSocket.
+    pub fn in_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            _place: place,
+            ..self
         }
     }
 

@@ -129,7 +129,7 @@ pub async fn show(State(gateway): State<Gateway>) -> Response {
 }
 
 async fn text(gateway: &Shared) -> Result<String, Error> {
-    let ledger = gateway.pins(super::Pins::ledger).await?;
+    let ledger = gateway.look(super::Reader::ledger).await?;
     let counted = &gateway.metrics;
     let mut registry = Registry::with_prefix("mosaic_gateway");
     let pins = Family::<Node, Gauge>::default();

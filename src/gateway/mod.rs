@@ -42,15 +42,17 @@ pub mod upstream;
 pub mod stand_in;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::install::Install;
-use crate::routing::pins::Pins;
+use crate::routing::pins::{Pins, Reader};
 use crate::routing::policy::Policy;
 use guard::Secret;
 use limits::Limits;
@@ -83,7 +85,11 @@ pub struct Shared {
     pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
-    pins: Arc<Mutex<Pins>>,
+    pins: Arc<tokio::sync::Mutex<Pins>>,
+    /// Opened by who reads first.
+    reader: Arc<tokio::sync::Mutex<Option<Reader>>>,
+    /// Where the pins are.
+    file: Arc<Path>,
     /// Chats used since the last flush.
     used: Mutex<BTreeSet<String>>,
 }
@@ -102,6 +108,9 @@ impl Shared {
 
     fn of(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Self {
         let metrics = Metrics::new();
+        if let Err(e) = pins.wait_at_most(PINS) {
+            tracing::warn!("{e}");
+        }
         Self {
             install,
             policy: Mutex::new(Arc::new(policy)),
@@ -113,7 +122,9 @@ impl Shared {
             limits: Limits::default(),
             bodies: limits::Budget::of(&Limits::default()),
             stopping: stream::Switch::latch(),
-            pins: Arc::new(Mutex::new(pins)),
+            file: pins.path().into(),
+            pins: Arc::new(tokio::sync::Mutex::new(pins)),
+            reader: Arc::default(),
             used: Mutex::new(BTreeSet::new()),
         }
     }
@@ -143,22 +154,54 @@ impl Shared {
         *lock(&self.policy) = Arc::new(policy);
     }
 
-    /// Reads or writes pins, on a thread that may wait for the disk.
+    /// Reads or writes pins, on a thread that may wait for the disk. Who only reads takes
+    /// [`Shared::look`], which waits for nobody.
     ///
     /// # Errors
-    /// Those of `run`.
-    pub async fn pins<T: Send + 'static, E: From<crate::error::Error> + Send + 'static>(
+    /// Those of `run`; kind `Busy`: others were at it for too long, and nothing was done.
+    pub async fn pins<T: Send + 'static, E: From<Error> + Send + 'static>(
         &self,
         run: impl FnOnce(&mut Pins) -> std::result::Result<T, E> + Send + 'static,
     ) -> std::result::Result<T, E> {
-        let pins = Arc::clone(&self.pins);
-        tokio::task::spawn_blocking(move || run(&mut lock(&pins)))
+        let turn = tokio::time::timeout(PINS, Arc::clone(&self.pins).lock_owned());
+        let mut pins = turn.await.map_err(|_| E::from(crowded()))?;
+        tokio::task::spawn_blocking(move || run(&mut pins))
             .await
-            .unwrap_or_else(|e| {
-                Err(E::from(crate::error::Error::bug(format!(
-                    "reading or writing pins broke off: {e}"
-                ))))
-            })
+            .unwrap_or_else(|e| Err(E::from(broken_off(&e))))
+    }
+
+    /// Reads pins, while others write them.
+    ///
+    /// # Errors
+    /// Those of `run`; they cannot be opened; kind `Busy` as of [`Shared::pins`].
+    pub async fn look<T: Send + 'static, E: From<Error> + Send + 'static>(
+        &self,
+        run: impl FnOnce(&Reader) -> std::result::Result<T, E> + Send + 'static,
+    ) -> std::result::Result<T, E> {
+        let turn = tokio::time::timeout(PINS, Arc::clone(&self.reader).lock_owned());
+        let mut reader = turn.await.map_err(|_| E::from(crowded()))?;
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || {
+            let open = match reader.take() {
+                Some(open) => open,
+                None => Reader::of(&file)?,
+            };
+            run(reader.insert(open))
+        })
+        .await
+        .unwrap_or_else(|e| Err(E::from(broken_off(&e))))
+    }
+
+    /// The pins, for a thread that may wait.
+    fn turn(&self) -> Result<tokio::sync::OwnedMutexGuard<Pins>> {
+        let until = Instant::now() + PINS;
+        loop {
+            match Arc::clone(&self.pins).try_lock_owned() {
+                Ok(pins) => return Ok(pins),
+                Err(_) if Instant::now() >= until => return Err(crowded()),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Notes that a chat was used; written down by [`Shared::flush_used`].
@@ -172,7 +215,7 @@ impl Shared {
     /// # Errors
     /// It cannot be written.
     pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
-        lock(&self.pins).expire(ttl, now)
+        self.turn()?.expire(ttl, now)
     }
 
     /// Writes down which chats were used. Blocks.
@@ -181,9 +224,26 @@ impl Shared {
     /// It cannot be written; the rest is lost, which only makes pins seem older.
     pub fn flush_used(&self) -> Result<()> {
         let used = std::mem::take(&mut *lock(&self.used));
-        let pins = lock(&self.pins);
+        if used.is_empty() {
+            return Ok(());
+        }
+        let pins = self.turn()?;
         used.iter().try_for_each(|chat| pins.used(chat))
     }
+}
+
+/// How long a request waits for its turn with the pins, and then for another process that writes them.
+const PINS: Duration = Duration::from_secs(5);
+
+fn crowded() -> Error {
+    let secs = PINS.as_secs();
+    Error::busy(format!(
+        "the table of pins was in use by others for {secs} s"
+    ))
+}
+
+fn broken_off(e: &tokio::task::JoinError) -> Error {
+    Error::bug(format!("reading or writing pins broke off: {e}"))
 }
 
 /// Everything that the gateway answers.

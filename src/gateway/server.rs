@@ -74,12 +74,11 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
                 };
                 let tls = tls.clone();
                 connections.spawn(async move {
-                    let stream = Taking::new(stream, limits.stall);
+                    let stream = Taking::new(stream, limits.stall).in_place(place);
                     match tls {
                         None => one.serve(stream).await,
                         Some(tls) => one.secured(tls, stream).await,
                     }
-                    drop(place);
                 });
             }
             Err(e) => {
@@ -91,7 +90,12 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
     drop(listener);
     gateway.stopping.cut();
     drop(end);
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        // Those that have become something else have their places still.
+        let every = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+        let _ = places.acquire_many(every).await;
+    };
     if tokio::time::timeout(ENDING, all).await.is_err() {
         tracing::warn!("requests under way were broken off");
     }

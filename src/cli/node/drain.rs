@@ -19,7 +19,7 @@ pub struct Args {
 
 /// Runs either. What one node is refused for keeps the others from nothing.
 pub fn run(context: &Context<'_>, args: &Args, drain: bool) -> Result<ExitCode> {
-    let mut pins = Pins::open(&context.install()?.paths)?;
+    let pins = Pins::open(&context.install()?.paths)?;
     let installed = launch::installed(&context.paths);
     let ledger = pins.ledger()?;
     // A drained one that left the roster can be forgotten.

@@ -105,7 +105,7 @@ fn watch(context: &Context<'_>, chooser: &mut Chooser, json: bool) -> Result<Exi
     const PERIOD: Duration = Duration::from_secs(2);
     const STEP: Duration = Duration::from_millis(100);
     let interrupt = Interrupt::listen()?;
-    let mut pins = chooser.pins()?;
+    let pins = chooser.pins()?;
     while !interrupt.is_set() && !context.ui.closed() {
         let ledger = pins.ledger()?;
         let document = document(chooser, &ledger);

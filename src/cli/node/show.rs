@@ -34,7 +34,7 @@ struct Shown<'a> {
 /// Runs it.
 pub fn run(context: &Context<'_>, args: &Args) -> Result<ExitCode> {
     let chooser = Chooser::new(&context.install()?)?;
-    let mut pins = chooser.pins()?;
+    let pins = chooser.pins()?;
     let ledger = pins.ledger()?;
     let node = document(&chooser, &ledger)
         .nodes

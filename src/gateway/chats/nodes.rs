@@ -33,6 +33,6 @@ pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
 
 async fn ledger(api: &Api) -> Result<Ledger, Reply> {
     api.gateway
-        .pins(|pins| pins.ledger().map_err(Reply::from))
+        .look(|pins| pins.ledger().map_err(Reply::from))
         .await
 }

@@ -19,7 +19,7 @@ use crate::routing::pins::Pin;
 pub async fn list(State(api): State<Api>) -> Result<Json<Chats>, Reply> {
     let pins = api
         .gateway
-        .pins(|pins| pins.list().map_err(Reply::from))
+        .look(|pins| pins.list().map_err(Reply::from))
         .await?;
     let nodes = api.gateway.nodes.all();
     let chats = pins
@@ -66,7 +66,7 @@ pub async fn pin(api: &Api, chat: &str) -> Result<Pin, Reply> {
     let id = chat.to_owned();
     let pin = api
         .gateway
-        .pins(move |pins| pins.pin(&id).map_err(Reply::from))
+        .look(move |pins| pins.pin(&id).map_err(Reply::from))
         .await?
         .ok_or_else(|| missing(chat))?;
     access::chat(&pin.chat);

@@ -134,6 +134,7 @@ fn the_house_is_kept() {
     std::fs::create_dir_all(&paths.state).unwrap();
     let gateway = gateway(dir.path(), Policy::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     let held = |gateway: &Gateway| -> usize {

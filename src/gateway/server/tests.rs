@@ -64,6 +64,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
                 "done"
             }),
         )
+        .route("/up", get(up))
         .route("/node/{*path}", axum::routing::any(pass_on));
     let router = behind_the_door(&gateway, routes);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -87,6 +88,24 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
         served,
         _directory: directory,
     }
+}
+
+/// Becomes something else, which takes a moment to end.
+async fn up(
+    State(gateway): State<Gateway>,
+    mut request: axum::extract::Request,
+) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let stopped = gateway.stopping.wait();
+    tokio::spawn(async move {
+        let upgraded = upgrade.await;
+        stopped.await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        drop(upgraded);
+    });
+    let headers = [("connection", "upgrade"), ("upgrade", "x")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 async fn pass_on(
@@ -499,6 +518,32 @@ fn connections_over_the_cap_wait_for_their_turn() {
 }
 
 #[test]
+fn a_connection_that_became_something_else_keeps_its_place_to_its_end() {
+    runtime().block_on(async {
+        let limits = Limits {
+            connections: 1,
+            ..limits()
+        };
+        let mut under = under(limits, None, 1).await;
+        let up = head("GET /up", "connection: upgrade\r\nupgrade: x\r\n");
+        let mut first = connected(&under, &up).await;
+        until(&mut first, "101").await;
+        let mut second = connected(&under, &head("GET /status", "")).await;
+        let mut byte = [0; 1];
+        let early = tokio::time::timeout(Duration::from_millis(300), second.read(&mut byte)).await;
+        assert!(early.is_err(), "{early:?}");
+        let begun = Instant::now();
+        under.stop.take().unwrap().send(()).unwrap();
+        tokio::time::timeout(LONG, &mut under.served)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(400));
+        assert!(begun.elapsed() < ENDING, "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
 fn a_connection_that_asks_nothing_is_closed() {
     runtime().block_on(async {
         let limits = Limits {
@@ -510,6 +555,45 @@ fn a_connection_that_asks_nothing_is_closed() {
             let mut stream = connected(&under, begun).await;
             assert_eq!(all(&mut stream).await.matches("200").count(), 0);
         }
+    });
+}
+
+#[test]
+fn pins_are_waited_for_only_so_long_and_read_meanwhile() {
+    runtime().block_on(async {
+        let under = under(limits(), None, 1).await;
+        let (begin, began) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let shared = under.gateway.clone();
+        let writer = tokio::spawn(async move {
+            let held = move |_: &mut Pins| {
+                begin.send(()).unwrap();
+                ended.recv().unwrap();
+                Ok::<_, crate::error::Error>(())
+            };
+            shared.pins(held).await
+        });
+        tokio::task::block_in_place(|| began.recv().unwrap());
+        let begun = Instant::now();
+        let looked: crate::error::Result<_> = under.gateway.look(|pins| pins.ledger()).await;
+        looked.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let waiting = (0..3).map(|_| {
+            under
+                .gateway
+                .pins(|_| -> Result<(), crate::error::Error> { panic!("it never has its turn") })
+        });
+        for refused in futures_util::future::join_all(waiting).await {
+            assert_eq!(refused.unwrap_err().kind, crate::error::Kind::Busy);
+        }
+        // All at a time, and not one after the other.
+        assert!(
+            begun.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            begun.elapsed()
+        );
+        end.send(()).unwrap();
+        writer.await.unwrap().unwrap();
     });
 }
 

@@ -13,9 +13,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
+};
 use serde::{Deserialize, Serialize};
 
 use super::node::{Dialect, Node};
@@ -143,12 +146,26 @@ impl Pins {
         })
     }
 
-    /// What a placement would go by now.
+    /// What a placement would go by now. Waits for nobody who writes.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn ledger(&mut self) -> Result<Ledger> {
-        self.within("read", ledger)
+    pub fn ledger(&self) -> Result<Ledger> {
+        read(&self.db, &self.path, seen)
+    }
+
+    /// How long another process that writes is waited for.
+    ///
+    /// # Errors
+    /// It cannot be set.
+    pub fn wait_at_most(&self, wait: Duration) -> Result<()> {
+        let set = self.db.busy_timeout(wait);
+        set.map_err(|e| PINS.error("open", &self.path, &e))
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Pins a chat to the node that `choose` takes, unless it is pinned already.
@@ -282,7 +299,7 @@ impl Pins {
     /// # Errors
     /// It cannot be read.
     pub fn pin(&self, chat: &str) -> Result<Option<Pin>> {
-        pin(&self.db, chat).map_err(|e| PINS.error("read", &self.path, &e))
+        read(&self.db, &self.path, |db| pin(db, chat))
     }
 
     /// All pins, in the order of the chats' names; those being made are left out.
@@ -290,14 +307,7 @@ impl Pins {
     /// # Errors
     /// They cannot be read.
     pub fn list(&self) -> Result<Vec<Pin>> {
-        let read = || {
-            let mut all = self
-                .db
-                .prepare(&format!("{COLUMNS} WHERE standing = 'held' ORDER BY chat"))?;
-            let rows = all.query_map([], read_pin)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|e| PINS.error("read", &self.path, &e))
+        read(&self.db, &self.path, list)
     }
 
     /// Notes that a chat was used just now.
@@ -436,6 +446,76 @@ impl Pins {
     }
 }
 
+/// The same pins for who only reads, on a connection of its own: it waits for nobody who writes, not in
+/// this process either.
+#[derive(Debug)]
+pub struct Reader {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Of pins that are open.
+    ///
+    /// # Errors
+    /// They cannot be opened.
+    pub fn of(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let failed = |e: rusqlite::Error| PINS.error("open", path, &e);
+        let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+        db.busy_timeout(READ).map_err(failed)?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+        })
+    }
+
+    /// As [`Pins::ledger`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ledger(&self) -> Result<Ledger> {
+        read(&self.db, &self.path, seen)
+    }
+
+    /// As [`Pins::pin`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pin(&self, chat: &str) -> Result<Option<Pin>> {
+        read(&self.db, &self.path, |db| pin(db, chat))
+    }
+
+    /// As [`Pins::list`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self) -> Result<Vec<Pin>> {
+        read(&self.db, &self.path, list)
+    }
+}
+
+/// How long a reader waits where it must, which is when another process mends the file.
+const READ: Duration = Duration::from_secs(2);
+
+/// Reads at one moment.
+fn read<T>(
+    db: &Connection,
+    path: &Path,
+    run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T> {
+    let failed = |e: rusqlite::Error| PINS.error("read", path, &e);
+    // Deferred: nothing is locked but what is read.
+    let transaction = db.unchecked_transaction().map_err(failed)?;
+    run(&transaction).map_err(failed)
+}
+
+fn list(db: &Connection) -> rusqlite::Result<Vec<Pin>> {
+    db.prepare(&format!("{COLUMNS} WHERE standing = 'held' ORDER BY chat"))?
+        .query_map([], read_pin)?
+        .collect()
+}
+
 const LAST_NODE: &str = "last_node";
 const LAST_HOST: &str = "last_host";
 const NEXT_TARGET: &str = "next_chat_target";
@@ -444,8 +524,28 @@ const NEXT_TARGET: &str = "next_chat_target";
 const COLUMNS: &str =
     "SELECT chat, node, dialect, standing, native, revision, created, used FROM pin";
 
+/// After [`clean_up`].
 fn ledger(t: &Transaction<'_>) -> rusqlite::Result<Ledger> {
     clean_up(t)?;
+    seen(t)
+}
+
+/// As it would be after [`clean_up`].
+fn seen(t: &Connection) -> rusqlite::Result<Ledger> {
+    let mut ledger = written(t)?;
+    for dead in dead(t)? {
+        if let Some(chats) = ledger.chats.get_mut(&dead.node) {
+            *chats = chats.saturating_sub(1);
+        }
+        let took = || dead.took.and_then(|target| target.parse().ok());
+        let target = ledger.history.next_target.take();
+        ledger.history.next_target = target.or_else(took);
+    }
+    ledger.chats.retain(|_, chats| *chats > 0);
+    Ok(ledger)
+}
+
+fn written(t: &Connection) -> rusqlite::Result<Ledger> {
     let chats = t
         .prepare("SELECT node, count(*) FROM pin GROUP BY node")?
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
@@ -467,20 +567,38 @@ fn ledger(t: &Transaction<'_>) -> rusqlite::Result<Ledger> {
 
 /// Takes away what dead placers have reserved.
 fn clean_up(t: &Transaction<'_>) -> rusqlite::Result<()> {
+    dead(t)?
+        .iter()
+        .try_for_each(|dead| give_back(t, &dead.ticket))
+}
+
+/// A reservation that counts no more.
+struct Dead {
+    ticket: String,
+    node: String,
+    took: Option<String>,
+}
+
+fn dead(t: &Connection) -> rusqlite::Result<Vec<Dead>> {
     let oldest = (Timestamp::now() - RESERVED).as_millisecond();
-    let reserved: Vec<(String, Option<String>, i64)> = t
-        .prepare("SELECT chat, owner, created FROM pin WHERE standing = 'reserved'")?
-        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (ticket, owner, created) in reserved {
+    let mut reserved =
+        t.prepare("SELECT chat, node, took, owner, created FROM pin WHERE standing = 'reserved'")?;
+    let mut rows = reserved.query([])?;
+    let mut all = Vec::new();
+    while let Some(r) = rows.next()? {
+        let (owner, created): (Option<String>, i64) = (r.get(3)?, r.get(4)?);
         let lives = owner
             .and_then(|text| serde_json::from_str::<Owner>(&text).ok())
             .is_some_and(|owner| owner.lives());
         if !lives || created < oldest {
-            give_back(t, &ticket)?;
+            all.push(Dead {
+                ticket: r.get(0)?,
+                node: r.get(1)?,
+                took: r.get(2)?,
+            });
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 fn give_back(t: &Transaction<'_>, ticket: &str) -> rusqlite::Result<()> {
@@ -567,7 +685,7 @@ fn read_pin(row: &Row<'_>) -> rusqlite::Result<Pin> {
     })
 }
 
-fn get(t: &Transaction<'_>, key: &str) -> rusqlite::Result<Option<String>> {
+fn get(t: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     t.query_row("SELECT value FROM setting WHERE key = ?1", [key], |r| {
         r.get(0)
     })

@@ -163,6 +163,30 @@ fn a_reservation_that_was_cleaned_up_becomes_a_pin_of_its_dialect() {
 }
 
 #[test]
+fn who_only_reads_waits_for_nobody() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    pins.place("x", |_| Ok::<_, Error>(node("a"))).unwrap();
+    let reader = Reader::of(&path).unwrap();
+    let other = Pins::at(&path).unwrap();
+    other.db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(pins.ledger().unwrap().chats["a"], 1);
+    assert_eq!(reader.ledger().unwrap(), pins.ledger().unwrap());
+    assert_eq!(reader.list().unwrap(), pins.list().unwrap());
+    assert!(reader.pin("x").unwrap().is_some());
+    assert!(begun.elapsed() < READ, "{:?}", begun.elapsed());
+    // And who writes waits as long as it was told.
+    pins.wait_at_most(Duration::from_millis(50)).unwrap();
+    let refused = pins.reserve(|_| Ok::<_, Error>(node("a"))).unwrap_err();
+    assert_eq!(refused.kind, crate::error::Kind::Busy);
+    other.db.execute_batch("ROLLBACK").unwrap();
+    // What is written is seen at once.
+    pins.release("x").unwrap();
+    assert!(reader.pin("x").unwrap().is_none());
+}
+
+#[test]
 fn a_move_is_made_by_who_saw_the_last_change() {
     let (_dir, path) = file();
     let mut pins = Pins::at(&path).unwrap();
@@ -249,7 +273,7 @@ fn names_of_chats_are_checked() {
 #[test]
 fn drained_nodes_are_in_the_ledger() {
     let (_dir, path) = file();
-    let mut pins = Pins::at(&path).unwrap();
+    let pins = Pins::at(&path).unwrap();
     assert!(pins.drain("a", true).unwrap() && !pins.drain("a", true).unwrap());
     assert!(pins.ledger().unwrap().drained.contains("a"));
     assert!(pins.drain("a", false).unwrap() && !pins.drain("a", false).unwrap());
