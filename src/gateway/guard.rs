@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -73,7 +73,7 @@ impl Secret {
 }
 
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
-pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub async fn check(gateway: &Gateway, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Err(why) = from_here(headers, &gateway.names) {
         return Reply::new(StatusCode::FORBIDDEN, why).into_response();
@@ -84,7 +84,7 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
     } else if OPEN.contains(&request.uri().path())
         || gateway.secret.given(headers, request.uri().query())
     {
-        within_limits(&gateway, request, next).await
+        within_limits(gateway, request, next).await
     } else {
         Reply::new(
             StatusCode::UNAUTHORIZED,

@@ -29,8 +29,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 
-use super::reply::Reply;
 use super::Gateway;
+use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 use table::{Class, ROUTES, Route, Where};
 
