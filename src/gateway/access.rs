@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{Gateway, lock};
+use super::{Gateway, guard, lock};
 
 tokio::task_local! {
     /// What the request that is being answered turned out to be about.
@@ -37,17 +37,20 @@ pub fn along<F: Future>(run: F) -> impl Future<Output = F::Output> + use<F> {
     ABOUT.scope(about, run)
 }
 
-/// Counts and tells of a request. The answer's head is what is told: a stream may last for days.
+/// Counts and tells of a request, and lets it in if it may. One step for both: each costs every request the
+/// same again. The answer's head is what is told: a stream may last for days.
 pub async fn tell(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
     if !tracing::enabled!(tracing::Level::INFO) {
-        let response = next.run(request).await;
+        let response = guard::check(&gateway, request, next).await;
         gateway.metrics.answered(uri.path(), response.status());
         return response;
     }
     let (method, begun) = (request.method().clone(), Instant::now());
     let about = Arc::new(Mutex::new(About::default()));
-    let response = ABOUT.scope(Arc::clone(&about), next.run(request)).await;
+    let response = ABOUT
+        .scope(Arc::clone(&about), guard::check(&gateway, request, next))
+        .await;
     gateway.metrics.answered(uri.path(), response.status());
     let about = lock(&about);
     tracing::info!(

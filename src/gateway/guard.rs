@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -75,7 +75,7 @@ impl Secret {
 }
 
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
-pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub async fn check(gateway: &Gateway, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Err(why) = one_of_each(request.uri(), headers) {
         return Reply::bad(why).into_response();
@@ -98,7 +98,7 @@ pub async fn check(State(gateway): State<Gateway>, request: Request, next: Next)
         // Anybody's: not a byte of it is read.
         limits::unwanted()
     } else if open || given {
-        within_limits(&gateway, request, next).await
+        within_limits(gateway, request, next).await
     } else {
         Reply::new(
             StatusCode::UNAUTHORIZED,

@@ -266,10 +266,6 @@ fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(gateway),
-            guard::check,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(gateway),
             access::tell,
         ))
         .with_state(Arc::clone(gateway))

@@ -15,7 +15,7 @@ use tungstenite::{Error as WsError, Message as WsMessage};
 use super::frame::{Id, Message, Outcome, Params, Raw};
 use super::wire::{MESSAGE, send};
 use crate::gateway::nodes::Endpoint;
-use crate::gateway::upstream::SECRET_HEADER;
+use crate::gateway::upstream::{SECRET_HEADER, Upstream};
 use crate::routing::node::Health;
 
 /// For a connection on loopback.
@@ -52,13 +52,21 @@ impl From<Health> for Closed {
 ///
 /// # Errors
 /// Nothing came of it; nothing was executed.
-pub async fn connect(endpoint: &Endpoint, hello: &Params) -> Result<Opened, Closed> {
+pub async fn connect(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    hello: &Params,
+) -> Result<Opened, Closed> {
     let within = |wait: Duration| Health::Timeout(format!("nothing within {} s", wait.as_secs()));
     let address = (std::net::Ipv4Addr::LOCALHOST, endpoint.port);
     let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
         .await
         .map_err(|_| within(CONNECT))?
         .map_err(|e| Health::Refused(words(&e)))?;
+    upstream
+        .is_own(endpoint.port)
+        .await
+        .map_err(|e| Health::Unauthorized(e.to_string()))?;
     stream
         .set_nodelay(true)
         .map_err(|e| Health::Refused(e.to_string()))?;

@@ -94,7 +94,7 @@ impl Wire {
         let cut = live.streams.wait();
         let stopped = client.gateway.stopping.wait();
         let begun = std::time::Instant::now();
-        let opened = connect(&endpoint, &client.hello()).await;
+        let opened = connect(&client.gateway.upstream, &endpoint, &client.hello()).await;
         let (sink, stream, hello) = opened.map_err(|closed| match closed {
             Closed::Sick(health) => {
                 let unopened = gone(health.why());

@@ -16,6 +16,7 @@ use super::sessions::{NotMade, made, native_in_turn, to_the_end, unspoken};
 use super::wire::{Begin, Chat, Problem};
 use crate::gateway::metrics::Placement;
 use crate::gateway::nodes::{Live, Snapshot};
+use crate::gateway::place;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, directory};
 use crate::routing::node::{Dialect, Node};
@@ -175,7 +176,12 @@ async fn reserve(
     let all: Vec<Arc<Live>> = gateway.nodes.all().values().cloned().collect();
     let (shared, asked, tried) = (Arc::clone(gateway), asked.clone(), tried.clone());
     gateway
-        .pins(move |pins| pins.reserve(|ledger| choose(&shared, all, &asked, &tried, ledger)))
+        .pins(move |pins| {
+            pins.reserve(|ledger| {
+                let ledger = place::concerning(ledger, &all);
+                choose(&shared, all.clone(), &asked, &tried, &ledger)
+            })
+        })
         .await
 }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::ask;
 use super::one;
 use super::pass::{self, Asked};
+use crate::gateway::Gateway;
 use crate::gateway::nodes::{Endpoint, Live};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{self, Failure};
@@ -43,7 +44,7 @@ pub async fn terminal(asked: Asked, id: &str) -> Result<axum::response::Response
         .map_err(|e| Reply::bad(e.to_string()))?;
     *request.headers_mut() = headers.clone();
     let client = asked.request;
-    let answer = tokio::time::timeout(HANDSHAKE, begin(&live, request))
+    let answer = tokio::time::timeout(HANDSHAKE, begin(&state.gateway, &live, request))
         .await
         .unwrap_or_else(|_| Err(Failure::NoAnswer("no handshake in time".to_owned())))
         .map_err(|e| Reply::failed(&live.node.id, "", &e))?;
@@ -73,6 +74,7 @@ pub async fn terminal(asked: Asked, id: &str) -> Result<axum::response::Response
 
 /// Shakes hands with a node, on a connection of its own.
 async fn begin(
+    gateway: &Gateway,
     live: &Live,
     mut request: Request,
 ) -> Result<Response<hyper::body::Incoming>, Failure> {
@@ -86,6 +88,7 @@ async fn begin(
         .await
         .map_err(|e| not_sent(&e))?;
     let _ = stream.set_nodelay(true);
+    gateway.upstream.is_own(endpoint.port).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| not_sent(&e))?;

@@ -88,7 +88,7 @@ async fn a_killed_node_keeps_its_sessions_and_new_ones_go_elsewhere() {
 /// How many sessions are there, or being made, as placement counts them.
 fn kept(under: &Under) -> u32 {
     let path = under.directory.path().join("pins.db");
-    let mut pins = crate::routing::pins::Pins::at(&path).unwrap();
+    let pins = crate::routing::pins::Pins::at(&path).unwrap();
     pins.ledger().unwrap().chats.values().sum()
 }
 
