@@ -305,7 +305,7 @@ mod tests {
     #[tokio::test]
     async fn a_target_of_another_dialect_waits_for_its_own_chat() {
         let ok = || axum::routing::get(|| async { "ok" });
-        let node = serve(axum::Router::new().route("/status", ok())).await;
+        let node = serve(axum::Router::new().route("/system_info", ok())).await;
         let under = gateway(&[
             ("goose", Dialect::Goosed, node),
             ("open", Dialect::Opencode, 1),
