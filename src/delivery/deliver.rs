@@ -10,10 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::channel::{Channel, ChannelKind, Found, Outgoing};
-use super::mailbox::{Journal, Owner, Row, Stage, Standing};
+use super::mailbox::{Journal, Row, Stage, Standing};
 use super::silence::{HOPE, PREFER};
 use super::stop::{Reached, Stop};
 use crate::error::Result;
+use crate::host::owner::Owner;
 
 /// What delivering needs of the machine it happens on.
 pub trait Place {

@@ -11,8 +11,9 @@ use super::channel::{self, Channel, ChannelKind};
 use super::compose::{Envelope, compose};
 use super::deliver::{Composed, Place};
 use super::guard::Hold;
-use super::mailbox::{Options, Owner, Row, Stage, Style};
+use super::mailbox::{Options, Row, Stage, Style};
 use super::stop::Stop;
+use crate::host::owner::Owner;
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::record;
@@ -35,7 +36,7 @@ impl<'a> Machine<'a> {
         Self {
             install,
             launch,
-            owner: Owner::current(),
+            owner: Owner::this(),
             told: RefCell::new(Vec::new()),
             early: RefCell::new(None),
         }
@@ -70,7 +71,7 @@ impl Place for Machine<'_> {
     }
 
     fn alive(&self, owner: &Owner) -> bool {
-        owner.alive()
+        owner.lives()
     }
 
     fn now(&self) -> Timestamp {

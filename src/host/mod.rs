@@ -11,6 +11,7 @@ pub mod linger;
 pub mod load;
 pub mod lock;
 pub mod manager;
+pub mod owner;
 pub mod ping;
 pub mod probe;
 pub mod process;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Advert;
 use super::observe::LONGEST;
-use super::owner::Owner;
 use crate::error::Result;
 use crate::host::files;
+use crate::host::owner::Owner;
 use crate::paths::Paths;
 
 /// Version written. It lives no longer than the runtime directory; a newer one is not read.

@@ -15,7 +15,6 @@ pub mod choose;
 pub mod listener;
 pub mod node;
 pub mod observe;
-pub mod owner;
 pub mod pins;
 pub mod placement;
 pub mod policy;

@@ -13,10 +13,11 @@ use crate::delivery::channel::{
     Channel, ChannelKind, Found, Left, Mark, Outgoing, Submitted, TakenBack,
 };
 use crate::delivery::deliver::{Composed, Place};
-use crate::delivery::mailbox::{Journal, Mailbox, NewMessage, Outcome, Owner, Row, Stage};
+use crate::delivery::mailbox::{Journal, Mailbox, NewMessage, Outcome, Row, Stage};
 use crate::delivery::silence::Better;
 use crate::delivery::stop::{Reached, Stop};
 use crate::error::Result;
+use crate::host::owner::Owner;
 
 /// A process.
 #[derive(Clone)]

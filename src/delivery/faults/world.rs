@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agent::Agent;
-use crate::delivery::mailbox::{Owner, Row};
+use crate::delivery::mailbox::Row;
+use crate::host::owner::Owner;
 
 /// What a dying process unwinds with.
 pub struct Crash;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub use row::{Draft, NewMessage, Options, Outcome, Owner, Row, Stage, Standing, Style, VERSION};
+pub use row::{Draft, NewMessage, Options, Outcome, Row, Stage, Standing, Style, VERSION};
 
 use crate::error::{Error, Result};
 use crate::host::files;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::channel::{ChannelKind, Mark};
 use crate::delivery::receipt::{Receipt, Rung};
 use crate::delivery::sanitise::Dropped;
-use crate::host::procfs;
+use crate::host::owner::Owner;
 
 /// Version of [`Options`] and [`Outcome`] as stored.
 pub const VERSION: u32 = 1;
@@ -215,34 +215,6 @@ impl Standing {
     }
 }
 
-/// The process that hands a message over, named for good.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// Process id.
-    pub pid: i32,
-    /// Start of the process in clock ticks.
-    pub start_ticks: u64,
-    /// The boot.
-    pub boot: String,
-}
-
-impl Owner {
-    /// This process.
-    pub fn current() -> Self {
-        let pid = i32::try_from(std::process::id()).unwrap_or(0);
-        Self {
-            pid,
-            start_ticks: procfs::stat(pid).map_or(0, |s| s.start),
-            boot: procfs::boot_id(),
-        }
-    }
-
-    /// Whether it still lives.
-    pub fn alive(&self) -> bool {
-        self.boot == procfs::boot_id() && procfs::is_same(self.pid, self.start_ticks)
-    }
-}
-
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
@@ -383,23 +355,5 @@ mod tests {
         assert_eq!(least, Options::default());
         let outcome: Outcome = serde_json::from_str("{}").unwrap();
         assert_eq!(outcome, Outcome::default());
-    }
-
-    #[test]
-    fn this_process_lives_and_another_boots_does_not() {
-        let own = Owner::current();
-        assert!(own.alive());
-        let other = Owner {
-            boot: "another".into(),
-            ..own.clone()
-        };
-        assert!(!other.alive());
-        assert!(
-            !Owner {
-                start_ticks: own.start_ticks + 1,
-                ..own
-            }
-            .alive()
-        );
     }
 }

@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::host::owner::Owner;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -106,7 +107,7 @@ fn a_change_that_is_based_on_an_old_reading_is_refused() {
         session: Some("s".into()),
     });
     other.channel = Some(crate::delivery::channel::ChannelKind::Paste);
-    other.owner = Some(Owner::current());
+    other.owner = Some(Owner::this());
     assert!(one.save(&mut other).unwrap());
     assert_eq!(two.cancel("m2").unwrap(), other);
 }

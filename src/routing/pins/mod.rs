@@ -22,9 +22,9 @@ use rusqlite::{
 use serde::{Deserialize, Serialize};
 
 use super::node::{Dialect, Node};
-use super::owner::Owner;
 use super::placement::History;
 use crate::error::{Error, Result};
+use crate::host::owner::Owner;
 use crate::paths::Paths;
 use tables::PINS;
 
