@@ -262,13 +262,14 @@ pub async fn events(
         why: "opencode says so".to_owned(),
         time: jiff::Timestamp::now(),
     })];
-    let said = conversation(api, &live, &native, &pin).await?;
+    let before = messages(api, &live, &native, &pin).await?;
+    let said = read::conversation(&before);
     begin.extend(said.into_iter().map(Told::Message));
+    let mut reader = Reader::new(&pin.node, &native, &before);
     let (client, response) = sse::stream();
     let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
     tokio::spawn(async move {
         let passing = async {
-            let mut reader = Reader::new(&pin.node, &native);
             let mut told = begin;
             loop {
                 for one in told {

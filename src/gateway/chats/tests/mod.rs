@@ -377,7 +377,7 @@ fn events() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_event_breaks_a_reader(all in prop::collection::vec(events(), 0..12)) {
-        let mut of_opencode = super::opencode::Reader::new("n", "s");
+        let mut of_opencode = super::opencode::Reader::new("n", "s", &[]);
         let mut of_goosed = super::goosed::Reader::new("n");
         for event in &all {
             let mut ours = event.clone();

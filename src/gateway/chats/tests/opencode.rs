@@ -199,7 +199,10 @@ fn a_chat_is_a_session_of_its_own_and_streams() {
             (&whole["text"], &whole["role"]),
             (&json!("hello"), &json!("agent"))
         );
-        assert_eq!(whole["id"], delta["id"]);
+        assert_eq!(
+            (&whole["id"], &whole["reply_to"]),
+            (&delta["id"], &json!("m1"))
+        );
         assert_eq!(next(&mut frames).await["state"], "idle");
         // Said again it is known, and its answer too.
         let again = json!({"text": "hi", "id": "m1", "until": "answered"});
@@ -212,6 +215,16 @@ fn a_chat_is_a_session_of_its_own_and_streams() {
         assert_eq!(all["messages"][0]["id"], "m1");
         assert_eq!(all["messages"][1]["reply_to"], "m1");
         assert_eq!(all["messages"][1]["text"], "hello");
+        // Whoever comes in the midst of a turn knows what its answer refers to.
+        let more = json!({"text": "more", "id": "m2"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", more).await.0, 200);
+        let mut late = caller.stream("/chats/c/events", None).await;
+        for _ in ["state", "hi", "hello", "more"] {
+            next(&mut late).await;
+        }
+        stand.answer("and more");
+        assert_eq!(next(&mut late).await["text"], "and more");
+        assert_eq!(next(&mut late).await["reply_to"], "m2");
     });
 }
 
