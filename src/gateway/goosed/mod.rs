@@ -32,6 +32,8 @@ use axum::routing::{MethodFilter, MethodRouter};
 use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
+pub use ask::ask;
+pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
 
 /// What this dialect keeps: the right to write the configuration.

@@ -16,13 +16,12 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::events::sse::{self, Frames};
 use super::events::{Told, sse::Client};
-use super::server::{ask, ask_for, escaped, left, open};
+use super::server::{Wait, ask, ask_for, escaped, left, open};
 use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::CREATE;
 use crate::routing::pins::Pin;
 use handing::Handing;
 pub use memory::{Said, Unresumed};
@@ -45,7 +44,7 @@ pub async fn create(
 ) -> Result<String, NotMade> {
     let node = live.node.id.as_str();
     let post = async |path: &str, body: Value| {
-        ask(api, live, Method::POST, path, Some(body), CREATE).await
+        ask(api, live, Method::POST, path, Some(body), Wait::Create).await
     };
     let started = post("/agent/start", json!({"working_dir": directory})).await;
     let native = match started {
@@ -77,7 +76,16 @@ pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<
         return Ok(());
     }
     let body = json!({"session_id": native, "load_model_and_extensions": true});
-    match ask(api, live, Method::POST, "/agent/resume", Some(body), CREATE).await {
+    match ask(
+        api,
+        live,
+        Method::POST,
+        "/agent/resume",
+        Some(body),
+        Wait::Create,
+    )
+    .await
+    {
         Ok(answer) if answer.status.is_success() => {
             api.unresumed.done(node, native);
             Ok(())

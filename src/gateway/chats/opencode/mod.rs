@@ -14,14 +14,13 @@ pub use read::Reader;
 
 use super::Api;
 use super::events::{Told, sse};
-use super::server::{ask, ask_for, escaped, left, open};
+use super::server::{Wait, ask, ask_for, escaped, left, open};
 use super::sessions::{NotMade, to_the_end};
 use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::CREATE;
 use crate::routing::pins::Pin;
 
 /// Between two looks for an answer.
@@ -49,7 +48,7 @@ pub async fn create(
         None => json!({}),
     };
     let path = format!("/session?directory={}", escaped(directory));
-    match ask(api, live, Method::POST, &path, Some(body), CREATE).await {
+    match ask(api, live, Method::POST, &path, Some(body), Wait::Create).await {
         Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
             Some(id) => Ok(id.to_owned()),
             None => Err(NotMade::Unknown(answer.refusal(node, ""))),
