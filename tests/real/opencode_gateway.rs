@@ -63,16 +63,21 @@ impl Server {
         }
     }
 
-    /// Whether it is there. A server that starts takes requests that it never answers.
-    pub fn answers(&self) -> bool {
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            return false;
-        }
-        let mut stream = self.request("GET", "/global/health", None);
+    /// The status of what is only looked up, where it comes soon. A server that starts takes requests that
+    /// it never answers.
+    pub fn status(&self, path: &str) -> Option<u16> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        let mut stream = self.request("GET", path, None);
         let wait = Some(Duration::from_secs(2));
         stream.set_read_timeout(wait).unwrap();
         let mut text = String::new();
-        stream.read_to_string(&mut text).is_ok() && text.contains("200 OK")
+        stream.read_to_string(&mut text).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Whether it is there.
+    pub fn answers(&self) -> bool {
+        self.status("/global/health") == Some(200)
     }
 
     pub fn get(&self, path: &str) -> Got {
