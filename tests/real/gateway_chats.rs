@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ use crate::support::{Agent, Running, eventually, eventually_some, proc};
 
 /// How long a killed node stays away: long enough to be asked meanwhile.
 const AWAY: &str = "3s";
+
+/// Longest time for a test: a minute on an idle machine.
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A fleet of three, and its gateway.
 struct Three {
@@ -249,7 +253,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[test]
 fn chats_on_opencode_servers() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(real) = Real::new(true) else { return };
+    let Some(real) = Real::lasting(DEADLINE) else {
+        return;
+    };
     let serve = json!({"opencode-serve": {
         "command": installed("opencode").unwrap(),
         "args": ["serve"],
@@ -295,7 +301,9 @@ fn chats_on_opencode_servers() {
 #[test]
 fn chats_on_opencode_in_terminals() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(real) = Real::new(true) else { return };
+    let Some(real) = Real::lasting(DEADLINE) else {
+        return;
+    };
     let opencode = json!({"opencode": {"command": installed("opencode").unwrap()}});
     Three::of(real, |real, name| real.opencode(name), &opencode).live();
 }
