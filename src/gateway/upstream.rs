@@ -15,6 +15,7 @@ use super::access;
 use super::connector::{Connector, Owners};
 use super::metrics::Metrics;
 use super::nodes::Endpoint;
+use super::workers;
 
 /// For a connection on loopback; a listener that is alive takes microseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -69,10 +70,11 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// The pool.
+/// The pools: one for each thread that serves, so that nobody waits for a connection of another thread.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client<Connector, Body>,
+    /// By [`workers::seat`].
+    pools: [Client<Connector, Body>; workers::MOST + 1],
     owners: Owners,
     metrics: Metrics,
 }
@@ -88,11 +90,14 @@ impl Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
-        Self {
-            client: Client::builder(TokioExecutor::new())
+        let pool = |_| {
+            Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
-                .build(Connector::new(connector, owners.clone())),
+                .build(Connector::new(connector.clone(), owners.clone()))
+        };
+        Self {
+            pools: std::array::from_fn(pool),
             owners,
             metrics,
         }
@@ -124,7 +129,8 @@ impl Upstream {
         credentials(to, request.headers_mut());
         access::node(&to.node);
         let begun = Instant::now();
-        match tokio::time::timeout(wait, self.client.request(request)).await {
+        let pool = &self.pools[workers::seat()];
+        match tokio::time::timeout(wait, pool.request(request)).await {
             Ok(Ok(answer)) => {
                 self.metrics.took(&to.node, begun.elapsed());
                 Ok(answer)
