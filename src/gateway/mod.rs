@@ -86,6 +86,8 @@ pub struct Shared {
     pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
+    /// The right to write the configuration of goosed's nodes.
+    pub writing: tokio::sync::Mutex<()>,
     pins: Arc<tokio::sync::Mutex<Pins>>,
     /// Opened by who reads first.
     reader: Arc<tokio::sync::Mutex<Option<Reader>>>,
@@ -123,6 +125,7 @@ impl Shared {
             limits: Limits::default(),
             bodies: limits::Budget::of(&Limits::default()),
             stopping: stream::Switch::latch(),
+            writing: tokio::sync::Mutex::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
             reader: Arc::default(),

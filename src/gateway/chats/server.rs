@@ -32,6 +32,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that is passed on elsewhere. One that breaks off says as much as has come: nothing.
+    pub async fn of(answer: axum::response::Response) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            status: head.status,
+            body: axum::body::to_bytes(body, MOST).await.unwrap_or_default(),
+        }
+    }
+
     /// As JSON; `null` where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()

@@ -16,7 +16,6 @@ use futures_util::future::join_all;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::Writing;
 use super::answer::back;
 use super::any::{self, target};
 use super::ask::{answer as read, ask, not_ready};
@@ -106,7 +105,7 @@ fn removes(parts: &Parts) -> bool {
 ///
 /// # Errors
 /// Why the node has none; the chat's first message says the same.
-pub async fn in_step(gateway: &Gateway, writing: &Writing, live: &Arc<Live>) -> Result<(), String> {
+pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
     let provider = PROVIDER.map(str::to_owned);
     let of = async |live: &Arc<Live>| {
         let read = values(gateway, live, &provider).await;
@@ -122,7 +121,7 @@ pub async fn in_step(gateway: &Gateway, writing: &Writing, live: &Arc<Live>) -> 
     }
     // Settings that are being written may hold another provider, and whoever writes them may have read
     // already what is put back when they fail.
-    let _alone = writing.lock().await;
+    let _alone = gateway.writing.lock().await;
     if has(&of(live).await?) {
         return Ok(());
     }

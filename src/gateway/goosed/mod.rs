@@ -21,7 +21,6 @@ mod table;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -33,15 +32,12 @@ use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 pub use ask::ask;
+pub use start::session;
 pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
 
-/// What this dialect keeps: the right to write the configuration.
-type Writing = Arc<tokio::sync::Mutex<()>>;
-
 /// Its routes.
 pub fn routes() -> Router<Gateway> {
-    let writing = Writing::default();
     let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES {
         paths.entry(route.path).or_default().push(route);
@@ -49,16 +45,16 @@ pub fn routes() -> Router<Gateway> {
     paths
         .into_iter()
         .fold(Router::new(), |router, (path, all)| {
-            router.route(path, methods(&all, &writing))
+            router.route(path, methods(&all))
         })
 }
 
-fn methods(routes: &[&'static Route], writing: &Writing) -> MethodRouter<Gateway> {
+fn methods(routes: &[&'static Route]) -> MethodRouter<Gateway> {
     let mut methods = MethodRouter::new();
     for route in routes {
-        let (route, writing) = (*route, Arc::clone(writing));
+        let route = *route;
         let serve = move |State(gateway): State<Gateway>, request: Request| async move {
-            served(gateway, route, writing, request).await
+            served(gateway, route, request).await
         };
         methods = methods.on(filter(route.method), serve);
     }
@@ -85,12 +81,7 @@ fn wrong_method(allowed: &str) -> Response {
     response
 }
 
-async fn served(
-    gateway: Gateway,
-    route: &'static Route,
-    writing: Writing,
-    request: Request,
-) -> Response {
+async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let kept = key::without_secret(parts.uri.path(), parts.uri.query());
     if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
@@ -109,12 +100,12 @@ async fn served(
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, writing, parts, body).await };
+            let made = async move { start::serve(&gateway, route, parts, body).await };
             return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
         }
         Class::All(undo) => {
             return to_the_end(async move {
-                let _alone = writing.lock().await;
+                let _alone = gateway.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })

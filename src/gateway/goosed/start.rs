@@ -13,7 +13,7 @@ use super::answer::{self, back};
 use super::ask::{answer as read, ask};
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::{Writing, any, config, pinned};
+use super::{any, config, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
@@ -31,7 +31,6 @@ use crate::routing::select::{Selector, Term};
 pub async fn serve(
     gateway: &Gateway,
     route: &'static Route,
-    writing: Writing,
     parts: Parts,
     body: Bytes,
 ) -> Result<Response, Response> {
@@ -58,7 +57,7 @@ pub async fn serve(
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
     let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
-        let (target, body, writing) = (target.clone(), body.clone(), Arc::clone(&writing));
+        let (target, body) = (target.clone(), body.clone());
         async move {
             let body = match asked.as_ref() {
                 Some(wants) => match wants.body(&gateway, &live, &body).await {
@@ -71,14 +70,16 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            if starts && let Err(why) = config::in_step(&gateway, &writing, &live).await {
-                tracing::warn!(node = live.node.id, "{why}");
+            match starts {
+                true => begin(&gateway, &live, request).await,
+                false => make(&gateway, &live, request).await,
             }
-            make(&gateway, &live, request).await
         }
     })
     .await?;
-    let Placed { live, chat, value } = placed;
+    let Placed {
+        live, chat, value, ..
+    } = placed;
     let MadeBy {
         parts,
         body,
@@ -99,6 +100,39 @@ struct MadeBy {
     parts: axum::http::response::Parts,
     body: Bytes,
     native: String,
+}
+
+/// Begins a session in a directory that was looked at, for who has no request of goosed's own to pass on.
+///
+/// # Errors
+/// Not taken, or perhaps.
+pub async fn session(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    directory: &Path,
+) -> Result<Made<()>, Failure> {
+    let body = serde_json::json!({"working_dir": directory});
+    let request = Request::post("/agent/start")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .map_err(|e| Failure::NotSent(e.to_string()))?;
+    Ok(match begin(gateway, live, request).await? {
+        Made::Chat { native, .. } => Made::Chat { native, value: () },
+        Made::Nothing(_) => Made::Nothing(()),
+        Made::Refused(answer) => Made::Refused(answer),
+    })
+}
+
+/// Begins a session on a node that has a provider.
+async fn begin(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Made<MadeBy>, Failure> {
+    if let Err(why) = config::in_step(gateway, live).await {
+        tracing::warn!(node = live.node.id, "{why}");
+    }
+    make(gateway, live, request).await
 }
 
 async fn make(

@@ -13,7 +13,7 @@ use super::routes;
 use super::scope;
 use crate::gateway::directory;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made};
+use crate::gateway::place::{self, Made, Name};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::routing::placement::Wish;
@@ -46,21 +46,27 @@ pub async fn session(asked: Asked) -> Result<Response, Reply> {
 async fn placed(read: Read) -> Result<Response, Reply> {
     let gateway = Arc::clone(&read.state.gateway);
     let nodes = scope::of(&gateway, &read.named)?;
-    let made = place::create_among(&gateway, nodes, Wish::default(), place::as_it_is, |live| {
-        let read = &read;
-        async move {
-            let answer = make(read, &live).await?;
-            if !answer.head.status.is_success() {
-                return Ok(Made::Refused(pass::read_back(&live, answer)));
+    let made = place::create_among(
+        &gateway,
+        nodes,
+        Wish::default(),
+        Name::Made(place::as_it_is),
+        |live| {
+            let read = &read;
+            async move {
+                let answer = make(read, &live).await?;
+                if !answer.head.status.is_success() {
+                    return Ok(Made::Refused(pass::read_back(&live, answer)));
+                }
+                // There is one now, whatever it is called: its place stays taken.
+                let native = pinned::made(&answer).ok_or_else(nameless)?;
+                Ok(Made::Chat {
+                    native,
+                    value: answer,
+                })
             }
-            // There is one now, whatever it is called: its place stays taken.
-            let native = pinned::made(&answer).ok_or_else(nameless)?;
-            Ok(Made::Chat {
-                native,
-                value: answer,
-            })
-        }
-    });
+        },
+    );
     Ok(match made.await {
         Ok(placed) => {
             read.state

@@ -5,6 +5,7 @@ mod handing;
 mod memory;
 mod read;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,15 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::events::sse::{self, Frames};
 use super::events::{Told, sse::Client};
-use super::server::{Wait, ask, ask_for, escaped, left, open};
-use super::sessions::{NotMade, to_the_end};
+use super::server::{Answer, Wait, ask, ask_for, escaped, left, open};
+use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
+use crate::gateway::goosed;
 use crate::gateway::nodes::Live;
+use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 use handing::Handing;
 pub use memory::{Said, Unresumed};
@@ -38,32 +42,34 @@ const FIRST: Duration = Duration::from_secs(2);
 /// It made none, or may have.
 pub async fn create(
     api: &Api,
-    live: &Live,
-    directory: &str,
+    live: &Arc<Live>,
+    directory: &Path,
     title: Option<&str>,
-) -> Result<String, NotMade> {
+) -> Result<Made<(), Reply>, Failure> {
     let node = live.node.id.as_str();
-    let post = async |path: &str, body: Value| {
-        ask(api, live, Method::POST, path, Some(body), Wait::Create).await
+    let made = tokio::select! {
+        biased;
+        made = goosed::session(&api.gateway, live, directory) => made?,
+        () = live.streams.wait() => {
+            return Err(Failure::NoAnswer("it hangs, or is gone".to_owned()));
+        }
     };
-    let started = post("/agent/start", json!({"working_dir": directory})).await;
-    let native = match started {
-        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
-            Some(id) => id.to_owned(),
-            None => return Err(NotMade::Unknown(answer.refusal(node, ""))),
-        },
-        Ok(answer) => return Err(NotMade::Refused(answer.refusal(node, ""))),
-        Err(failure) => return Err(NotMade::failed(node, "", &failure)),
+    let native = match made {
+        Made::Chat { native, .. } => native,
+        Made::Nothing(()) => return Ok(Made::Nothing(())),
+        Made::Refused(said) => {
+            return Ok(Made::Refused(Answer::of(said).await.refusal(node, "")));
+        }
     };
     api.unresumed.note(node, &native);
     if let Some(title) = title {
-        let path = format!("/sessions/{native}/name");
+        let path = format!("/sessions/{}/name", escaped(&native));
         let body = Some(json!({"name": title}));
         if let Err(e) = ask_for(api, live, "", Method::PUT, &path, body).await {
             tracing::warn!(node, "a session has no title: {}", e.message);
         }
     }
-    Ok(native)
+    Ok(Made::Chat { native, value: () })
 }
 
 /// Loads a session's model and extensions, unless that was done. For whoever has the chat's turn.

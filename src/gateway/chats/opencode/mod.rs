@@ -3,6 +3,7 @@
 
 mod read;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,14 @@ pub use read::Reader;
 use super::Api;
 use super::events::{Told, sse};
 use super::server::{Wait, ask, ask_for, escaped, left, open};
-use super::sessions::{NotMade, to_the_end};
+use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
 use crate::gateway::nodes::Live;
+use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 
 /// Between two looks for an answer.
@@ -39,22 +42,29 @@ const LAST: u32 = 200;
 pub async fn create(
     api: &Api,
     live: &Live,
-    directory: &str,
+    directory: &Path,
     title: Option<&str>,
-) -> Result<String, NotMade> {
-    let node = live.node.id.as_str();
+) -> Result<Made<(), Reply>, Failure> {
     let body = match title {
         Some(title) => json!({"title": title}),
         None => json!({}),
     };
-    let path = format!("/session?directory={}", escaped(directory));
-    match ask(api, live, Method::POST, &path, Some(body), Wait::Create).await {
-        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
-            Some(id) => Ok(id.to_owned()),
-            None => Err(NotMade::Unknown(answer.refusal(node, ""))),
-        },
-        Ok(answer) => Err(NotMade::Refused(answer.refusal(node, ""))),
-        Err(failure) => Err(NotMade::failed(node, "", &failure)),
+    let path = format!(
+        "/session?directory={}",
+        escaped(&directory.to_string_lossy())
+    );
+    let answer = ask(api, live, Method::POST, &path, Some(body), Wait::Create).await?;
+    if !answer.status.is_success() {
+        return Ok(Made::Refused(answer.refusal(&live.node.id, "")));
+    }
+    match answer.json()["id"].as_str() {
+        Some(native) => Ok(Made::Chat {
+            native: native.to_owned(),
+            value: (),
+        }),
+        None => Err(Failure::NoAnswer(
+            "it made a session without a name".to_owned(),
+        )),
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Caller, next, run, said};
 use crate::gateway::lock;
 use crate::gateway::stand_in::{gateway, serve};
 use crate::routing::node::Dialect;
+use crate::routing::policy::Policy;
 
 const ID: &str = "20261121_1";
 
@@ -281,7 +282,8 @@ fn a_chat_that_may_have_been_made_stays_on_its_node() {
         }
         let begin = json!({"chat": "c", "working_dir": "/tmp"});
         let (status, why) = caller.call("POST", "/chats", begin.clone()).await;
-        assert_eq!(status, 502, "{why}");
+        assert_eq!(status, 504, "{why}");
+        assert!(said(&why).contains("`c`"), "{why}");
         let pinned = caller.get("/chats/c").await;
         assert_eq!((pinned.0, &pinned.1["native"]), (200, &Value::Null));
         let at = usize::from(pinned.1["node"] == "b");
@@ -423,5 +425,26 @@ fn a_message_is_handed_over_once_though_its_client_goes_away() {
         lock(&stand.inner).refuses = None;
         assert_eq!(say("m2").await.0, 200);
         assert_eq!(lock(&stand.inner).replies, 2);
+    });
+}
+
+#[test]
+fn a_session_is_begun_only_where_it_can_work() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        under.gateway.set_policy(Policy {
+            working_dir: Some("/no/such/directory".into()),
+            ..Policy::default()
+        });
+        let (status, why) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        assert_eq!(status, 400, "{why}");
+        assert!(said(&why).contains("does not exist"), "{why}");
+        assert_eq!(lock(&stand.inner).starts, 0);
+        // What it names itself is taken instead.
+        let there = json!({"chat": "c", "working_dir": "/tmp"});
+        assert_eq!(caller.call("POST", "/chats", there).await.0, 201);
     });
 }

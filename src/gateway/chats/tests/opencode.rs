@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{Caller, next, run, said};
 use crate::gateway::lock;
+use crate::gateway::nodes::Endpoint;
 use crate::gateway::stand_in::{gateway, serve};
 use crate::routing::node::Dialect;
 
@@ -271,8 +272,7 @@ fn a_chat_whose_node_is_gone_stays_there() {
         let caller = Caller::of(&under);
         caller.call("POST", "/chats", json!({"chat": "c"})).await;
         let live = under.gateway.nodes.get("o").unwrap();
-        let mut endpoint = live.endpoint.clone().unwrap();
-        endpoint.port = 1;
+        let endpoint = Endpoint::new("o", Dialect::Opencode, 1, "s");
         under
             .gateway
             .nodes
