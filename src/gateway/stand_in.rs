@@ -57,6 +57,21 @@ pub fn well(id: &str) -> Advert {
     }
 }
 
+impl Under {
+    /// Makes every pin one that was last used an hour ago, and releases what was not used for half of one
+    /// and is not in use. How many.
+    pub fn an_hour_passes(&self) -> usize {
+        let file = self.directory.path().join("pins.db");
+        let ago = Timestamp::now() - jiff::SignedDuration::from_hours(1);
+        let db = rusqlite::Connection::open(file).unwrap();
+        let used = [ago.as_millisecond()];
+        db.execute("UPDATE pin SET used = ?1", used).unwrap();
+        self.gateway.flush_used().unwrap();
+        let ttl = jiff::SignedDuration::from_mins(30);
+        self.gateway.expire(ttl, Timestamp::now()).unwrap()
+    }
+}
+
 /// The secret of a stand-in.
 pub fn secret_of(id: &str) -> String {
     format!("secret-of-{id}")

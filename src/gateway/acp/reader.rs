@@ -138,6 +138,7 @@ impl Reader {
                 route,
                 chat,
                 ends,
+                ..
             }) => {
                 let outcome = match outcome {
                     Outcome::Result(result) => {

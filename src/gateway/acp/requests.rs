@@ -68,13 +68,14 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
                 let mut params = params;
                 names::set(&mut params, &native);
                 access::node(&node);
-                client.gateway.used(&chat);
+                let using = client.gateway.using(&chat);
                 let ends = method == "session/delete";
                 let asker = Asker::Client {
                     id,
                     route,
                     chat,
                     ends,
+                    _using: using,
                 };
                 let command = Command::Request {
                     method,
@@ -188,7 +189,7 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
     }
     if ids::split(chat).is_some() {
         let name = chat.to_owned();
-        let pin: crate::error::Result<_> = client.gateway.pins(move |pins| pins.pin(&name)).await;
+        let pin: crate::error::Result<_> = client.gateway.look(move |pins| pins.pin(&name)).await;
         let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
         if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
             let failure = Failure::NotSent("it is no longer in the fleet".to_owned());

@@ -49,10 +49,10 @@ pub async fn serve(
     ready(gateway, &live, &key.chat).await?;
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
+    let using = gateway.using(&key.chat);
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
-    gateway.used(&key.chat);
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {
@@ -60,7 +60,8 @@ pub async fn serve(
         }
         _ => {}
     }
-    back(gateway, &live, &key.chat, answer, route.ids).await
+    let answer = back(gateway, &live, &key.chat, answer, route.ids).await?;
+    Ok(using.until_the_end_of(answer))
 }
 
 /// What a client is told that names no chat, or none of ours.
@@ -93,7 +94,7 @@ async fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
         ))),
         None => {
             let chat = key.chat.clone();
-            let pin: crate::error::Result<_> = gateway.pins(move |pins| pins.pin(&chat)).await;
+            let pin: crate::error::Result<_> = gateway.look(move |pins| pins.pin(&chat)).await;
             Err(match pin? {
                 // A client that is told 404 forgets its chat.
                 Some(_) => {

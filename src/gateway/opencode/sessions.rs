@@ -265,7 +265,7 @@ impl Sessions {
 async fn pin(gateway: &Gateway, session: &str) -> Result<Option<Pin>, Reply> {
     let name = session.to_owned();
     gateway
-        .pins(move |pins| pins.pin(&name))
+        .look(move |pins| pins.pin(&name))
         .await
         .map_err(|e: crate::error::Error| Reply::from(e))
 }
@@ -284,7 +284,7 @@ async fn chosen(
     first: Arc<Live>,
 ) -> Result<Arc<Live>, Reply> {
     let ledger = gateway
-        .pins(|pins| pins.ledger())
+        .look(|pins| pins.ledger())
         .await
         .map_err(|e: crate::error::Error| Reply::from(e))?;
     // Where none is fit for a new chat, this one, which is not new, goes to the first.

@@ -57,8 +57,8 @@ pub async fn events(
 ) -> Result<Response, Reply> {
     let pin = pin(&api, &id).await?;
     let last = last_event(&headers);
-    api.gateway.used(&pin.chat);
-    match pin.dialect {
+    let using = api.gateway.using(&pin.chat);
+    let stream = match pin.dialect {
         Dialect::Tui => of_terminal(&api, pin, last).await,
         Dialect::Opencode => {
             let (live, native) = native_of(&api, &pin).await?;
@@ -69,7 +69,8 @@ pub async fn events(
             goosed::events(&api, live, native, pin, last).await
         }
         Dialect::Acp => Err(unspoken(&pin.node)),
-    }
+    };
+    Ok(using.until_the_end_of(stream?))
 }
 
 /// The event that a client has seen last.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -288,6 +289,39 @@ fn a_chat_whose_node_is_gone_stays_there() {
             assert_eq!(caller.get(path).await.0, 503, "{path}");
         }
         assert_eq!(caller.get("/chats/c").await.1["node"], "o");
+    });
+}
+
+#[test]
+fn a_chat_with_a_stream_or_a_turn_stays_pinned() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        for chat in ["c", "d"] {
+            caller.call("POST", "/chats", json!({"chat": chat})).await;
+        }
+        let mut stream = caller.stream("/chats/c/events", None).await;
+        next(&mut stream).await;
+        assert_eq!(under.an_hour_passes(), 1);
+        assert_eq!(under.an_hour_passes(), 0);
+        assert_eq!(caller.get("/chats/d").await.0, 404);
+        drop(stream);
+        let waits = json!({"text": "hi", "until": "answered"});
+        let turn = caller.call("POST", "/chats/c/messages", waits);
+        let (answered, ()) = tokio::join!(turn, async {
+            while lock(&stand.busy).is_none() || stand.events.receiver_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            for _ in 0..2 {
+                assert_eq!(under.an_hour_passes(), 0);
+            }
+            stand.answer("hello");
+        });
+        assert_eq!(answered.0, 200);
+        assert_eq!(under.an_hour_passes(), 0);
+        assert_eq!(under.an_hour_passes(), 1);
     });
 }
 
