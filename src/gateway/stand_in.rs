@@ -41,6 +41,14 @@ pub fn node(id: &str, dialect: Dialect) -> Node {
     }
 }
 
+/// A policy for which the machine that tests run on may be as full as it likes.
+pub fn policy() -> Policy {
+    Policy {
+        min_disk_available_bytes: 0,
+        ..Policy::default()
+    }
+}
+
 /// An advert of a node that is well.
 pub fn well(id: &str) -> Advert {
     Advert {
@@ -89,7 +97,7 @@ pub async fn serve(router: Router) -> u16 {
 pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
     let directory = tempfile::tempdir().unwrap();
     let pins = Pins::at(&directory.path().join("pins.db")).unwrap();
-    let gateway = Shared::new(None, Policy::default(), pins, Secret::new(SECRET));
+    let gateway = Shared::new(None, policy(), pins, Secret::new(SECRET));
     let known = nodes
         .iter()
         .map(|(id, dialect, port)| {

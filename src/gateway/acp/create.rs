@@ -14,11 +14,10 @@ use super::frame::{Outcome, Params, raw};
 use super::link::Lost;
 use super::names;
 use super::requests::found;
-use crate::gateway::place::{self, Made};
+use crate::gateway::place::{self, Made, Wanted};
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
-use crate::routing::placement::Wish;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -52,8 +51,12 @@ pub async fn place(
 ) -> Result<Done, Fault> {
     let directory = match in_directory {
         true => working_directory(client, &params).await?,
-        false => Directory::Given,
+        false => Directory::Given(None),
     };
+    let mut wanted = Wanted::default();
+    if let Directory::Given(room) = &directory {
+        wanted.room = *room;
+    }
     if let Directory::Policy(path) = &directory {
         set_cwd(&mut params, path);
     }
@@ -63,7 +66,7 @@ pub async fn place(
     let placed = place::create(
         &client.gateway,
         Dialect::Acp,
-        Wish::default(),
+        wanted,
         place::of_node,
         |live| {
             let mut params = params.clone();
@@ -169,8 +172,8 @@ async fn adopt(client: &Arc<Client>, node: &str, made: Option<String>) {
 
 /// Where a session works.
 enum Directory {
-    /// As the client says.
-    Given,
+    /// As the client says, with so many bytes left there.
+    Given(Option<u64>),
     /// As the roster says for clients that say nothing.
     Policy(std::path::PathBuf),
     /// Where its node works.
@@ -192,7 +195,7 @@ async fn working_directory(client: &Client, params: &Params) -> Result<Directory
         };
     };
     match directory::usable(Path::new(&cwd)).await {
-        Ok(()) => Ok(Directory::Given),
+        Ok(room) => Ok(Directory::Given(room)),
         // It is called otherwise by other dialects.
         Err(reply) => Err(Fault::params(reply.message.replacen(
             "`working_dir`",

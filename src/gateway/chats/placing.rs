@@ -15,7 +15,7 @@ use super::sessions::{native_in_turn, session, unspoken};
 use super::wire::{Begin, Chat, Problem};
 use crate::gateway::metrics::Placement;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made, Name};
+use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, detached, directory};
 use crate::routing::node::{Dialect, Node};
@@ -95,7 +95,7 @@ async fn get_ready(api: &Api, pin: &Pin) {
 /// What a chat is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
-    wish: Wish,
+    wanted: Wanted,
     /// Where it works.
     pub directory: Option<String>,
     /// Its title.
@@ -108,15 +108,17 @@ impl Asked {
             None | Some("") => Selector::default(),
             Some(text) => text.parse::<Selector>().map_err(Reply::bad)?,
         };
-        if let Some(directory) = &begin.working_dir {
-            directory::usable(Path::new(directory)).await?;
-        }
+        let room = match &begin.working_dir {
+            Some(directory) => directory::usable(Path::new(directory)).await?,
+            None => None,
+        };
+        let wish = Wish {
+            selector,
+            strategy: begin.strategy,
+            host: begin.host.clone(),
+        };
         Ok(Self {
-            wish: Wish {
-                selector,
-                strategy: begin.strategy,
-                host: begin.host.clone(),
-            },
+            wanted: Wanted { wish, room },
             directory: begin.working_dir.clone(),
             title: begin.title.clone(),
         })
@@ -158,7 +160,7 @@ async fn place(
         Dialect::Tui => Ok(Made::Nothing(())),
         _ => session(api, &live, asked).await,
     };
-    let placed = place::create_among(&api.gateway, nodes, asked.wish.clone(), name, make).await?;
+    let placed = place::create_among(&api.gateway, nodes, asked.wanted.clone(), name, make).await?;
     match placed.pin {
         Some(Placing::New(pin)) => Ok((pin, StatusCode::CREATED)),
         Some(Placing::Was(pin)) => Ok((pin, StatusCode::OK)),
@@ -170,7 +172,7 @@ async fn place(
 /// The nodes that this API can speak with, and that can work where the chat is to.
 fn fitting(gateway: &Gateway, asked: &Asked) -> Result<Vec<Arc<Live>>, Reply> {
     let mut nodes: Vec<Arc<Live>> = gateway.nodes.all().values().cloned().collect();
-    let meant = |live: &&Arc<Live>| asked.wish.selector.matches(&live.node);
+    let meant = |live: &&Arc<Live>| asked.wanted.wish.selector.matches(&live.node);
     let spoken = |live: &Arc<Live>| live.node.dialect != Dialect::Acp;
     if let Some(acp) = nodes.iter().find(meant)
         && !nodes.iter().filter(meant).any(spoken)

@@ -17,11 +17,10 @@ use super::{any, config, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made, Placed};
+use crate::gateway::place::{self, Made, Placed, Wanted};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
-use crate::routing::placement::Wish;
 use crate::routing::select::{Selector, Term};
 
 /// Serves `/agent/start` and imports.
@@ -35,17 +34,16 @@ pub async fn serve(
     body: Bytes,
 ) -> Result<Response, Response> {
     let starts = route.class == Class::Start;
-    let (mut wish, mut asked) = (Wish::default(), None);
+    let (mut wanted, mut asked) = (Wanted::default(), None);
     if starts {
         let wants = Wants::of(&body).map_err(|r| r.into_response())?;
         if wants.saved_recipe {
             let fixed = any::fixed(gateway).map_err(|r| r.into_response())?;
-            wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
+            wanted.wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
         }
         if let Some(directory) = &wants.directory {
-            usable(Path::new(directory))
-                .await
-                .map_err(|r| r.into_response())?;
+            let room = usable(Path::new(directory)).await;
+            wanted.room = room.map_err(|r| r.into_response())?;
         }
         asked = Some(wants);
     }
@@ -55,7 +53,7 @@ pub async fn serve(
         .map_or("/", |p| p.as_str())
         .to_owned();
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
-    let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
+    let placed = place::create(gateway, Dialect::Goosed, wanted, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
         let (target, body) = (target.clone(), body.clone());
         async move {

@@ -13,6 +13,22 @@ use crate::routing::node::Node;
 use crate::routing::pins::{Ledger, Reservation};
 use crate::routing::placement::{self, Empty, Rules, Wish};
 
+/// What a new chat wants of its node.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What placement goes by.
+    pub wish: Wish,
+    /// Free bytes where the chat is to work, where it says where: that is what fills up, and not the node's
+    /// own directory.
+    pub room: Option<u64>,
+}
+
+impl From<Wish> for Wanted {
+    fn from(wish: Wish) -> Self {
+        Self { wish, room: None }
+    }
+}
+
 /// Chooses among live nodes.
 ///
 /// # Errors
@@ -20,10 +36,10 @@ use crate::routing::placement::{self, Empty, Rules, Wish};
 pub fn choose(
     gateway: &Gateway,
     nodes: impl IntoIterator<Item = Arc<Live>>,
-    wish: &Wish,
+    wanted: &Wanted,
     ledger: &Ledger,
 ) -> Result<Node, Reply> {
-    best(gateway, nodes, wish, ledger).map_err(|empty| {
+    best(gateway, nodes, wanted, ledger).map_err(|empty| {
         unavailable(&match empty.filter {
             Some(filter) => format!("the filter `{}` left none: {empty}", filter.as_str()),
             None => empty.to_string(),
@@ -34,14 +50,14 @@ pub fn choose(
 fn best(
     gateway: &Gateway,
     nodes: impl IntoIterator<Item = Arc<Live>>,
-    wish: &Wish,
+    wanted: &Wanted,
     ledger: &Ledger,
 ) -> Result<Node, Empty> {
-    let snapshot = Snapshot::of(nodes);
+    let snapshot = Snapshot::of(nodes).with_room(wanted.room);
     let policy = gateway.policy();
     let rules = Rules {
         policy: &policy,
-        wish,
+        wish: &wanted.wish,
         history: &ledger.history,
         now: jiff::Timestamp::now(),
     };
@@ -63,21 +79,21 @@ pub fn unavailable(why: &str) -> Reply {
 pub async fn reserve(
     gateway: &Gateway,
     nodes: &[Arc<Live>],
-    wish: &Wish,
+    wanted: &Wanted,
     tried: &BTreeSet<String>,
 ) -> Result<Reservation, Reply> {
     let (all, shared) = (nodes.to_vec(), Arc::clone(gateway));
-    let (wish, tried) = (wish.clone(), tried.clone());
+    let (wanted, tried) = (wanted.clone(), tried.clone());
     gateway
         .pins(move |pins| {
             pins.reserve(|ledger| {
                 let ledger = concerning(ledger, &all);
                 let left = all.iter().filter(|live| !tried.contains(&live.node.id));
-                if let Ok(node) = best(&shared, left.cloned(), &wish, &ledger) {
+                if let Ok(node) = best(&shared, left.cloned(), &wanted, &ledger) {
                     return Ok(node);
                 }
                 // Those that were tried are known to be down by now, so that the reason is told for them too.
-                choose(&shared, all.iter().cloned(), &wish, &ledger).and_then(|_| {
+                choose(&shared, all.iter().cloned(), &wanted, &ledger).and_then(|_| {
                     let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
                     Err(unavailable(&format!(
                         "none of {} answers",

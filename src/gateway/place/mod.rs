@@ -25,9 +25,8 @@ use super::{Gateway, access, ids};
 use crate::error::Result as Done;
 use crate::routing::node::{Dialect, Health};
 use crate::routing::pins::{Pin, Placing, Reservation};
-use crate::routing::placement::Wish;
 use choose::reserve;
-pub use choose::{choose, unavailable};
+pub use choose::{Wanted, choose, unavailable};
 pub use probe::{probe, probe_within};
 
 /// What came of asking a node to make a chat.
@@ -94,7 +93,7 @@ pub struct Placed<T> {
 pub async fn create<T, R: IntoResponse, F>(
     gateway: &Gateway,
     dialect: Dialect,
-    wish: Wish,
+    wanted: impl Into<Wanted>,
     named: fn(&str, &str) -> Option<String>,
     make: impl FnMut(Arc<Live>) -> F,
 ) -> Result<Placed<T>, Response>
@@ -102,7 +101,7 @@ where
     F: Future<Output = Result<Made<T, R>, Failure>>,
 {
     let nodes = gateway.nodes.speaking(dialect);
-    create_among(gateway, nodes, wish, Name::Made(named), make).await
+    create_among(gateway, nodes, wanted, Name::Made(named), make).await
 }
 
 /// The same on the best one of some nodes, and under a name that may be there before.
@@ -112,19 +111,21 @@ where
 pub async fn create_among<T, R: IntoResponse, F>(
     gateway: &Gateway,
     nodes: Vec<Arc<Live>>,
-    wish: Wish,
+    wanted: impl Into<Wanted>,
     name: Name,
     mut make: impl FnMut(Arc<Live>) -> F,
 ) -> Result<Placed<T>, Response>
 where
     F: Future<Output = Result<Made<T, R>, Failure>>,
 {
-    let mut tried = BTreeSet::new();
+    let (wanted, mut tried) = (wanted.into(), BTreeSet::new());
     loop {
-        let reservation = reserve(gateway, &nodes, &wish, &tried).await.map_err(|e| {
-            gateway.metrics.placed(Placement::no_node);
-            e.into_response()
-        })?;
+        let reservation = reserve(gateway, &nodes, &wanted, &tried)
+            .await
+            .map_err(|e| {
+                gateway.metrics.placed(Placement::no_node);
+                e.into_response()
+            })?;
         tried.insert(reservation.node.clone());
         let Some(live) = gateway.nodes.get(&reservation.node) else {
             abandon(gateway, reservation).await;
@@ -182,9 +183,13 @@ where
             Err(failure) => {
                 gateway.metrics.placed(Placement::unknown);
                 let chat = name.given();
-                if let Name::Given { known: true, .. } = name
-                    && let Err(e) = pinned(gateway, reservation, chat, None).await
-                {
+                let left = match name {
+                    Name::Given { known: true, .. } => {
+                        pinned(gateway, reservation, chat, None).await.map(drop)
+                    }
+                    _ => gateway.pins(move |pins| pins.leave(&reservation)).await,
+                };
+                if let Err(e) = left {
                     tracing::warn!(node = live.node.id, chat, "{e}");
                 }
                 return Err(Reply::failed(&live.node.id, chat, &failure).into_response());

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use super::{Caller, next, run, said};
 use crate::gateway::lock;
-use crate::gateway::stand_in::{gateway, serve};
+use crate::gateway::stand_in::{gateway, policy, serve};
 use crate::routing::node::Dialect;
 use crate::routing::policy::Policy;
 
@@ -437,7 +437,7 @@ fn a_session_is_begun_only_where_it_can_work() {
         let caller = Caller::of(&under);
         under.gateway.set_policy(Policy {
             working_dir: Some("/no/such/directory".into()),
-            ..Policy::default()
+            ..policy()
         });
         let (status, why) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
         assert_eq!(status, 400, "{why}");

@@ -394,6 +394,33 @@ proptest! {
     }
 }
 
+#[test]
+fn the_disk_that_counts_is_the_one_that_the_chat_works_on() {
+    run(async {
+        let under = gateway(&[("a", Dialect::Tui, 1)]).await;
+        let caller = Caller::of(&under);
+        let live = under.gateway.nodes.get("a").unwrap();
+        let disk = async |own: u64, least: u64, body: Value| {
+            let mut advert = stand_in::well("a");
+            advert.load.disk_available_bytes = own;
+            live.observed(advert);
+            under.gateway.set_policy(crate::routing::policy::Policy {
+                min_disk_available_bytes: least,
+                ..Default::default()
+            });
+            caller.call("POST", "/chats", body).await
+        };
+        let (anywhere, there) = (json!({}), json!({"working_dir": "/"}));
+        // No disk has so much room.
+        let (status, why) = disk(u64::MAX, u64::MAX, there.clone()).await;
+        assert_eq!(status, 503, "{why}");
+        assert!(said(&why).contains("`disk`"), "{why}");
+        assert_eq!(disk(u64::MAX, u64::MAX, anywhere.clone()).await.0, 201);
+        assert_eq!(disk(0, 1, there).await.0, 201);
+        assert_eq!(disk(0, 1, anywhere).await.0, 503);
+    });
+}
+
 /// Bodies that are nearly right, and bytes that are nothing.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let key = prop::sample::select(vec![
