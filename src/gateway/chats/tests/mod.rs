@@ -25,12 +25,17 @@ use crate::routing::node::{Advert, Dialect, Health};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub fn run(test: impl Future<Output = ()>) {
+    run_within(DEADLINE, test);
+}
+
+/// The same for what waits for a limit that is longer.
+pub fn run_within(deadline: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await.unwrap() });
+    runtime.block_on(async { tokio::time::timeout(deadline, test).await.unwrap() });
     runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
