@@ -210,6 +210,13 @@ pub struct Say {
     pub raw: bool,
 }
 
+impl Say {
+    /// What is waited for.
+    pub fn asked(&self) -> Until {
+        self.until.unwrap_or(Until::Accepted)
+    }
+}
+
 /// How far a message has come.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sent {
@@ -240,6 +247,25 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// A message that a server is about to get, under its id or a new one.
+    pub fn to_server(pin: &Pin, say: &Say) -> Self {
+        let new = || uuid::Uuid::new_v4().to_string();
+        Self {
+            id: say.id.clone().unwrap_or_else(new),
+            chat: pin.chat.clone(),
+            node: pin.node.clone(),
+            receipt: Rung::Queued,
+            asked: say.asked().into(),
+            evidence: Vec::new(),
+            reason: None,
+            hint: None,
+            retry: false,
+            answer: None,
+            elapsed_ms: 0,
+            channel: Some("gateway".to_owned()),
+        }
+    }
+
     /// A receipt of the delivery engine's.
     pub fn of(receipt: Receipt, chat: &str) -> Self {
         Self {
@@ -295,6 +321,22 @@ pub struct Message {
     pub reply_to: Option<String>,
 }
 
+impl Message {
+    /// With nothing but what was said.
+    pub fn said(id: String, role: Role, text: String) -> Self {
+        Self {
+            id,
+            role,
+            text,
+            time: None,
+            receipt: None,
+            reason: None,
+            sender: None,
+            reply_to: None,
+        }
+    }
+}
+
 /// A conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Messages {
@@ -315,6 +357,32 @@ pub struct Cancelled {
     pub taken_back: Vec<String>,
     /// What was done, or why nothing.
     pub what: String,
+}
+
+impl Cancelled {
+    /// Nothing was under way.
+    pub fn nothing(pin: &Pin) -> Self {
+        Self {
+            interrupted: false,
+            ..Self::turn(pin, idle(&pin.node, &pin.chat))
+        }
+    }
+
+    /// A turn was broken off.
+    pub fn turn(pin: &Pin, what: String) -> Self {
+        Self {
+            chat: pin.chat.clone(),
+            node: pin.node.clone(),
+            interrupted: true,
+            taken_back: Vec::new(),
+            what,
+        }
+    }
+}
+
+/// That there is nothing to be broken off.
+pub fn idle(node: &str, chat: &str) -> String {
+    format!("`{node}` is not at work on the chat `{chat}`")
 }
 
 /// What a node does; an event of a chat.

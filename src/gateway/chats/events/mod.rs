@@ -3,6 +3,7 @@
 //! stream is put into the same words.
 
 pub mod hub;
+pub mod server;
 pub mod sse;
 
 use std::sync::Arc;
@@ -34,6 +35,16 @@ pub enum Told {
 }
 
 impl Told {
+    /// What a node does since now.
+    pub fn state(node: &str, state: &str, why: &str) -> Self {
+        Told::State(StateChange {
+            node: node.to_owned(),
+            state: state.to_owned(),
+            why: why.to_owned(),
+            time: jiff::Timestamp::now(),
+        })
+    }
+
     /// Sends it. `false`: the client is to be left.
     pub async fn to(&self, client: &Client, id: Option<&str>) -> bool {
         match self {

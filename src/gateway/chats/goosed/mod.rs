@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Api;
-use super::events::sse::{self, Frames};
-use super::events::{Told, sse::Client};
+use super::events::sse::Frames;
+use super::events::{Told, server};
 use super::server::{Answer, Wait, ask, ask_for, escaped, left, open};
 use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
@@ -124,26 +124,11 @@ pub async fn say(
     wait: Duration,
 ) -> Result<Sent, Reply> {
     let begun = Instant::now();
-    let asked = say.until.unwrap_or(Until::Accepted);
-    let id = say
-        .id
-        .clone()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let mut sent = Sent::to_server(pin, &say);
+    let (id, asked) = (sent.id.clone(), say.asked());
     let request = request_of(&pin.chat, &id);
-    let mut sent = Sent {
-        id: id.clone(),
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        receipt: Rung::Accepted,
-        asked: asked.into(),
-        evidence: vec![format!("goosed took it as request {request}")],
-        reason: None,
-        hint: None,
-        retry: false,
-        answer: None,
-        elapsed_ms: 0,
-        channel: Some("gateway".to_owned()),
-    };
+    sent.receipt = Rung::Accepted;
+    sent.evidence = vec![format!("goosed took it as request {request}")];
     let left = left(api, live);
     // The stream first, or the end of a quick turn is missed.
     let mut frames = match asked {
@@ -252,15 +237,9 @@ pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<C
         let body = Some(json!({"request_id": request}));
         ask_for(api, live, &pin.chat, Method::POST, &path, body).await?;
     }
-    Ok(Cancelled {
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        interrupted: !active.is_empty(),
-        taken_back: Vec::new(),
-        what: match active.len() {
-            0 => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
-            n => format!("goosed was told to cancel {n} requests"),
-        },
+    Ok(match active.len() {
+        0 => Cancelled::nothing(pin),
+        n => Cancelled::turn(pin, format!("goosed was told to cancel {n} requests")),
     })
 }
 
@@ -284,34 +263,8 @@ pub async fn events(
             .map(Told::Message)
             .collect(),
     };
-    let (client, response) = sse::stream();
-    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stopped => {}
-            () = hangs => {}
-            () = client.gone() => {}
-            () = pass_on(frames, begin, &pin.node, &client) => {}
-        }
-    });
-    Ok(response)
-}
-
-async fn pass_on(mut frames: Frames, begin: Vec<Told>, node: &str, client: &Client) {
-    for told in begin {
-        if !told.to(client, None).await {
-            return;
-        }
-    }
-    let mut reader = Reader::new(node);
-    while let Some(frame) = frames.next().await {
-        let event = serde_json::from_str(&frame.data).unwrap_or_default();
-        for told in reader.take(&event) {
-            if !told.to(client, frame.id.as_deref()).await {
-                return;
-            }
-        }
-    }
+    let reader = Reader::new(&pin.node);
+    Ok(server::stream(api, &live, frames, begin, reader))
 }
 
 #[cfg(test)]

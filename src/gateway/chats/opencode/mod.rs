@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 pub use read::Reader;
 
 use super::Api;
-use super::events::{Told, sse};
+use super::events::{Told, server};
 use super::server::{Wait, ask, ask_for, escaped, left, open};
 use super::sessions::to_the_end;
-use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
+use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
 use crate::gateway::nodes::Live;
@@ -81,33 +81,18 @@ pub async fn say(
     wait: Duration,
 ) -> Result<Sent, Reply> {
     let begun = Instant::now();
-    let id = say
-        .id
-        .clone()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let asked = say.until.unwrap_or(Until::Accepted);
+    let mut sent = Sent::to_server(pin, &say);
+    let (id, asked) = (sent.id.clone(), say.asked());
     let handing = {
         let (api, live, pin) = (Arc::clone(api), Arc::clone(live), pin.clone());
-        let (native, id) = (native.to_owned(), id.clone());
+        let native = native.to_owned();
         async move { once(&api, &live, &native, &pin, &id, &say.text).await }
     };
     let message = to_the_end(handing).await?;
     let left = left(api, live);
     tokio::pin!(left);
-    let mut sent = Sent {
-        id,
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        receipt: Rung::Submitted,
-        asked: asked.into(),
-        evidence: vec!["opencode took it".to_owned()],
-        reason: None,
-        hint: None,
-        retry: false,
-        answer: None,
-        elapsed_ms: 0,
-        channel: Some("gateway".to_owned()),
-    };
+    sent.receipt = Rung::Submitted;
+    sent.evidence = vec!["opencode took it".to_owned()];
     let held = wait.max(HELD);
     while sent.receipt < sent.asked.max(Rung::Accepted) {
         let all = messages(api, live, native, pin).await?;
@@ -237,15 +222,9 @@ pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<C
         let path = format!("/session/{native}/abort");
         ask_for(api, live, &pin.chat, Method::POST, &path, Some(json!({}))).await?;
     }
-    Ok(Cancelled {
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        interrupted: !rested,
-        taken_back: Vec::new(),
-        what: match rested {
-            true => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
-            false => "opencode was told to abort".to_owned(),
-        },
+    Ok(match rested {
+        true => Cancelled::nothing(pin),
+        false => Cancelled::turn(pin, "opencode was told to abort".to_owned()),
     })
 }
 
@@ -260,45 +239,15 @@ pub async fn events(
     pin: Pin,
 ) -> Result<Response, Reply> {
     // The stream first: what is said between the two comes twice, and is not missing.
-    let mut frames = open(api, &live, "/event", None, &pin.chat).await?;
-    let mut begin = vec![Told::State(StateChange {
-        node: pin.node.clone(),
-        state: match at_rest(api, &live, &native, &pin).await? {
-            true => "idle",
-            false => "working",
-        }
-        .to_owned(),
-        why: "opencode says so".to_owned(),
-        time: jiff::Timestamp::now(),
-    })];
+    let frames = open(api, &live, "/event", None, &pin.chat).await?;
+    let state = match at_rest(api, &live, &native, &pin).await? {
+        true => "idle",
+        false => "working",
+    };
+    let mut begin = vec![Told::state(&pin.node, state, "opencode says so")];
     let before = messages(api, &live, &native, &pin).await?;
     let said = read::conversation(&before);
     begin.extend(said.into_iter().map(Told::Message));
-    let mut reader = Reader::new(&pin.node, &native, &before);
-    let (client, response) = sse::stream();
-    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
-    tokio::spawn(async move {
-        let passing = async {
-            let mut told = begin;
-            loop {
-                for one in told {
-                    if !one.to(&client, None).await {
-                        return;
-                    }
-                }
-                let Some(frame) = frames.next().await else {
-                    return;
-                };
-                let event = serde_json::from_str(&frame.data).unwrap_or_default();
-                told = reader.take(&event);
-            }
-        };
-        tokio::select! {
-            () = stopped => {}
-            () = hangs => {}
-            () = client.gone() => {}
-            () = passing => {}
-        }
-    });
-    Ok(response)
+    let reader = Reader::new(&pin.node, &native, &before);
+    Ok(server::stream(api, &live, frames, begin, reader))
 }

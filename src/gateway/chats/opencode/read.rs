@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::gateway::chats::events::Told;
-use crate::gateway::chats::wire::{Delta, Message, Role, StateChange};
+use crate::gateway::chats::events::server::Reads;
+use crate::gateway::chats::wire::{Delta, Message, Role};
 
 /// Most messages of which the text is kept while they are written.
 const KEPT: usize = 64;
@@ -74,16 +75,12 @@ fn names(messages: &[Value]) -> Names {
 fn said(message: &Value, names: &Names) -> Option<Message> {
     let parent = message["info"]["parentID"].as_str();
     let said = Message {
-        id: id_of(message),
-        role: role(&message["info"]),
-        text: text_of(message),
         time: time(&message["info"]["time"]["created"]),
-        receipt: None,
         reason: message["info"]["error"]["data"]["message"]
             .as_str()
             .map(str::to_owned),
-        sender: None,
         reply_to: parent.map(|p| names.get(p).map_or(p, String::as_str).to_owned()),
+        ..Message::said(id_of(message), role(&message["info"]), text_of(message))
     };
     (!said.text.is_empty() || said.reason.is_some()).then_some(said)
 }
@@ -120,28 +117,8 @@ pub struct Reader {
     names: Names,
 }
 
-impl Reader {
-    /// For the session of a chat, with what was said in it before.
-    pub fn new(node: &str, session: &str, before: &[Value]) -> Self {
-        Self {
-            node: node.to_owned(),
-            session: session.to_owned(),
-            writing: BTreeMap::new(),
-            names: names(before),
-        }
-    }
-
-    fn state(&self, state: &str, why: &str) -> Told {
-        Told::State(StateChange {
-            node: self.node.clone(),
-            state: state.to_owned(),
-            why: why.to_owned(),
-            time: Timestamp::now(),
-        })
-    }
-
-    /// Takes one event.
-    pub fn take(&mut self, event: &Value) -> Vec<Told> {
+impl Reads for Reader {
+    fn take(&mut self, event: &Value) -> Vec<Told> {
         let about = &event["properties"];
         let session = about["sessionID"]
             .as_str()
@@ -172,6 +149,22 @@ impl Reader {
             "message.part.delta" => self.delta(about),
             _ => Vec::new(),
         }
+    }
+}
+
+impl Reader {
+    /// For the session of a chat, with what was said in it before.
+    pub fn new(node: &str, session: &str, before: &[Value]) -> Self {
+        Self {
+            node: node.to_owned(),
+            session: session.to_owned(),
+            writing: BTreeMap::new(),
+            names: names(before),
+        }
+    }
+
+    fn state(&self, state: &str, why: &str) -> Told {
+        Told::state(&self.node, state, why)
     }
 
     fn entry(&mut self, id: &str) -> Option<&mut Value> {

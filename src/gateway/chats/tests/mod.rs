@@ -382,6 +382,7 @@ fn events() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_event_breaks_a_reader(all in prop::collection::vec(events(), 0..12)) {
+        use super::events::server::Reads as _;
         let mut of_opencode = super::opencode::Reader::new("n", "s", &[]);
         let mut of_goosed = super::goosed::Reader::new("n");
         for event in &all {
