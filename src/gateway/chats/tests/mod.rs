@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod goosed;
+mod mortal;
 mod opencode;
+mod streams;
 
 use std::time::Duration;
 

@@ -1,10 +1,7 @@
 //! Chats on opencode, over a stand-in with its routes (1.18).
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -12,20 +9,18 @@ use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
-use super::{Caller, next, run, run_within, said};
+use super::{Caller, next, run, said};
 use crate::gateway::lock;
 use crate::gateway::nodes::Endpoint;
-use crate::gateway::stand_in::{SECRET, gateway, serve};
+use crate::gateway::stand_in::{gateway, serve};
 use crate::routing::node::Dialect;
 
-struct Stand {
+pub struct Stand {
     sessions: Mutex<BTreeMap<String, Vec<Value>>>,
-    busy: Mutex<Option<String>>,
-    events: broadcast::Sender<Value>,
+    pub busy: Mutex<Option<String>>,
+    pub events: broadcast::Sender<Value>,
     directories: Mutex<Vec<String>>,
     prompts: Mutex<usize>,
 }
@@ -33,7 +28,7 @@ struct Stand {
 type Here = State<Arc<Stand>>;
 
 impl Stand {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             sessions: Mutex::default(),
             busy: Mutex::default(),
@@ -43,14 +38,14 @@ impl Stand {
         })
     }
 
-    fn tell(&self, kind: &str, properties: Value) {
+    pub fn tell(&self, kind: &str, properties: Value) {
         let _ = self
             .events
             .send(json!({"id": "evt_1", "type": kind, "properties": properties}));
     }
 
     /// Says something in the turn that the last message began, and ends it.
-    fn answer(&self, text: &str) {
+    pub fn answer(&self, text: &str) {
         let session = lock(&self.busy).take().unwrap();
         let mut sessions = lock(&self.sessions);
         let messages = sessions.get_mut(&session).unwrap();
@@ -81,7 +76,7 @@ impl Stand {
         self.tell("session.status", idle);
     }
 
-    async fn serve(self: &Arc<Self>) -> u16 {
+    pub async fn serve(self: &Arc<Self>) -> u16 {
         let router = Router::new()
             .route("/global/health", get(async || "{}"))
             .route("/session", post(create))
@@ -289,191 +284,5 @@ fn a_chat_whose_node_is_gone_stays_there() {
             assert_eq!(caller.get(path).await.0, 503, "{path}");
         }
         assert_eq!(caller.get("/chats/c").await.1["node"], "o");
-    });
-}
-
-#[test]
-fn a_chat_with_a_stream_or_a_turn_stays_pinned() {
-    run(async {
-        let stand = Stand::new();
-        let port = stand.serve().await;
-        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
-        let caller = Caller::of(&under);
-        for chat in ["c", "d"] {
-            caller.call("POST", "/chats", json!({"chat": chat})).await;
-        }
-        let mut stream = caller.stream("/chats/c/events", None).await;
-        next(&mut stream).await;
-        assert_eq!(under.an_hour_passes(), 1);
-        assert_eq!(under.an_hour_passes(), 0);
-        assert_eq!(caller.get("/chats/d").await.0, 404);
-        drop(stream);
-        let waits = json!({"text": "hi", "until": "answered"});
-        let turn = caller.call("POST", "/chats/c/messages", waits);
-        let (answered, ()) = tokio::join!(turn, async {
-            while lock(&stand.busy).is_none() || stand.events.receiver_count() > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            for _ in 0..2 {
-                assert_eq!(under.an_hour_passes(), 0);
-            }
-            stand.answer("hello");
-        });
-        assert_eq!(answered.0, 200);
-        assert_eq!(under.an_hour_passes(), 0);
-        assert_eq!(under.an_hour_passes(), 1);
-    });
-}
-
-/// A client that reads nothing is cut off when its bytes are used up and nothing was taken for a while, and
-/// the node's stream is closed with it. One that reads misses nothing.
-#[test]
-fn a_client_that_reads_too_slowly_is_cut_off_and_nobody_else() {
-    const PIECES: usize = 40;
-    run_within(Duration::from_secs(90), async {
-        let stand = Stand::new();
-        let port = stand.serve().await;
-        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
-        let caller = Caller::of(&under);
-        caller.call("POST", "/chats", json!({"chat": "c"})).await;
-        let address = under.url.strip_prefix("http://").unwrap();
-        let mut slow = TcpStream::connect(address).await.unwrap();
-        let head = format!(
-            "GET /chats/c/events HTTP/1.1\r\nhost: {address}\r\nx-secret-key: {SECRET}\r\nconnection: close\r\n\r\n"
-        );
-        slow.write_all(head.as_bytes()).await.unwrap();
-        let mut fast = caller.stream("/chats/c/events", None).await;
-        while stand.events.receiver_count() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(next(&mut fast).await["state"], "idle");
-        let about = |more: Value| {
-            let mut about = json!({"sessionID": "ses_1", "messageID": "msg_1", "partID": "prt_1"});
-            about
-                .as_object_mut()
-                .unwrap()
-                .extend(more.as_object().unwrap().clone());
-            about
-        };
-        let part = json!({"id": "prt_1", "messageID": "msg_1", "type": "text", "text": ""});
-        stand.tell("message.part.updated", about(json!({"part": part})));
-        let begun = Instant::now();
-        let piece = "x".repeat(1024 * 1024);
-        for _ in 0..PIECES {
-            let delta = json!({"field": "text", "delta": piece});
-            stand.tell("message.part.delta", about(delta));
-        }
-        for _ in 0..PIECES {
-            let delta = next(&mut fast).await;
-            assert_eq!(delta["text"].as_str().unwrap().len(), piece.len());
-        }
-        // Kernel and gateway hold less than all of it; the rest was not asked for any more.
-        while stand.events.receiver_count() > 1 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let (nine, thirty) = (Duration::from_secs(9), Duration::from_secs(29));
-        // Before a connection is closed on which nothing is taken at all.
-        assert!(
-            (nine..thirty).contains(&begun.elapsed()),
-            "{:?}",
-            begun.elapsed()
-        );
-        let mut got = Vec::new();
-        let _ = slow.read_to_end(&mut got).await;
-        let told = String::from_utf8_lossy(&got)
-            .matches("event: delta")
-            .count();
-        assert!((1..PIECES).contains(&told), "{told}");
-        let idle = json!({"sessionID": "ses_1", "status": {"type": "idle"}});
-        stand.tell("session.status", idle);
-        assert_eq!(next(&mut fast).await["state"], "idle");
-    });
-}
-
-/// A node that answers everything as one that has a session and no message, until it is to die: its next
-/// request gets nothing, and nobody listens any more.
-async fn mortal() -> (u16, Arc<AtomicBool>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let dying = Arc::new(AtomicBool::new(false));
-    let dies = Arc::clone(&dying);
-    tokio::spawn(async move {
-        let (gone, mut is_gone) = mpsc::channel(1);
-        loop {
-            let stream = tokio::select! {
-                accepted = listener.accept() => accepted.unwrap().0,
-                _ = is_gone.recv() => return,
-            };
-            let (dies, gone) = (Arc::clone(&dies), gone.clone());
-            tokio::spawn(async move {
-                let mut stream = BufStream::new(stream);
-                while let Some(body) = request(&mut stream).await {
-                    if dies.load(Ordering::SeqCst) {
-                        let _ = gone.send(()).await;
-                        return;
-                    }
-                    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
-                    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                    stream.flush().await.unwrap();
-                }
-            });
-        }
-    });
-    (port, dying)
-}
-
-/// Reads a request; what it is answered with.
-async fn request(stream: &mut BufStream<TcpStream>) -> Option<&'static str> {
-    let (mut first, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(given) = line.strip_prefix("content-length: ") {
-            length = given.trim().parse().unwrap();
-        }
-        if first.is_empty() {
-            first = line;
-        }
-    }
-    stream.read_exact(&mut vec![0; length]).await.ok()?;
-    let path = first.split(' ').nth(1)?;
-    Some(match path.split('?').next()? {
-        "/session" => r#"{"id": "ses_1"}"#,
-        path if path.ends_with("/message") => "[]",
-        _ => "{}",
-    })
-}
-
-#[test]
-fn a_node_that_was_killed_is_down_although_its_connections_look_whole() {
-    run(async {
-        let hi = json!({"text": "hi"});
-        for (method, path) in [
-            ("POST", "/chats/c/messages"),
-            ("GET", "/chats/c/messages"),
-            ("GET", "/chats/c/events"),
-        ] {
-            let (port, dying) = mortal().await;
-            let under = gateway(&[("o", Dialect::Opencode, port)]).await;
-            let caller = Caller::of(&under);
-            let (status, made) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
-            assert_eq!(status, 201, "{made}");
-            dying.store(true, Ordering::SeqCst);
-            let (status, why) = caller.call(method, path, hi.clone()).await;
-            assert_eq!(status, 503, "{why}");
-            assert!(
-                said(&why).contains("`o`") && said(&why).contains("`c`"),
-                "{why}"
-            );
-            // It is known at once, also where new chats are placed.
-            let live = under.gateway.nodes.get("o").unwrap();
-            assert!(!live.advert().unwrap().health.is_healthy());
-        }
     });
 }
