@@ -76,7 +76,6 @@ pub async fn session(read: Read, session: &str) -> Result<Response, Reply> {
                         .adopt(gateway, &made, Arc::clone(&live))
                         .await?;
                 }
-                state.sessions.placed(&made, &live.node.id);
                 gateway.metrics.placed(Placement::placed);
                 access::chat(&made);
                 return Ok(pass::read_back(&live, answer));

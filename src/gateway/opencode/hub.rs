@@ -258,10 +258,10 @@ async fn heard(state: &Arc<State>, live: &Arc<Live>, frame: Bytes, again: bool) 
         // that node would get it, who then looks at everything anew.
         Event::Connected => return again.then_some(frame),
         Event::Beat => return None,
-        Event::Made(session) => state.sessions.made(&state.gateway, &session, live).await,
+        Event::Made(session) => state.sessions.own(&state.gateway, &session, live).await,
         Event::Child(session, parent) => state.sessions.child(&session, &parent),
         Event::Gone(session) => state.sessions.gone(&state.gateway, &session).await,
-        Event::Asks(_, id) => drop(state.asked.note(&id, &live.node.id)),
+        Event::Asks(_, id) => state.asked.note(&id, &live.node.id),
         Event::Other => {}
     }
     Some(frame)

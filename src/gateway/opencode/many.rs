@@ -56,8 +56,10 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                     }
                     _ => None,
                 };
-                for id in remembered.map(|_| merge::ids(&value)).unwrap_or_default() {
-                    remembered.map(|r| r.note(id, &live.node.id));
+                if let Some(remembered) = remembered {
+                    for id in merge::ids(&value) {
+                        remembered.note(id, &live.node.id);
+                    }
                 }
                 let more = answer.head.headers.contains_key(CURSOR);
                 parts.push(Part { value, more });

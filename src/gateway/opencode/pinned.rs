@@ -170,7 +170,7 @@ pub async fn listed(
     list: &str,
     id: &str,
 ) -> Result<Arc<Live>, Reply> {
-    if let Some((node, _)) = remembered.node(id)
+    if let Some(node) = remembered.node(id)
         && let Some(live) = state.gateway.nodes.get(&node)
     {
         return Ok(live);
