@@ -18,6 +18,7 @@ pub mod chats;
 pub mod connector;
 pub mod detached;
 pub mod directory;
+pub mod doubt;
 pub mod goose_desktop;
 pub mod goosed;
 pub mod guard;

@@ -10,20 +10,21 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::table::Wait;
+use crate::gateway::doubt::{self, Patience};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
+use crate::gateway::upstream::{Failure, PROBE};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
-/// After so long without an answer the node is probed, again and again.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Probes in a row that must fail: a machine at work may miss one.
-const MISSED: u32 = 2;
-
-/// Between two probes.
-const BETWEEN: Duration = Duration::from_millis(500);
+/// How long a node is waited for.
+const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(2),
+    between: Duration::from_millis(500),
+    probe: PROBE,
+    missed: 2,
+    loses: false,
+};
 
 /// For how long nothing may come of a body that is read whole.
 const QUIET: Duration = Duration::from_secs(10);
@@ -53,52 +54,15 @@ pub async fn ask(
     let result = tokio::select! {
         biased;
         answer = gateway.upstream.send(endpoint, request, wait.time()) => answer,
-        why = given_up(gateway, live) => {
-            live.found(Health::Timeout(why.clone()));
-            Err(Failure::NoAnswer(why))
-        }
+        why = doubt::given_up(gateway, live, PATIENCE) => Err(Failure::NoAnswer(why)),
     };
     match result {
-        Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
-            its_own(gateway, live, answer).await
-        }
+        Ok(answer) => doubt::its_own(gateway, live, answer).await,
         Err(Failure::NotSent(why)) => {
             live.found(Health::Refused(why.clone()));
             Err(Failure::NotSent(why))
         }
         other => other,
-    }
-}
-
-/// A 401 is the client's where the node says it of something else, such as a provider's key. Otherwise it
-/// does not take mosaic's secret: the client, whose own was right, is not told that it was wrong, and the
-/// request was certainly not taken.
-async fn its_own(
-    gateway: &Gateway,
-    live: &Live,
-    answer: Response<Incoming>,
-) -> Result<Response<Incoming>, Failure> {
-    if place::probe(gateway, live).await.is_ok() {
-        return Ok(answer);
-    }
-    let why = "it does not take its secret";
-    live.found(Health::Unauthorized(why.to_owned()));
-    Err(Failure::NotSent(why.to_owned()))
-}
-
-/// Ends when the node does not answer probes any more; why.
-async fn given_up(gateway: &Gateway, live: &Live) -> String {
-    tokio::time::sleep(PATIENCE).await;
-    let mut missed = 0;
-    loop {
-        match place::probe(gateway, live).await {
-            Err(Health::Timeout(_) | Health::Refused(_)) => missed += 1,
-            _ => missed = 0,
-        }
-        if missed == MISSED {
-            return "it does not answer its probe either".to_owned();
-        }
-        tokio::time::sleep(BETWEEN).await;
     }
 }
 

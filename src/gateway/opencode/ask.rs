@@ -10,29 +10,32 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use crate::gateway::doubt::{self, Patience};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{Failure, PROBE};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
-/// After this long without an answer a node is asked whether it is there. An answer that needs no model
-/// comes within milliseconds, except for the first one of a directory, which takes seconds.
-const DOUBT: Duration = Duration::from_secs(2);
+/// How long a node is waited for. An answer that needs no model comes within milliseconds, except for the
+/// first one of a directory: a server then loads what it needs, and was away for five seconds on a machine
+/// that was busy.
+const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(2),
+    between: Duration::from_secs(2),
+    probe: Duration::from_secs(8),
+    missed: 1,
+    loses: true,
+};
 
-/// So long it may take to say so: at the first turn of a directory a server loads what it needs, and was
-/// away for five seconds on a machine that was busy.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// The same of a node that was found ill and is to get something.
+/// How long a node that was found ill may take to say that it is well again, before it gets something.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Longest wait for the head of an answer to a POST: some of them (a summary, a command, a terminal's turn)
 /// are done before it.
 const WORK: Duration = Duration::from_secs(3600);
 
-/// The same for what is only looked up or written down. A server that starts takes requests that it never
-/// answers, and then answers others.
+/// The same for what is only looked up or written down.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// A node that was killed leaves connections that look whole. Each probe finds out about one of them; so many
@@ -67,26 +70,15 @@ pub async fn ask(
     let longest = if works { WORK } else { ANSWER };
     let answer = tokio::select! {
         answer = gateway.upstream.send(endpoint, request, longest) => answer,
-        health = doubt(gateway, live) => {
-            let why = format!("it hangs: {}", health.why());
-            live.found(health);
-            return Err(Failure::NoAnswer(why));
-        }
+        why = doubt::given_up(gateway, live, PATIENCE) => return Err(Failure::NoAnswer(why)),
     };
-    if let Err(Failure::NotSent(why)) = &answer {
-        live.found(Health::Refused(why.clone()));
-    }
-    answer
-}
-
-/// Ends when a node hangs.
-async fn doubt(gateway: &Gateway, live: &Live) -> Health {
-    loop {
-        tokio::time::sleep(DOUBT).await;
-        if let Err(health @ (Health::Timeout(_) | Health::Refused(_))) =
-            place::probe_within(gateway, live, PATIENCE).await
-        {
-            return health;
+    match answer {
+        Ok(answer) => doubt::its_own(gateway, live, answer).await,
+        Err(failure) => {
+            if let Failure::NotSent(why) = &failure {
+                live.found(Health::Refused(why.clone()));
+            }
+            Err(failure)
         }
     }
 }

@@ -15,7 +15,6 @@ use crate::gateway::metrics::Placement;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::gateway::{access, lock, place};
-use crate::routing::node::Health;
 use crate::routing::pins::Placing;
 use crate::routing::placement::Wish;
 
@@ -88,9 +87,8 @@ pub async fn session(read: Read, session: &str) -> Result<Response, Reply> {
                 }
                 return Ok(pass::read_back(&live, answer));
             }
-            Err(failure @ Failure::NotSent(_)) => {
+            Err(Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);
-                live.found(Health::Refused(failure.to_string()));
                 release(&read, session).await?;
             }
             Err(failure) => {

@@ -6,7 +6,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use axum::response::IntoResponse as _;
 use http_body_util::Limited;
 use hyper::body::Incoming;
 
@@ -18,7 +17,6 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::stream;
 use crate::gateway::upstream;
-use crate::routing::node::Health;
 
 /// Largest body of a request that is passed on as it comes. Prompts carry files.
 const PASSED: usize = 64 * 1024 * 1024;
@@ -142,9 +140,6 @@ pub fn back(
     answer: Response<Incoming>,
 ) -> axum::response::Response {
     let (mut head, body) = answer.into_parts();
-    if let Some(refused) = not_ours(live, head.status) {
-        return refused.into_response();
-    }
     upstream::clean(&mut head.headers);
     sign(&mut head, live);
     let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
@@ -154,23 +149,10 @@ pub fn back(
 /// The same of an answer that was read.
 pub fn read_back(live: &Live, answer: Answer) -> axum::response::Response {
     let Answer { mut head, body } = answer;
-    if let Some(refused) = not_ours(live, head.status) {
-        return refused.into_response();
-    }
     upstream::clean(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     sign(&mut head, live);
     Response::from_parts(head, Body::from(body))
-}
-
-/// A node that does not take mosaic's secret: its client has done nothing wrong, and its secret is right.
-fn not_ours(live: &Live, status: StatusCode) -> Option<Reply> {
-    if status != StatusCode::UNAUTHORIZED {
-        return None;
-    }
-    let why = "it does not take its secret";
-    live.found(Health::Unauthorized(why.to_owned()));
-    Some(Reply::down(&live.node.id, "", why))
 }
 
 fn sign(head: &mut axum::http::response::Parts, live: &Live) {

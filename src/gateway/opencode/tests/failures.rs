@@ -95,6 +95,46 @@ async fn a_node_that_hangs_is_found_out_within_seconds() {
     assert_eq!(world.get(&format!("/session/{session}")).await.status, 200);
 }
 
+/// A server that starts takes requests that it never answers, and answers those that come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_lost_as_it_started_is_given_up_within_seconds() {
+    let world = World::of(&THREE).await;
+    let (session, node) = world.session().await;
+    node.inner.hangs.store(true, Ordering::SeqCst);
+    let path = format!("/session/{session}/abort");
+    let started = Instant::now();
+    let (lost, ()) = tokio::join!(world.post(&path, json!({})), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        node.inner.hangs.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(lost.status, 504, "{lost:?}");
+    let said = lost.message();
+    assert!(
+        said.contains(&session) && said.contains("may have taken"),
+        "{said}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(6));
+    // It is there, and what it got is not sent again.
+    let live = world.under.gateway.nodes.get(node.id).unwrap();
+    assert!(live.advert().unwrap().health.is_healthy());
+    assert_eq!(node.seen(&path), 0);
+    assert_eq!(world.post(&path, json!({})).await.status, 200);
+}
+
+/// One that stands still for a while answers all that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_for_a_while_is_waited_for() {
+    let world = World::of(&THREE).await;
+    let (session, node) = world.session().await;
+    node.inner.away.store(true, Ordering::SeqCst);
+    let path = format!("/session/{session}/abort");
+    let (got, ()) = tokio::join!(world.post(&path, json!({})), async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        node.inner.away.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(got.status, 200, "{got:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_may_take_long() {
     let world = World::of(&[("slow", "/w")]).await;

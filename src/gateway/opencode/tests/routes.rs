@@ -169,12 +169,37 @@ async fn secrets_stay_on_their_side() {
     // A node that does not know its secret is no fault of the client's.
     use std::sync::atomic::Ordering;
     world.node("a").inner.rejects.store(true, Ordering::SeqCst);
-    let got = world.get("/config").await;
+    let got = world.get("/config?node=a").await;
     assert_eq!(got.status, 503);
     assert!(got.message().contains("`a`") && got.message().contains("secret"));
     assert!(!got.headers.contains_key(header::WWW_AUTHENTICATE));
-    // And from then on it is not read from.
-    assert_eq!(world.get("/config").await.node(), "b");
+    let health = || {
+        let live = world.under.gateway.nodes.get("a").unwrap();
+        live.advert().unwrap().health.as_str()
+    };
+    assert_eq!(health(), "unauthorized");
+    // It has certainly not taken it: the next one is asked.
+    world.well();
+    for _ in 0..3 {
+        let made = world.post("/session", json!({})).await;
+        assert_eq!((made.status.as_u16(), made.node().as_str()), (200, "b"));
+        assert_eq!(world.get("/config").await.node(), "b");
+        assert_eq!(health(), "unauthorized");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_401_about_something_else_is_the_clients() {
+    let world = World::of(&TWO).await;
+    let (session, node) = world.session().await;
+    let path = format!("/session/{session}/keyless");
+    for _ in 0..2 {
+        let got = world.post(&path, json!({})).await;
+        assert_eq!((got.status.as_u16(), got.node().as_str()), (401, node.id));
+        assert_eq!(got.json, json!({"name": "ProviderAuthError"}));
+        let live = world.under.gateway.nodes.get(node.id).unwrap();
+        assert!(live.advert().unwrap().health.is_healthy());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
