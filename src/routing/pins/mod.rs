@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod model;
 mod tables;
+mod take_back;
 #[cfg(test)]
 mod tests;
 
