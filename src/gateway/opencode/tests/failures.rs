@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::World;
+use super::{Got, World};
 use crate::gateway::stand_in::{SECRET, well};
 use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Health};
@@ -202,6 +203,26 @@ async fn too_much_is_refused() {
     stream.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"HTTP/1.1 413");
     assert_eq!(world.nodes.iter().map(|n| n.seen("")).sum::<usize>(), 0);
+    // Also where it does not say how long it is.
+    let endless = Body::from_stream(futures_util::stream::iter(
+        [1 << 22, 1].map(|n| Ok::<_, std::io::Error>(vec![b' '; n])),
+    ));
+    let request = Request::post(format!("{}/opencode/session", world.under.url))
+        .header("authorization", basic("opencode", SECRET))
+        .body(endless)
+        .unwrap();
+    let got = Got::of(world.request(request).await).await;
+    assert_eq!(got.status, 413);
+    assert!(!got.message().is_empty());
+    // What breaks off is no long one.
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = head.replace("content-length: 5000000", "transfer-encoding: chunked");
+    let broken = format!("{head}2\r\n{{}}\r\nno length\r\n");
+    stream.write_all(broken.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(got.starts_with("HTTP/1.1 400"), "{got}");
+    assert!(got.contains(r#"{"message":"the body broke off"#), "{got}");
     // A prompt may be larger than settings.
     let (session, _) = world.session().await;
     let prompt = json!({"parts": [{"type": "text", "text": "hi"}], "file": "x".repeat(5_000_000)});
