@@ -11,7 +11,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cli::{Real, installed};
-use crate::support::{Running, Sandbox, eventually, eventually_some, proc};
+use crate::support::{Roster, Running, Sandbox, eventually, eventually_some, proc};
+
+mod sdk;
 
 const NODES: [&str; 3] = ["oc0", "oc1", "oc2"];
 
@@ -193,13 +195,9 @@ fn places(gateway: &Server, count: usize) -> Vec<Got> {
     })
 }
 
-#[test]
-fn opencode_behind_the_gateway() {
-    let Some(real) = Real::lasting(Duration::from_secs(400)) else {
-        return;
-    };
-    let s = &real.s;
-    // The server alone: it has the same interface, and starts in a tenth of the time.
+/// Nodes that are servers alone: they have the same interface as with a terminal, and start in a tenth of the
+/// time. Each has a database of its own: a session is on its node and nowhere else.
+fn servers(real: &Real) -> Roster {
     let serve = json!({
         "command": installed("opencode").unwrap(),
         "args": ["serve"],
@@ -209,15 +207,21 @@ fn opencode_behind_the_gateway() {
         },
         "dialect": "opencode",
     });
-    // Each with a database of its own: a session is on its node and nowhere else.
     let agent = |name: &str| {
-        let data = s.home(&format!("data/{name}"));
+        let data = real.s.home(&format!("data/{name}"));
         real.opencode(name)
             .key("runtime", json!("opencode-serve"))
             .env("XDG_DATA_HOME", &data.to_string_lossy())
     };
     real.roster(NODES.map(agent))
         .key("runtimes", json!({"opencode-serve": serve}))
+}
+
+/// Starts nodes and a gateway, and waits until each has done a turn: at its first one a server loads what it
+/// needs, and on a busy machine is away for so long that it seems to hang.
+fn up(real: &Real, roster: Roster) -> (Running, Server, u16) {
+    let s = &real.s;
+    roster
         // Chats alone decide: the machine is as busy as it is.
         .key(
             "routing",
@@ -235,9 +239,7 @@ fn opencode_behind_the_gateway() {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
-    let (mut running, gate) = gateway(s, port);
-    // At its first turn a server loads what it needs: on a busy machine it is away for so long that it seems
-    // to hang.
+    let (running, gate) = gateway(s, port);
     for name in NODES {
         let node = node(s, name);
         started("a node answers", || node.answers());
@@ -254,6 +256,16 @@ fn opencode_behind_the_gateway() {
             made.status == 200 && gate.ask("DELETE", &path, None).status == 200
         });
     }
+    (running, gate, port)
+}
+
+#[test]
+fn opencode_behind_the_gateway() {
+    let Some(real) = Real::lasting(Duration::from_secs(400)) else {
+        return;
+    };
+    let s = &real.s;
+    let (mut running, gate, port) = up(&real, servers(&real));
     assert_eq!(
         Server {
             secret: "wrong".to_owned(),
