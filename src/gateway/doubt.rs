@@ -1,6 +1,6 @@
-//! A node that is doubted while a request is with it: whether it is still there, whether it has lost the
-//! request, whether it refuses mosaic's secret or only what the request is about. The same for every dialect;
-//! how long a node is waited for is the dialect's.
+//! A node that is doubted while a request is with it: whether it is still there, whether it refuses mosaic's
+//! secret or only what the request is about. The same for every dialect; how long a node is waited for is the
+//! dialect's.
 
 use std::time::Duration;
 
@@ -23,72 +23,25 @@ pub struct Patience {
     pub probe: Duration,
     /// Probes in a row that must fail: a machine at work may miss one.
     pub missed: u32,
-    /// Whether such a server, as it starts, takes requests that it never answers.
-    pub loses: bool,
 }
-
-/// How soon after a request its witness is sent. opencode loses what comes in the first 0.4 to 1.3 s after its
-/// port is open, on an idle machine, and answers all that comes later; what it loses, it does not close.
-const WITNESS: Duration = Duration::from_millis(25);
-
-/// How much later than a later probe the witness may be answered: a server that stood still goes on with all
-/// that it has.
-const LATER: Duration = Duration::from_secs(1);
-
-/// A witness waits for as long as anybody may.
-const EVER: Duration = Duration::from_secs(24 * 3600);
-
-/// A node that was killed leaves connections that look whole. Each try finds out about one of them; so many
-/// tries, and so long after one another.
-const STALE: usize = 10;
-/// The same.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Ends when an answer is waited for in vain; why. What is found out about the node is noted.
 pub async fn given_up(gateway: &Gateway, live: &Live, patience: Patience) -> String {
-    let witness = witness(gateway, live);
-    tokio::pin!(witness);
-    let mut heard = !patience.loses;
-    let (mut missed, mut pause) = (0, patience.first);
+    tokio::time::sleep(patience.first).await;
+    let mut missed = 0;
     loop {
-        let probed = async move {
-            tokio::time::sleep(pause).await;
-            place::probe_within(gateway, live, patience.probe).await
-        };
-        tokio::pin!(probed);
-        let health = loop {
-            tokio::select! {
-                () = &mut witness, if !heard => heard = true,
-                health = &mut probed => break health,
+        match place::probe_within(gateway, live, patience.probe).await {
+            Err(health @ (Health::Timeout(_) | Health::Refused(_))) => {
+                missed += 1;
+                if missed == patience.missed {
+                    let why = format!("it does not answer its probe either: {}", health.why());
+                    live.found(health);
+                    return why;
+                }
             }
-        };
-        pause = patience.between;
-        if let Err(health @ (Health::Timeout(_) | Health::Refused(_))) = health {
-            missed += 1;
-            if missed == patience.missed {
-                let why = format!("it does not answer its probe either: {}", health.why());
-                live.found(health);
-                return why;
-            }
-            continue;
+            _ => missed = 0,
         }
-        missed = 0;
-        if !heard && tokio::time::timeout(LATER, &mut witness).await.is_err() {
-            // It is well by now.
-            return "it has lost the request, as a server does that starts".to_owned();
-        }
-        heard = true;
-    }
-}
-
-/// Ends when a probe is answered that was sent about when the request was.
-async fn witness(gateway: &Gateway, live: &Live) {
-    tokio::time::sleep(WITNESS).await;
-    for _ in 0..STALE {
-        match place::probe_within(gateway, live, EVER).await {
-            Err(Health::Timeout(_)) => tokio::time::sleep(PAUSE).await,
-            _ => return,
-        }
+        tokio::time::sleep(patience.between).await;
     }
 }
 

@@ -442,5 +442,34 @@ fn opencode_behind_the_gateway() {
             .count(),
         12
     );
+
+    // A server that starts takes requests that it never answers: it gets none.
+    let pid = real.pid(home);
+    proc::kill(pid, Signal::KILL);
+    s.gone(pid);
+    let port = node(s, home).port;
+    let open = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+    eventually("its port is closed", || !open());
+    while !open() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let path = format!("/session/{first}/abort");
+    std::thread::scope(|scope| {
+        for n in 0..10 {
+            let (door, path) = (&gate, &path);
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(100 * n));
+                let begun = Instant::now();
+                let got = door.post(path, json!({}));
+                let took = begun.elapsed();
+                eprintln!("DEBUG {n} {} {took:?} {}", got.status, got.body);
+                assert!(matches!(got.status, 200 | 503 | 504), "{got:?}");
+                assert!(took < Duration::from_secs(15), "{took:?} {got:?}");
+            });
+        }
+    });
+    started("its chats are back", || {
+        gate.post(&path, json!({})).status == 200
+    });
     drop(running);
 }

@@ -23,7 +23,6 @@ const PATIENCE: Patience = Patience {
     between: Duration::from_millis(500),
     probe: PROBE,
     missed: 2,
-    loses: false,
 };
 
 /// For how long nothing may come of a body that is read whole.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 
@@ -106,7 +106,7 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
 
 /// A node's part of a list. One that was found ill is not waited for, if it still is.
 async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answer, Failure> {
-    if let Err(e) = ask::there(gateway, live, "").await {
+    if let Err(e) = ask::there(gateway, live, "", &Method::GET).await {
         return Err(Failure::NotSent(e.message));
     }
     ask::whole(gateway, live, ask::get(path)?).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -29,7 +29,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub async fn terminal(asked: Asked, id: &str) -> Result<axum::response::Response, Reply> {
     let state = Arc::clone(&asked.state);
     let live = one::terminal_of(&state, &asked.named, id).await?;
-    ask::there(&state.gateway, &live, "").await?;
+    ask::there(&state.gateway, &live, "", &Method::POST).await?;
     let headers = asked.request.headers();
     let wants = headers
         .get(header::UPGRADE)

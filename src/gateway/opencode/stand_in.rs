@@ -113,7 +113,15 @@ impl Opencode {
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        // What was killed lets go of its port a moment later.
+        let begun = std::time::Instant::now();
+        let listener = loop {
+            match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+                Ok(listener) => break listener,
+                Err(e) => assert!(begun.elapsed() < Duration::from_secs(5), "{e}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
         listener.set_nonblocking(true).unwrap();
         self.port = listener.local_addr().unwrap().port();
         let router = router(&self.inner);
