@@ -462,8 +462,8 @@ fn opencode_behind_the_gateway() {
                 let begun = Instant::now();
                 let got = door.post(path, json!({}));
                 let took = begun.elapsed();
-                eprintln!("DEBUG {n} {} {took:?} {}", got.status, got.body);
-                assert!(matches!(got.status, 200 | 503 | 504), "{got:?}");
+                let lost = got.body.to_string().contains("may have taken");
+                assert!(matches!(got.status, 200 | 503 | 504) && !lost, "{got:?}");
                 assert!(took < Duration::from_secs(15), "{took:?} {got:?}");
             });
         }

@@ -39,9 +39,8 @@ async fn a_pin_that_is_released_is_not_remembered() {
     assert_eq!(home(&world, &session).await, node.id);
     let other = world.nodes.iter().find(|n| n.id != node.id).unwrap();
     let working = json!({"type": "busy"});
-    let mut busy = other.inner.busy.lock().unwrap();
-    busy.insert(session.clone(), working);
-    drop(busy);
+    let busy = &other.inner.busy;
+    busy.lock().unwrap().insert(session.clone(), working);
     assert_eq!(home(&world, &session).await, node.id);
     assert!(pins(&world).release(&session).unwrap());
     // It is where it is found now.
