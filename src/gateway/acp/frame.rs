@@ -182,8 +182,7 @@ struct Wire<'a> {
 }
 
 impl Message {
-    /// Reads one. Several in one text (a batch) are refused: no client of ACP sends any, and an answer to
-    /// all at once would hold back those that are ready.
+    /// Reads one.
     ///
     /// # Errors
     /// It is none.
@@ -195,10 +194,8 @@ impl Message {
         let whole: &RawValue =
             serde_json::from_str(text).map_err(|e| bad(code::PARSE, &format!("no JSON: {e}")))?;
         let invalid = |why: &str| bad(code::INVALID_REQUEST, why);
-        match whole.get().as_bytes().first() {
-            Some(b'{') => {}
-            Some(b'[') => return Err(invalid("batches are not taken: send one message at a time")),
-            _ => return Err(invalid("a message is an object")),
+        if whole.get().as_bytes().first() != Some(&b'{') {
+            return Err(invalid("a message is an object"));
         }
         let object: Object =
             serde_json::from_str(whole.get()).map_err(|e| invalid(&e.to_string()))?;
@@ -305,7 +302,7 @@ mod tests {
             ("", code::PARSE, "no JSON"),
             ("{", code::PARSE, "no JSON"),
             ("{} {}", code::PARSE, "no JSON"),
-            ("[]", code::INVALID_REQUEST, "batches"),
+            ("[]", code::INVALID_REQUEST, "object"),
             ("3", code::INVALID_REQUEST, "object"),
             ("{}", code::INVALID_REQUEST, "a method, a result"),
             (r#"{"id":3}"#, code::INVALID_REQUEST, "a method, a result"),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alike;
+mod batches;
 mod failures;
 mod peers;
 mod sessions;
