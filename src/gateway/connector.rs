@@ -29,6 +29,8 @@ pub struct Owners {
     look: Look,
     /// When a port was last found to be this user's own.
     own: Arc<Mutex<BTreeMap<u16, Instant>>>,
+    /// Who looks: of many connections at once one, for all.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Owners {
@@ -43,7 +45,13 @@ impl Owners {
         Self {
             look,
             own: Arc::default(),
+            turn: Arc::default(),
         }
+    }
+
+    fn seen(&self, port: u16) -> bool {
+        let seen = lock(&self.own).get(&port).copied();
+        seen.is_some_and(|seen| seen.elapsed() < SEEN)
     }
 
     /// Whether a port's listener is this user's own. To be asked on a connection that stands: before that
@@ -52,13 +60,16 @@ impl Owners {
     /// # Errors
     /// What is wrong with it.
     pub async fn check(&self, port: u16) -> Result<(), String> {
-        let now = Instant::now();
-        let seen = lock(&self.own).get(&port).copied();
-        if seen.is_some_and(|seen| now.duration_since(seen) < SEEN) {
+        if self.seen(port) {
             return Ok(());
         }
+        let _turn = self.turn.lock().await;
+        if self.seen(port) {
+            return Ok(());
+        }
+        let now = Instant::now();
         let look = self.look;
-        // A table of all connections of the machine is read.
+        // Files of the kernel are read.
         let found = tokio::task::spawn_blocking(move || look(port)).await;
         match found {
             Ok(None) => {
@@ -146,6 +157,21 @@ mod tests {
             }
         }
         assert_eq!(heard.await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn many_connections_at_once_cost_one_look() {
+        static LOOKS: AtomicUsize = AtomicUsize::new(0);
+        let owners = Owners::seen_by(|_| {
+            LOOKS.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(20));
+            None
+        });
+        let all = (0..50).map(|_| owners.check(1));
+        for seen in futures_util::future::join_all(all).await {
+            seen.unwrap();
+        }
+        assert_eq!(LOOKS.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

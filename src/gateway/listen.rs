@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::tls::Tls;
 use crate::delivery::send::host_name;
 use crate::error::{Error, Result};
-use crate::host::procfs;
+use crate::host::listening;
 use crate::install::Install;
 use crate::resident::{Listens, Record, Resident};
 use crate::routing::policy::Policy;
@@ -123,7 +123,7 @@ impl Place {
 
     fn busy(&self) -> Error {
         let port = self.address.port();
-        let who = procfs::listener(port).map_or_else(
+        let who = listening::process(port).map_or_else(
             || "a process of somebody else".to_owned(),
             |(pid, name)| format!("process {pid} (`{name}`)"),
         );

@@ -8,6 +8,7 @@ pub mod files;
 pub mod inotify;
 pub mod interrupt;
 pub mod linger;
+pub mod listening;
 pub mod load;
 pub mod lock;
 pub mod manager;

@@ -47,47 +47,6 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Who listens on a TCP port of this machine: process and program. `None` when nobody does, or
-/// somebody whose files this user may not see.
-pub fn listener(port: u16) -> Option<(i32, String)> {
-    let inode = ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).ok())
-        .find_map(|text| Some(listening(&text, port)?.1.to_owned()))?;
-    let socket = format!("socket:[{inode}]");
-    let holds = |pid: i32| {
-        std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|dir| {
-            dir.flatten()
-                .any(|e| std::fs::read_link(e.path()).is_ok_and(|l| l.as_os_str() == &*socket))
-        })
-    };
-    all()
-        .into_iter()
-        .find(|(pid, _)| holds(*pid))
-        .map(|(pid, stat)| (pid, stat.comm))
-}
-
-/// The user who listens on a TCP port of this machine; `None` when nobody does.
-pub fn listener_owner(port: u16) -> Option<u32> {
-    ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).ok())
-        .find_map(|text| listening(&text, port)?.0.parse().ok())
-}
-
-/// User and inode of a listening socket in `/proc/net/tcp` (proc(5)): address and port in hexadecimal,
-/// state 0A.
-fn listening(table: &str, port: u16) -> Option<(&str, &str)> {
-    let end = format!(":{port:04X}");
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let local = fields.nth(1)?;
-        let state = fields.nth(1)?;
-        (local.ends_with(&end) && state == "0A").then_some(())?;
-        Some((fields.nth(3)?, fields.nth(1)?))
-    })
-}
-
 /// The device number that /proc uses for a terminal's path, e.g. `/dev/pts/3`.
 pub fn tty_number(path: &str) -> Option<u32> {
     let meta = rustix::fs::stat(path).ok()?;
@@ -224,13 +183,6 @@ pub fn boot_id() -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn listening_sockets_are_found_in_the_table() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:4268 0100007F:1388 01 00000000:00000000 00:00000000 00000000     0        0 11 1 0\n   1: 0100007F:4268 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 22 1 0\n";
-        assert_eq!(super::listening(table, 17_000), Some(("0", "22")));
-        assert_eq!(super::listening(table, 5_000), None);
-    }
 
     #[test]
     fn a_name_with_parentheses_and_blanks_is_read() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::stopped;
 use crate::error::{Error, Result};
 use crate::fleet::StartLimit;
-use crate::host::{files, lock, procfs};
+use crate::host::{files, listening, lock};
 use crate::install::Install;
 use crate::launch::Launch;
 use crate::paths::Paths;
@@ -113,7 +113,7 @@ pub fn wait_for_port(install: &Install, launch: &Launch, tty: &File) -> Result<(
     } else {
         FIRST
     };
-    let who = procfs::listener(port).map_or_else(
+    let who = listening::process(port).map_or_else(
         || "a process of somebody else".to_owned(),
         |(pid, name)| format!("process {pid} (`{name}`)"),
     );
@@ -149,7 +149,7 @@ mod tests {
         let _held = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert_eq!(choose(&all_but_one), None);
         assert_eq!(
-            procfs::listener(port).unwrap().0,
+            listening::process(port).unwrap().0,
             i32::try_from(std::process::id()).unwrap()
         );
     }
