@@ -197,7 +197,14 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
         let pin: crate::error::Result<_> = client.gateway.pins(move |pins| pins.pin(&name)).await;
         let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
         if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
-            let failure = Failure::NotSent("it is no longer in the fleet".to_owned());
+            let why = match client.gateway.nodes.get(&pin.node) {
+                Some(live) => format!(
+                    "it does not speak ACP any more, but {}",
+                    live.node.dialect.as_str()
+                ),
+                None => "it is no longer in the fleet".to_owned(),
+            };
+            let failure = Failure::NotSent(why);
             return Err(Fault::failed(&pin.node, chat, &failure));
         }
     }

@@ -19,9 +19,10 @@ use serde_json::{Value, json};
 use super::Writing;
 use super::answer::back;
 use super::any::{self, target};
-use super::ask::{answer as read, ask, not_ready};
+use super::ask::{ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
+use super::whole::answer as read;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -72,7 +73,7 @@ pub async fn serve(
             }
             // It was never another one's turn: the refusal is about the request.
             Ok(answer) if n == 0 => return back(gateway, live, "", answer, route.ids).await,
-            Ok(answer) => Wrong::refused(live, answer).await,
+            Ok(answer) => Wrong::refused(gateway, live, answer).await,
             Err(failure) => Wrong::failed(live, &failure),
         };
         let mut told = Told::default();
@@ -171,9 +172,10 @@ struct Wrong {
 }
 
 impl Wrong {
-    async fn refused(live: &Live, answer: HttpResponse<Incoming>) -> Self {
+    async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Self {
         let status = answer.status();
-        let body = read(live, "", answer.into_body()).await.unwrap_or_default();
+        let body = read(gateway, live, "", answer.into_body()).await;
+        let body = body.map(|body| body.bytes).unwrap_or_default();
         let said = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         let said = said["message"].as_str().map(|m| format!(": {m}"));
         Self {
@@ -314,11 +316,11 @@ async fn setting(
         .await
         .map_err(|failure| format!("`{}`: {failure}", live.node.id))?;
     let status = answer.status();
-    let body = read(live, "", answer.into_body())
+    let body = read(gateway, live, "", answer.into_body())
         .await
         .map_err(|reply| reply.message)?;
     match status.is_success() {
-        true => Ok(body),
+        true => Ok(body.bytes),
         false => Err(format!("`{}` answered {status} to `{path}`", live.node.id)),
     }
 }

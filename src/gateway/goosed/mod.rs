@@ -16,6 +16,7 @@ mod key;
 mod pinned;
 mod start;
 mod table;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -94,7 +95,7 @@ async fn served(
     if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
         parts.uri = uri;
     }
-    let body = match ask::body(body).await {
+    let body = match whole::request(body).await {
         Ok(body) => body,
         Err(reply) => return reply.into_response(),
     };

@@ -10,9 +10,10 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::answer::{self, back};
-use super::ask::{answer as read, ask};
+use super::ask::ask;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
+use super::whole::{Whole, answer as read};
 use super::{Writing, any, config, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
@@ -81,7 +82,7 @@ pub async fn serve(
     let Placed { live, chat, value } = placed;
     let MadeBy {
         parts,
-        body,
+        body: Whole { bytes: body, room },
         native,
     } = value;
     let mut edits = answer::renamed(&body, &live.node.id, SESSION);
@@ -91,13 +92,13 @@ pub async fn serve(
             .map_err(|r| r.into_response())?;
         edits.extend(reported(&body, &session));
     }
-    Ok(answer::of_pieces(parts, json::spliced(&body, edits)))
+    Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
 }
 
 /// What a node answered that made a chat.
 struct MadeBy {
     parts: axum::http::response::Parts,
-    body: Bytes,
+    body: Whole,
     native: String,
 }
 
@@ -118,10 +119,10 @@ async fn make(
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
     let unknown = |why: String| Failure::NoAnswer(why);
-    let body = read(live, "", body)
+    let body = read(gateway, live, "", body)
         .await
         .map_err(|reply| unknown(reply.message))?;
-    let name = json::text(&body).and_then(|text| json::fields(text, &["id"]));
+    let name = json::text(&body.bytes).and_then(|text| json::fields(text, &["id"]));
     let name = name.unwrap_or_default().first().and_then(|f| f.1.string());
     let Some(native) = name else {
         return Err(unknown("its answer names no chat".to_owned()));
@@ -164,7 +165,7 @@ async fn give_model(
             failed(status, &format!("did not answer: {failure}"))
         })?;
     let status = answer.status();
-    let body = read(live, chat, answer.into_body()).await?;
+    let body = read(gateway, live, chat, answer.into_body()).await?.bytes;
     if status.is_success() {
         return Ok(body);
     }

@@ -337,6 +337,19 @@ async fn the_session_of_a_node_that_has_left_the_fleet_is_down_and_not_unknown()
     let (under, _geese) = fleet(&["n0"]).await;
     let ws = client(&under).await;
     let name = session(&ws).await;
+    let live = under.gateway.nodes.get("n0").unwrap();
+    let other = stand_in::node("n0", Dialect::Goosed);
+    under
+        .gateway
+        .nodes
+        .set(vec![(other, live.endpoint.clone())]);
+    let error = ws.error("session/prompt", prompt(&name, "x")).await;
+    assert_eq!(error["code"], DOWN, "{error}");
+    let said = error["message"].as_str().unwrap();
+    assert!(
+        said.contains("does not speak ACP any more, but goosed"),
+        "{said}"
+    );
     under.gateway.nodes.set(Vec::new());
     for method in ["session/prompt", "session/fork"] {
         let error = ws.error(method, prompt(&name, "x")).await;

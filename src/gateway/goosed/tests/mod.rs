@@ -6,6 +6,7 @@ mod config;
 mod contract;
 mod create;
 mod failure;
+mod limits;
 mod lists;
 mod pure;
 mod streams;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 #[path = "../../../../tests/goosed/mod.rs"]
 mod goosed;
 
+use crate::gateway::limits::Limits;
 use crate::gateway::stand_in::{self, SECRET, Under, secret_of};
 use crate::routing::node::Dialect;
 use goosed::{Node, Options, StandIn};
@@ -95,11 +97,16 @@ impl Rig {
     }
 
     async fn over(nodes: Vec<StandIn>) -> Self {
+        Self::within(nodes, Limits::default()).await
+    }
+
+    /// The same within limits.
+    async fn within(nodes: Vec<StandIn>, limits: Limits) -> Self {
         let known: Vec<(&str, Dialect, u16)> = nodes
             .iter()
             .map(|n| (n.node.options.name.as_str(), Dialect::Goosed, n.port))
             .collect();
-        let under = stand_in::gateway(&known).await;
+        let under = stand_in::within(&known, limits).await;
         Self {
             under,
             nodes,
