@@ -14,6 +14,7 @@ use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
 use super::whole::{Whole, answer as read};
+use super::{Kept, awake};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
@@ -37,6 +38,7 @@ pub fn changes_pins(route: &Route) -> bool {
 /// The client's answer.
 pub async fn serve(
     gateway: &Gateway,
+    kept: &Kept,
     route: &Route,
     place: Where,
     parts: Parts,
@@ -48,11 +50,23 @@ pub async fn serve(
     let live = node_of(gateway, &key).await?;
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
+    let process = match route.agent || awake::tells(route) {
+        true => awake::process(&live).await,
+        false => None,
+    };
+    if route.agent {
+        kept.awake
+            .wake(gateway, &live, process.clone(), &key)
+            .await?;
+    }
     let request = request(&parts, &native.target, native.body)?;
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
     gateway.used(&key.chat);
+    if answer.status().is_success() {
+        kept.awake.told(route, &body, &live, process, &key.native);
+    }
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {

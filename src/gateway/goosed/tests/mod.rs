@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod awake;
 mod config;
 mod contract;
 mod create;
@@ -175,6 +176,10 @@ impl Rig {
             id = begun["id"].as_str().unwrap().to_owned();
             let resume = json!({"session_id": id, "load_model_and_extensions": true});
             ask("/agent/resume", resume).await;
+            // The gateway learns of it as it does of a client's.
+            let name = format!("{}.{id}", node.node.options.name);
+            let resume = json!({"session_id": name, "load_model_and_extensions": true});
+            self.post("/agent/resume", &resume).await.ok();
             node.node.seen();
         }
         id
