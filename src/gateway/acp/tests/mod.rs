@@ -5,6 +5,7 @@
 mod alike;
 mod batches;
 mod failures;
+mod fuzz;
 mod peers;
 mod sessions;
 mod transports;

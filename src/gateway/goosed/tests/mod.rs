@@ -7,6 +7,7 @@ mod config;
 mod contract;
 mod create;
 mod failure;
+mod fuzz;
 mod limits;
 mod lists;
 mod pure;
