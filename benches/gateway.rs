@@ -27,6 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 use mosaic::gateway::guard::Secret;
 use mosaic::gateway::nodes::Endpoint;
 use mosaic::gateway::server::{self, Ways};
+use mosaic::gateway::workers::Workers;
 use mosaic::gateway::{Shared, router};
 use mosaic::routing::node::{Advert, Dialect, Health, Load, Node};
 use mosaic::routing::pins::Pins;
@@ -58,7 +59,9 @@ fn main() {
     match args.as_slice() {
         ["--upstream"] => runtime(1).block_on(upstream()),
         ["--gateway", port, directory] => {
-            runtime(cores()).block_on(gateway(port.parse().unwrap(), Path::new(directory)));
+            let workers = Workers::begin().unwrap();
+            let directory = Path::new(directory);
+            runtime(1).block_on(gateway(port.parse().unwrap(), directory, workers));
         }
         _ => runtime(cores()).block_on(bench()),
     }
@@ -134,7 +137,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
 }
 
 /// The gateway with one node, as `mosaic gateway run` serves it.
-async fn gateway(port: u16, directory: &Path) {
+async fn gateway(port: u16, directory: &Path, workers: Workers) {
     let pins = Pins::at(&directory.join("pins.db")).unwrap();
     let gateway = Shared::new(None, Policy::default(), pins, Secret::new("bench"));
     let node = Node {
@@ -159,7 +162,10 @@ async fn gateway(port: u16, directory: &Path) {
         rtt_ms: 0.1,
         state: String::new(),
     });
-    let ways = Ways::plain(listener().await);
+    let ways = Ways {
+        workers,
+        ..Ways::plain(listener().await)
+    };
     server::serve(&gateway, ways, router(&gateway), std::future::pending()).await;
 }
 

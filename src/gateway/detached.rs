@@ -7,14 +7,16 @@ use axum::response::{IntoResponse as _, Response};
 use super::access;
 use super::reply::Reply;
 
-/// Runs to the end in a task of its own, and answers with what came of it.
-pub async fn to_the_end(run: impl Future<Output = Response> + Send + 'static) -> Response {
-    match tokio::spawn(access::along(run)).await {
-        Ok(response) => response,
-        Err(e) => Reply::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the request broke off: {e}"),
-        )
-        .into_response(),
+/// Runs to the end in a task of its own, from now on, and answers with what came of it.
+pub fn to_the_end(
+    run: impl Future<Output = Response> + Send + 'static,
+) -> impl Future<Output = Response> {
+    // Not in what is returned: it would make the future of every request as large as the largest of these.
+    let task = tokio::spawn(access::along(run));
+    async move {
+        task.await.unwrap_or_else(|e| {
+            let why = format!("the request broke off: {e}");
+            Reply::new(StatusCode::INTERNAL_SERVER_ERROR, why).into_response()
+        })
     }
 }

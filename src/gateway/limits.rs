@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::lock;
 use super::reply::Reply;
+use super::workers::Seat;
 
 /// Bytes of a permit in [`Budget`], which counts in `u32`.
 const PERMIT: u64 = 1024;
@@ -284,7 +285,16 @@ pub struct Taking<S> {
     stall: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
+}
+
+/// A connection's place among all of them, and with the thread that serves it.
+#[derive(Debug)]
+pub struct Place {
+    /// Among all.
+    pub permit: OwnedSemaphorePermit,
+    /// With its thread.
+    pub seat: Option<Seat>,
 }
 
 impl<S> Taking<S> {
@@ -299,11 +309,11 @@ impl<S> Taking<S> {
         }
     }
 
-    /// With its place among all connections, which is free when the last one lets go of the connection:
-    /// that is not the server any more once it has become something else, say a WebSocket.
-    pub fn in_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
+    /// With its place, which is free when the last one lets go of the connection: that is not the server any
+    /// more once it has become something else, say a WebSocket.
+    pub fn in_place(self, place: Place) -> Self {
         Self {
-            _place: place,
+            _place: Some(place),
             ..self
         }
     }

@@ -37,6 +37,7 @@ pub mod source;
 pub mod stream;
 pub mod tls;
 pub mod upstream;
+pub mod workers;
 
 #[cfg(test)]
 pub mod stand_in;

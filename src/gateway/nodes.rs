@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, header};
+
 use super::guard::USER;
 use super::lock;
 use super::stream::Switch;
+use super::upstream::SECRET_HEADER;
 use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Dialect, Health, Node};
 use crate::routing::pins::Ledger;
@@ -19,10 +23,12 @@ pub struct Endpoint {
     pub node: String,
     /// Port on loopback.
     pub port: u16,
+    /// The same as a URL has it.
+    pub authority: Authority,
     /// Its secret.
     pub secret: String,
-    /// The same as a header of HTTP Basic, for opencode.
-    pub authorization: String,
+    /// The same as the header that says it; `None` where the secret cannot stand in one.
+    pub credentials: Option<(HeaderName, HeaderValue)>,
     /// What it understands.
     pub dialect: Dialect,
 }
@@ -30,11 +36,22 @@ pub struct Endpoint {
 impl Endpoint {
     /// Of a port and a secret.
     pub fn new(node: &str, dialect: Dialect, port: u16, secret: &str) -> Self {
+        let (name, value) = match dialect {
+            Dialect::Opencode => (header::AUTHORIZATION, basic(USER, secret)),
+            _ => (SECRET_HEADER, secret.to_owned()),
+        };
+        let credentials = HeaderValue::from_str(&value).ok().map(|mut value| {
+            value.set_sensitive(true);
+            (name, value)
+        });
         Self {
             node: node.to_owned(),
             port,
-            authorization: basic(USER, secret),
+            // Always one: digits after a colon.
+            authority: Authority::from_maybe_shared(format!("127.0.0.1:{port}"))
+                .unwrap_or_else(|_| Authority::from_static("127.0.0.1")),
             secret: secret.to_owned(),
+            credentials,
             dialect,
         }
     }

@@ -1,4 +1,4 @@
-//! The gateway from its first breath to its last: one for a fleet, on a runtime of its own.
+//! The gateway from its first breath to its last: one for a fleet, on threads of its own.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::listen::{Place, Wish};
 use super::observe::{Source, Watch};
 use super::server::{self, Ways};
+use super::workers::Workers;
 use super::{Shared, router, secret};
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
@@ -18,9 +19,6 @@ use crate::routing::policy::Policy;
 
 /// How long the observer may take to end; what it is at is worth nothing any more.
 const ENDING: Duration = Duration::from_secs(2);
-
-/// How many threads serve. Each request is short work, and the machine is the agents'.
-const THREADS: usize = 4;
 
 /// Files that are kept for what is no connection: the databases, what the observer asks.
 const OTHER_FILES: u64 = 128;
@@ -52,10 +50,9 @@ pub fn run(
             ..Limits::default()
         })
         .into();
-    let threads = std::thread::available_parallelism().map_or(THREADS, |n| n.get().min(THREADS));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("gateway")
+    let workers = Workers::begin()?;
+    // It accepts, and waits for the end.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Error::io("cannot begin the gateway's runtime", e))?;
@@ -74,11 +71,13 @@ pub fn run(
         let ways = Ways {
             listener,
             tls: tls.map(|t| t.acceptor),
+            workers: workers.clone(),
         };
         server::serve(&gateway, ways, router(&gateway), told_to_end(&interrupt)?).await;
         Ok::<_, Error>(watch)
     })?;
     // What runs on is a blocked read of a database; it must not keep the process.
+    workers.end(ENDING);
     runtime.shutdown_timeout(ENDING);
     watch.end(ENDING);
     Ok(())

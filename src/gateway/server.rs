@@ -1,4 +1,4 @@
-//! Accepts connections and serves them: limits on heads, connections and time, and an orderly end.
+//! Accepts connections and has them served: limits on heads, connections and time, and an orderly end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
-use super::limits::{Limits, Taking};
+use super::limits::{Limits, Place, Taking};
+use super::workers::Workers;
 
 /// How long a client may take for the handshake of TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,21 +39,28 @@ pub struct Ways {
     pub listener: TcpListener,
     /// What makes a connection one of TLS.
     pub tls: Option<TlsAcceptor>,
+    /// Who serves them.
+    pub workers: Workers,
 }
 
 impl Ways {
-    /// Without TLS.
+    /// Without TLS, served by whoever accepts them.
     pub fn plain(listener: TcpListener) -> Self {
         Self {
             listener,
             tls: None,
+            workers: Workers::none(),
         }
     }
 }
 
 /// Serves until `stop` is over: streams are ended then, requests under way answered, new ones refused.
 pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Future<Output = ()>) {
-    let Ways { listener, tls } = ways;
+    let Ways {
+        listener,
+        tls,
+        workers,
+    } = ways;
     let limits = gateway.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let (end, ended) = watch::channel(());
@@ -66,20 +74,24 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, permit)) => {
                 let one = Connection {
                     router: router.clone(),
                     ended: ended.clone(),
                     limits,
+                    tls: tls.clone(),
                 };
-                let tls = tls.clone();
-                connections.spawn(async move {
-                    let stream = Taking::new(stream, limits.stall).in_place(place);
-                    match tls {
-                        None => one.serve(stream).await,
-                        Some(tls) => one.secured(tls, stream).await,
+                match workers.least() {
+                    None => {
+                        let place = Place { permit, seat: None };
+                        connections.spawn(one.begin(stream, place));
                     }
-                });
+                    Some((thread, seat)) => {
+                        let seat = Some(seat);
+                        let place = Place { permit, seat };
+                        connections.spawn_on(one.moved(stream, place), thread);
+                    }
+                }
             }
             Err(e) => {
                 tracing::warn!("cannot accept a connection: {e}");
@@ -104,9 +116,10 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
     // Never closed, so there is always a place to come.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     // A client that is gone again already is found out by its connection.
     let _ = stream.set_nodelay(true);
@@ -118,9 +131,27 @@ struct Connection {
     router: Router,
     ended: watch::Receiver<()>,
     limits: Limits,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Connection {
+    /// On another thread than the one that accepted it.
+    async fn moved(self, stream: TcpStream, place: Place) {
+        // Whoever waits for it is told by the runtime of the thread that it is on.
+        match stream.into_std().and_then(TcpStream::from_std) {
+            Ok(stream) => self.begin(stream, place).await,
+            Err(e) => tracing::warn!("a connection cannot be served: {e}"),
+        }
+    }
+
+    async fn begin(mut self, stream: TcpStream, place: Place) {
+        let stream = Taking::new(stream, self.limits.stall).in_place(place);
+        match self.tls.take() {
+            None => self.serve(stream).await,
+            Some(tls) => self.secured(tls, stream).await,
+        }
+    }
+
     async fn secured(self, tls: TlsAcceptor, stream: Taking<TcpStream>) {
         match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.serve(stream).await,

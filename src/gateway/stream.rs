@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 
@@ -67,7 +66,7 @@ pub fn passed_on(body: Incoming, switches: &[&Switch]) -> Body {
         .iter()
         .map(|s| Box::pin(s.wait()) as Pin<Box<dyn Future<Output = ()> + Send>>)
         .collect();
-    Body::new(Passed { body, waits }.boxed_unsync())
+    Body::new(Passed { body, waits })
 }
 
 struct Passed {

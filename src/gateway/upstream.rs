@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::uri::{Authority, Scheme};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use axum::http::uri::Scheme;
+use axum::http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,7 +15,7 @@ use super::access;
 use super::connector::{Connector, Owners};
 use super::metrics::Metrics;
 use super::nodes::Endpoint;
-use crate::routing::node::Dialect;
+use super::workers;
 
 /// For a connection on loopback; a listener that is alive takes microseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -32,8 +32,9 @@ pub const CREATE: Duration = Duration::from_secs(60);
 /// Idle connections are kept for less than servers keep them.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Headers that are between two neighbours and never passed on (RFC 9110, section 7.6.1).
-const HOP: [HeaderName; 7] = [
+/// Headers that are never passed on: those between two neighbours (RFC 9110, section 7.6.1), and what a
+/// client says of itself.
+static DROPPED: [HeaderName; 13] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -41,6 +42,12 @@ const HOP: [HeaderName; 7] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    header::AUTHORIZATION,
+    header::HOST,
+    header::ORIGIN,
+    header::COOKIE,
+    SECRET_HEADER,
 ];
 
 /// goosed's header of the secret.
@@ -63,10 +70,11 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// The pool.
+/// The pools: one for each thread that serves, so that nobody waits for a connection of another thread.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client<Connector, Body>,
+    /// By [`workers::seat`].
+    pools: [Client<Connector, Body>; workers::MOST + 1],
     owners: Owners,
     metrics: Metrics,
 }
@@ -82,11 +90,14 @@ impl Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
-        Self {
-            client: Client::builder(TokioExecutor::new())
+        let pool = |_| {
+            Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
-                .build(Connector::new(connector, owners.clone())),
+                .build(Connector::new(connector.clone(), owners.clone()))
+        };
+        Self {
+            pools: std::array::from_fn(pool),
             owners,
             metrics,
         }
@@ -118,7 +129,8 @@ impl Upstream {
         credentials(to, request.headers_mut());
         access::node(&to.node);
         let begun = Instant::now();
-        match tokio::time::timeout(wait, self.client.request(request)).await {
+        let pool = &self.pools[workers::seat()];
+        match tokio::time::timeout(wait, pool.request(request)).await {
             Ok(Ok(answer)) => {
                 self.metrics.took(&to.node, begun.elapsed());
                 Ok(answer)
@@ -136,12 +148,9 @@ impl Upstream {
 /// Puts the node's address before the path.
 fn address(to: &Endpoint, request: &mut Request<Body>) -> Result<(), Failure> {
     let bad = |e: &dyn std::fmt::Display| Failure::NotSent(format!("a bad request line: {e}"));
-    let authority: Authority = format!("127.0.0.1:{}", to.port)
-        .parse()
-        .map_err(|e| bad(&e))?;
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
+    parts.authority = Some(to.authority.clone());
     if parts.path_and_query.is_none() {
         parts.path_and_query = Some(axum::http::uri::PathAndQuery::from_static("/"));
     }
@@ -152,35 +161,22 @@ fn address(to: &Endpoint, request: &mut Request<Body>) -> Result<(), Failure> {
 
 /// Takes out what is between two neighbours, and what a client says of itself.
 pub fn clean(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    let named = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP) {
+        .filter_map(|name| name.trim().parse().ok());
+    // Looked for before they are taken out: a request has a few headers, and few of them are among these.
+    let there = headers.keys().filter(|name| DROPPED.contains(name));
+    let dropped: Vec<HeaderName> = named.chain(there.cloned()).collect();
+    for name in &dropped {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
-    for name in [
-        header::AUTHORIZATION,
-        header::HOST,
-        header::ORIGIN,
-        header::COOKIE,
-    ] {
-        headers.remove(name);
-    }
-    headers.remove(SECRET_HEADER);
 }
 
 fn credentials(to: &Endpoint, headers: &mut HeaderMap) {
-    let (name, value) = match to.dialect {
-        Dialect::Opencode => (header::AUTHORIZATION, to.authorization.clone()),
-        _ => (SECRET_HEADER, to.secret.clone()),
-    };
-    if let Ok(mut value) = HeaderValue::from_str(&value) {
-        value.set_sensitive(true);
+    if let Some((name, value)) = to.credentials.clone() {
         headers.insert(name, value);
     }
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 
@@ -48,12 +48,13 @@ pub async fn back(
 /// What an answer's headers say to the gateway only, and what only the gateway may say.
 pub fn clean(headers: &mut HeaderMap) {
     upstream::clean(headers);
-    let cors: Vec<_> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("access-control-"))
-        .cloned()
-        .collect();
-    for name in cors.iter().chain([&header::SET_COOKIE, &header::VARY]) {
+    let own = |name: &&HeaderName| {
+        **name == header::SET_COOKIE
+            || **name == header::VARY
+            || name.as_str().starts_with("access-control-")
+    };
+    let own: Vec<_> = headers.keys().filter(own).cloned().collect();
+    for name in &own {
         headers.remove(name);
     }
 }

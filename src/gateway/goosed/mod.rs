@@ -110,6 +110,8 @@ async fn served(
         Ok(body) => body,
         Err(reply) => return reply.into_response(),
     };
+    // What is asked all the time is about a chat; the futures of the rest stand beside this one, which is
+    // moved a few times for each request.
     let served = match route.class {
         Class::Local => return "ok".into_response(),
         Class::Not(why) => Err(Reply::new(
@@ -137,12 +139,14 @@ async fn served(
         }
         Class::Pinned(place) => pinned::serve(&gateway, &kept, route, place, parts, body).await,
         Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
-            named if named.is_empty() => any::on_fixed(&gateway, route, parts, body).await,
+            named if named.is_empty() => {
+                Box::pin(any::on_fixed(&gateway, route, parts, body)).await
+            }
             _ => pinned::serve(&gateway, &kept, route, Where::Query, parts, body).await,
         },
         Class::Fan(merge) => fan::serve(&gateway, route, merge, parts).await,
-        Class::Any => any::any(&gateway, route, parts, body).await,
-        Class::Fixed => any::on_fixed(&gateway, route, parts, body).await,
+        Class::Any => Box::pin(any::any(&gateway, route, parts, body)).await,
+        Class::Fixed => Box::pin(any::on_fixed(&gateway, route, parts, body)).await,
     };
     served.unwrap_or_else(IntoResponse::into_response)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 
@@ -41,7 +41,7 @@ pub async fn serve(
     kept: &Kept,
     route: &Route,
     place: Where,
-    parts: Parts,
+    mut parts: Parts,
     body: Bytes,
 ) -> Result<Response, Reply> {
     let uri = &parts.uri;
@@ -55,11 +55,11 @@ pub async fn serve(
         false => None,
     };
     if route.agent {
-        kept.awake
-            .wake(gateway, &live, process.clone(), &key)
-            .await?;
+        // It is long, and seldom has anything to do.
+        Box::pin(kept.awake.wake(gateway, &live, process.clone(), &key)).await?;
     }
-    let request = request(&parts, &native.target, native.body)?;
+    let headers = std::mem::take(&mut parts.headers);
+    let request = with_headers(&parts.method, headers, &native.target, native.body)?;
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
@@ -131,22 +131,27 @@ pub fn request(
     target: &str,
     body: Vec<Bytes>,
 ) -> Result<Request<axum::body::Body>, Reply> {
+    with_headers(&parts.method, parts.headers.clone(), target, body)
+}
+
+fn with_headers(
+    method: &Method,
+    mut headers: HeaderMap,
+    target: &str,
+    body: Vec<Bytes>,
+) -> Result<Request<axum::body::Body>, Reply> {
     let length: usize = body.iter().map(Bytes::len).sum();
+    headers.remove(header::EXPECT);
+    // A client that said nothing of a length has no body.
+    if length > 0 || headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
     let mut request = Request::builder()
-        .method(parts.method.clone())
+        .method(method.clone())
         .uri(target)
         .body(body_of(body))
         .map_err(|e| Reply::bad(format!("a bad request line: {e}")))?;
-    *request.headers_mut() = parts.headers.clone();
-    request.headers_mut().remove(header::EXPECT);
-    match (length, parts.headers.contains_key(header::CONTENT_LENGTH)) {
-        (0, false) => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
-        _ => drop(
-            request
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length.into()),
-        ),
-    }
+    *request.headers_mut() = headers;
     Ok(request)
 }
 

@@ -109,8 +109,7 @@ fn headers(endpoint: &Endpoint, request: &mut Request) {
     if let Ok(host) = HeaderValue::from_str(&format!("127.0.0.1:{}", endpoint.port)) {
         headers.insert(header::HOST, host);
     }
-    if let Ok(mut value) = HeaderValue::from_str(&endpoint.authorization) {
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
+    if let Some((name, value)) = endpoint.credentials.clone() {
+        headers.insert(name, value);
     }
 }

@@ -70,6 +70,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let ways = Ways {
+        workers: Workers::begin().unwrap(),
         listener,
         tls: tls.map(|t| t.acceptor),
     };

@@ -5,90 +5,37 @@
 //! one chat the second gets the first one's pin, and those of several chats count each other. A chat whose
 //! name its node gives is first reserved, and confirmed once the node has made it.
 
+mod ledger;
 #[cfg(test)]
 mod model;
+mod names;
+mod reader;
+mod rows;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
-};
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::node::{Dialect, Node};
-use super::placement::History;
 use crate::error::{Error, Result};
-use crate::host::owner::Owner;
 use crate::paths::Paths;
+use ledger::{NEXT_TARGET, chosen, give_back, insert, set};
+use reader::read;
+use rows::{json, pin};
 use tables::PINS;
 
-/// How long a reservation counts whose placer is not known to be dead: longer than any node takes to make
-/// a chat.
-const RESERVED: SignedDuration = SignedDuration::from_mins(10);
+pub use ledger::Ledger;
+pub use names::checked;
+pub use reader::Reader;
+pub use rows::{Pin, Standing};
 
 /// What is remembered of when a pin was used is exact to this; each use would else be a write to the disk.
 const USED: SignedDuration = SignedDuration::from_secs(60);
-
-/// Longest name of a chat: two names of nodes and two UUIDs.
-const CHAT_MOST: usize = 256;
-
-/// How a pin stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// The chat is being made.
-    Reserved,
-    /// The chat is there.
-    Held,
-}
-
-/// A chat and its node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pin {
-    /// The chat's name towards clients.
-    pub chat: String,
-    /// Its node.
-    pub node: String,
-    /// What that node understood when the chat was placed.
-    pub dialect: Dialect,
-    /// How it stands.
-    pub standing: Standing,
-    /// The node's own name of the chat, where it has one.
-    pub native: Option<String>,
-    /// Counts changes up; what a change is based on.
-    pub revision: i64,
-    /// When it was placed.
-    pub created: Timestamp,
-    /// When it was used last, to a minute.
-    pub used: Timestamp,
-}
-
-impl Pin {
-    /// Whether the chat's conversation is its node's own, so that it cannot go on anywhere else: a server
-    /// made it, and gave it its name.
-    pub fn is_its_nodes(&self) -> bool {
-        let named = self.chat.strip_prefix(&self.node);
-        let by_name = named.is_some_and(|rest| rest.starts_with('.'));
-        self.dialect != Dialect::Tui && (by_name || self.native.is_some())
-    }
-}
-
-/// What is written down, as a placement needs it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ledger {
-    /// Chats by node, those being made included.
-    pub chats: BTreeMap<String, u32>,
-    /// Nodes that get no new ones.
-    pub drained: BTreeSet<String>,
-    /// What earlier placements have left behind.
-    pub history: History,
-}
 
 /// A chat that is being made on a node; [`Pins::confirm`] or [`Pins::abandon`] ends it. One that is
 /// dropped instead counts as long as its placer lives, at most ten minutes: the chat may have been made.
@@ -151,7 +98,7 @@ impl Pins {
     /// # Errors
     /// It cannot be read.
     pub fn ledger(&self) -> Result<Ledger> {
-        read(&self.db, &self.path, seen)
+        read(&self.db, &self.path, ledger::seen)
     }
 
     /// How long another process that writes is waited for.
@@ -182,7 +129,7 @@ impl Pins {
             if let Some(pin) = pin(t, &chat)? {
                 return Ok(Ok(Placing::Was(pin)));
             }
-            let ledger = ledger(t)?;
+            let ledger = ledger::settled(t)?;
             let node = match choose(&ledger) {
                 Ok(node) => node,
                 Err(e) => return Ok(Err(e)),
@@ -204,7 +151,7 @@ impl Pins {
     ) -> Result<Reservation, E> {
         let ticket = format!("placing:{}", uuid::Uuid::new_v4());
         self.deciding(move |t| {
-            let ledger = ledger(t)?;
+            let ledger = ledger::settled(t)?;
             let node = match choose(&ledger) {
                 Ok(node) => node,
                 Err(e) => return Ok(Err(e)),
@@ -307,7 +254,7 @@ impl Pins {
     /// # Errors
     /// They cannot be read.
     pub fn list(&self) -> Result<Vec<Pin>> {
-        read(&self.db, &self.path, list)
+        read(&self.db, &self.path, rows::list)
     }
 
     /// Notes that a chat was used just now.
@@ -444,288 +391,4 @@ impl Pins {
         transaction.commit().map_err(failed)?;
         Ok(done)
     }
-}
-
-/// The same pins for who only reads, on a connection of its own: it waits for nobody who writes, not in
-/// this process either.
-#[derive(Debug)]
-pub struct Reader {
-    db: Connection,
-    path: PathBuf,
-}
-
-impl Reader {
-    /// Of pins that are open.
-    ///
-    /// # Errors
-    /// They cannot be opened.
-    pub fn of(path: &Path) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let failed = |e: rusqlite::Error| PINS.error("open", path, &e);
-        let db = Connection::open_with_flags(path, flags).map_err(failed)?;
-        db.busy_timeout(READ).map_err(failed)?;
-        Ok(Self {
-            db,
-            path: path.to_owned(),
-        })
-    }
-
-    /// As [`Pins::ledger`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn ledger(&self) -> Result<Ledger> {
-        read(&self.db, &self.path, seen)
-    }
-
-    /// As [`Pins::pin`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pin(&self, chat: &str) -> Result<Option<Pin>> {
-        read(&self.db, &self.path, |db| pin(db, chat))
-    }
-
-    /// As [`Pins::list`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn list(&self) -> Result<Vec<Pin>> {
-        read(&self.db, &self.path, list)
-    }
-}
-
-/// How long a reader waits where it must, which is when another process mends the file.
-const READ: Duration = Duration::from_secs(2);
-
-/// Reads at one moment.
-fn read<T>(
-    db: &Connection,
-    path: &Path,
-    run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T> {
-    let failed = |e: rusqlite::Error| PINS.error("read", path, &e);
-    // Deferred: nothing is locked but what is read.
-    let transaction = db.unchecked_transaction().map_err(failed)?;
-    run(&transaction).map_err(failed)
-}
-
-fn list(db: &Connection) -> rusqlite::Result<Vec<Pin>> {
-    db.prepare(&format!("{COLUMNS} WHERE standing = 'held' ORDER BY chat"))?
-        .query_map([], read_pin)?
-        .collect()
-}
-
-const LAST_NODE: &str = "last_node";
-const LAST_HOST: &str = "last_host";
-const NEXT_TARGET: &str = "next_chat_target";
-
-/// Columns in the order of [`read_pin`].
-const COLUMNS: &str =
-    "SELECT chat, node, dialect, standing, native, revision, created, used FROM pin";
-
-/// After [`clean_up`].
-fn ledger(t: &Transaction<'_>) -> rusqlite::Result<Ledger> {
-    clean_up(t)?;
-    seen(t)
-}
-
-/// As it would be after [`clean_up`].
-fn seen(t: &Connection) -> rusqlite::Result<Ledger> {
-    let mut ledger = written(t)?;
-    for dead in dead(t)? {
-        if let Some(chats) = ledger.chats.get_mut(&dead.node) {
-            *chats = chats.saturating_sub(1);
-        }
-        let took = || dead.took.and_then(|target| target.parse().ok());
-        let target = ledger.history.next_target.take();
-        ledger.history.next_target = target.or_else(took);
-    }
-    ledger.chats.retain(|_, chats| *chats > 0);
-    Ok(ledger)
-}
-
-fn written(t: &Connection) -> rusqlite::Result<Ledger> {
-    let chats = t
-        .prepare("SELECT node, count(*) FROM pin GROUP BY node")?
-        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let drained = t
-        .prepare("SELECT node FROM drained")?
-        .query_map([], |r| r.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Ledger {
-        chats,
-        drained,
-        history: History {
-            last_node: get(t, LAST_NODE)?,
-            last_host: get(t, LAST_HOST)?,
-            next_target: get(t, NEXT_TARGET)?.and_then(|text| text.parse().ok()),
-        },
-    })
-}
-
-/// Takes away what dead placers have reserved.
-fn clean_up(t: &Transaction<'_>) -> rusqlite::Result<()> {
-    dead(t)?
-        .iter()
-        .try_for_each(|dead| give_back(t, &dead.ticket))
-}
-
-/// A reservation that counts no more.
-struct Dead {
-    ticket: String,
-    node: String,
-    took: Option<String>,
-}
-
-fn dead(t: &Connection) -> rusqlite::Result<Vec<Dead>> {
-    let oldest = (Timestamp::now() - RESERVED).as_millisecond();
-    let mut reserved =
-        t.prepare("SELECT chat, node, took, owner, created FROM pin WHERE standing = 'reserved'")?;
-    let mut rows = reserved.query([])?;
-    let mut all = Vec::new();
-    while let Some(r) = rows.next()? {
-        let (owner, created): (Option<String>, i64) = (r.get(3)?, r.get(4)?);
-        let lives = owner
-            .and_then(|text| serde_json::from_str::<Owner>(&text).ok())
-            .is_some_and(|owner| owner.lives());
-        if !lives || created < oldest {
-            all.push(Dead {
-                ticket: r.get(0)?,
-                node: r.get(1)?,
-                took: r.get(2)?,
-            });
-        }
-    }
-    Ok(all)
-}
-
-fn give_back(t: &Transaction<'_>, ticket: &str) -> rusqlite::Result<()> {
-    let took: Option<Option<String>> = t
-        .query_row("SELECT took FROM pin WHERE chat = ?1", [ticket], |r| {
-            r.get(0)
-        })
-        .optional()?;
-    t.execute("DELETE FROM pin WHERE chat = ?1", [ticket])?;
-    if let Some(Some(target)) = took
-        && get(t, NEXT_TARGET)?.is_none()
-    {
-        set(t, NEXT_TARGET, Some(&target))?;
-    }
-    Ok(())
-}
-
-fn insert(
-    t: &Transaction<'_>,
-    chat: &str,
-    node: &Node,
-    standing: Standing,
-    ledger: &Ledger,
-) -> rusqlite::Result<()> {
-    let now = Timestamp::now().as_millisecond();
-    // The one-shot target is used up by this one, where it is meant; it comes back if the chat cannot be
-    // made.
-    let target = ledger.history.next_target.as_ref();
-    let took = target.filter(|t| t.matches(node)).map(ToString::to_string);
-    if took.is_some() {
-        set(t, NEXT_TARGET, None)?;
-    }
-    let (standing, owner) = match standing {
-        Standing::Reserved => ("reserved", Some(json(&Owner::this()))),
-        Standing::Held => ("held", None),
-    };
-    t.execute(
-        "INSERT INTO pin (chat, node, dialect, standing, owner, took, created, used)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
-        params![
-            chat,
-            node.id,
-            json(&node.dialect),
-            standing,
-            owner,
-            took,
-            now
-        ],
-    )?;
-    Ok(())
-}
-
-/// Remembers which node was chosen last; one that was found to have a chat was not chosen.
-fn chosen(t: &Transaction<'_>, node: &Node) -> rusqlite::Result<()> {
-    set(t, LAST_NODE, Some(&node.id))?;
-    set(t, LAST_HOST, Some(&node.host))
-}
-
-fn pin(db: &Connection, chat: &str) -> rusqlite::Result<Option<Pin>> {
-    db.prepare(&format!("{COLUMNS} WHERE chat = ?1 AND standing = 'held'"))?
-        .query_row([chat], read_pin)
-        .optional()
-}
-
-fn read_pin(row: &Row<'_>) -> rusqlite::Result<Pin> {
-    let word = |at: usize| row.get::<_, String>(at);
-    let time = |at: usize| {
-        Ok::<_, rusqlite::Error>(
-            Timestamp::from_millisecond(row.get(at)?).unwrap_or(Timestamp::UNIX_EPOCH),
-        )
-    };
-    Ok(Pin {
-        chat: word(0)?,
-        node: word(1)?,
-        dialect: serde_json::from_str(&word(2)?).unwrap_or_default(),
-        standing: match word(3)?.as_str() {
-            "reserved" => Standing::Reserved,
-            _ => Standing::Held,
-        },
-        native: row.get(4)?,
-        revision: row.get(5)?,
-        created: time(6)?,
-        used: time(7)?,
-    })
-}
-
-fn get(t: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
-    t.query_row("SELECT value FROM setting WHERE key = ?1", [key], |r| {
-        r.get(0)
-    })
-    .optional()
-}
-
-fn set(t: &Transaction<'_>, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
-    match value {
-        Some(value) => t.execute(
-            "INSERT INTO setting (key, value) VALUES (?1, ?2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            params![key, value],
-        ),
-        None => t.execute("DELETE FROM setting WHERE key = ?1", [key]),
-    }
-    .map(drop)
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// A chat's name: it stands in URLs, tables and log lines.
-///
-/// # Errors
-/// Kind `Usage`: it is none.
-pub fn checked(chat: &str) -> Result<&str> {
-    let fits = !chat.is_empty()
-        && chat.len() <= CHAT_MOST
-        && chat
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-@+=,".contains(&b));
-    if fits && chat != "." && chat != ".." {
-        return Ok(chat);
-    }
-    Err(Error::usage(format!(
-        "`{}` cannot be the name of a chat",
-        chat.chars().take(80).collect::<String>()
-    ))
-    .hint(format!(
-        "1 to {CHAT_MOST} letters, digits and `. _ - @ + = ,`, for example `ISSUE-12`"
-    )))
 }

@@ -2,6 +2,8 @@
 //! anew, they are what plain maps would be.
 
 #![allow(clippy::unwrap_used)]
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::strategy::Strategy;
 use proptest::test_runner::TestCaseError;
@@ -9,6 +11,7 @@ use proptest::{collection, option};
 
 use super::tests::node;
 use super::*;
+use crate::routing::placement::History;
 
 /// Something that is done; nodes, chats and reservations by number.
 #[derive(Debug, Clone)]

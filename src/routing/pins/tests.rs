@@ -1,9 +1,13 @@
 //! Pins on a real file: compare-and-set, reservations, what a crash leaves.
 
 #![allow(clippy::unwrap_used)]
-use super::*;
-use crate::host::procfs;
+use std::collections::BTreeMap;
 use std::sync::Barrier;
+
+use super::reader::READ;
+use super::*;
+use crate::host::owner::Owner;
+use crate::host::procfs;
 
 pub(super) fn node(id: &str) -> Node {
     Node {
