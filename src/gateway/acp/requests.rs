@@ -225,7 +225,13 @@ pub fn read(text: &str) -> Said {
 
 /// A message as text, and what is said of one that is none.
 pub fn one(text: &str) -> Result<Message, Message> {
-    let message = Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))?;
+    let message = Message::read(text).map_err(|bad| {
+        let id = match &bad.id {
+            Id::Number(id) | Id::Text(id) if id.len() > ID => Id::Null,
+            id => id.clone(),
+        };
+        Fault::from(bad).answer(id)
+    })?;
     let long = matches!(
         &message,
         Message::Request { id: Id::Number(id) | Id::Text(id), .. } if id.len() > ID
