@@ -12,17 +12,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::oneshot;
 
 use super::batch::{self, End, Entry, Said};
 use super::client::Client;
-use super::fault::Fault;
-use super::frame::{Id, Message, Outcome, Params, code};
+use super::frame::{Message, Params};
 use super::out::{Gone, Lease, Parcel, Route};
-use super::rooms::Rooms;
-use super::{Acp, everywhere, methods, names, requests, websocket};
+use super::{Acp, begin, methods, names, requests, websocket};
 use crate::gateway::reply::Reply;
-use crate::gateway::{Gateway, ids, lock};
+use crate::gateway::{ids, lock};
 
 /// Names the connection.
 pub const CONNECTION: HeaderName = HeaderName::from_static("acp-connection-id");
@@ -45,11 +42,26 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Of a client that has just come.
+    pub fn new(client: Arc<Client>) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            streams: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Who it is.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
     fn touch(&self) {
         *lock(&self.used) = Instant::now();
     }
 
-    fn idle(&self) -> Duration {
+    /// How long it has said nothing, with no stream open.
+    pub fn idle(&self) -> Duration {
         match self.streams.load(Ordering::SeqCst) {
             0 => lock(&self.used).elapsed(),
             _ => Duration::ZERO,
@@ -129,7 +141,7 @@ async fn post(acp: &Acp, request: Request) -> Response {
         Some(Ok(entries)) => Some(entries),
         Some(Err(why)) => return plain(StatusCode::BAD_REQUEST, why),
     };
-    initialize(acp, first, rest).await
+    begin::initialize(acp, first, rest).await
 }
 
 /// Whether a batch begins a connection.
@@ -221,114 +233,6 @@ fn with_session(message: Message, session: Option<&str>) -> Result<Message, &'st
         Message::Response { .. } => {}
     }
     Ok(message)
-}
-
-/// Begins a connection. What else its batch holds, if it is one, is taken then, and answered beside it.
-async fn initialize(acp: &Acp, (id, params): (Id, Params), rest: Option<Vec<Entry>>) -> Response {
-    let Some(place) = acp.rooms.place() else {
-        return plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the gateway has too many clients of this dialect",
-        );
-    };
-    let patience = acp.rooms.limits.stalled;
-    let client = Client::new(&acp.gateway, &acp.rooms, true, patience, place);
-    // Its request may be gone before a node has answered.
-    let mut unfinished = Unfinished(Some(Arc::clone(&client)));
-    let introduced = match client.set_hello(params.clone()) {
-        Ok(()) => everywhere::initialize(&client, &params).await,
-        Err(fault) => Err(fault),
-    };
-    let (answer, refused) = match introduced {
-        Ok(outcome) => {
-            let refused = matches!(outcome, Outcome::Error(_));
-            (Message::Response { id, outcome }, refused)
-        }
-        Err(fault) => (fault.answer(id), true),
-    };
-    let json = [(header::CONTENT_TYPE, "application/json")];
-    let text = match rest {
-        None => answer.text(),
-        Some(rest) => match beside(&client, answer, refused, rest).await {
-            Some(all) => all,
-            None => return gone(),
-        },
-    };
-    let mut response = (json, text).into_response();
-    if refused {
-        return response;
-    }
-    unfinished.0 = None;
-    let connection = uuid::Uuid::new_v4().to_string();
-    let remote = Arc::new(Remote {
-        client,
-        streams: AtomicUsize::new(0),
-        used: Mutex::new(Instant::now()),
-    });
-    acp.rooms.add(&connection, &remote);
-    put(response.headers_mut(), CONNECTION, &connection);
-    let (gateway, rooms) = (Arc::clone(&acp.gateway), Arc::clone(&acp.rooms));
-    tokio::spawn(async move {
-        until_over(&gateway, &rooms, &remote).await;
-        rooms.remove(&connection);
-        remote.client.close();
-    });
-    response
-}
-
-/// The answers to a batch that began a connection; `None`: the client has ended. Where that was refused,
-/// nothing else is taken.
-async fn beside(
-    client: &Arc<Client>,
-    first: Message,
-    refused: bool,
-    rest: Vec<Entry>,
-) -> Option<String> {
-    let why = "not taken: `initialize` was refused";
-    let rest = rest.into_iter().filter_map(|(bytes, entry)| match entry {
-        Ok(Message::Request { id, .. }) if refused => {
-            let fault = Fault::new(code::INVALID_REQUEST, why);
-            Some((bytes, Err(fault.answer(id))))
-        }
-        Ok(_) if refused => None,
-        entry => Some((bytes, entry)),
-    });
-    // The answer that is there already takes its place like what is no message.
-    let entries = [(0, Err(first))].into_iter().chain(rest).collect();
-    let (to, all) = oneshot::channel();
-    batch::take(client, entries, End::Caller(to)).await.ok()?;
-    let stopped = client.gateway.stopping.wait();
-    tokio::select! {
-        all = all => all.ok(),
-        () = client.out.closing() => None,
-        () = stopped => None,
-    }
-}
-
-/// A client that has no connection yet; it ends unless it gets one.
-struct Unfinished(Option<Arc<Client>>);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(client) = &self.0 {
-            client.close();
-        }
-    }
-}
-
-/// Until the client says that it ends, or says nothing any more, or is cut, or the gateway stops.
-async fn until_over(gateway: &Gateway, rooms: &Rooms, remote: &Remote) {
-    let idle = rooms.limits.idle;
-    let silent = async {
-        while remote.idle() < idle {
-            tokio::time::sleep(idle / 4).await;
-        }
-    };
-    tokio::select! {
-        () = gateway.stopping.wait() => {}
-        () = remote.client.out.closing() => {}
-        () = silent => tracing::debug!("a silent client's connection is ended"),
-    }
 }
 
 fn get(acp: &Acp, headers: &HeaderMap) -> Response {
@@ -435,7 +339,8 @@ fn unknown(connection: &str) -> Response {
     )
 }
 
-fn gone() -> Response {
+/// The connection ended while something was done on it.
+pub fn gone() -> Response {
     plain(StatusCode::NOT_FOUND, "the connection has ended")
 }
 

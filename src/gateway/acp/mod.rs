@@ -14,6 +14,7 @@
 
 pub mod asked;
 pub mod batch;
+pub mod begin;
 pub mod client;
 pub mod connect;
 pub mod create;

@@ -164,7 +164,7 @@ mod tests {
         got.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(got, want);
         assert!(
-            lacking(&one, &[own.clone()])
+            lacking(&one, std::slice::from_ref(&own))
                 .iter()
                 .any(|(key, _)| key == "MINE")
         );
