@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::table::Wait;
@@ -24,15 +23,6 @@ const PATIENCE: Patience = Patience {
     probe: PROBE,
     missed: 2,
 };
-
-/// For how long nothing may come of a body that is read whole.
-const QUIET: Duration = Duration::from_secs(10);
-
-/// Most of a request, as goosed has it.
-pub const REQUEST_MOST: usize = 50 * 1024 * 1024;
-
-/// Most of an answer that is read whole, for the names of chats in it: a history with its pictures.
-pub const ANSWER_MOST: usize = 256 * 1024 * 1024;
 
 /// Sends a request to a node and waits for the head of its answer. What is found out about the node is
 /// noted.
@@ -91,89 +81,4 @@ pub fn not_ready(live: &Live, chat: &str, health: &Health) -> Reply {
         Health::Timeout(_) => Reply::new(StatusCode::GATEWAY_TIMEOUT, reply.message),
         _ => reply,
     }
-}
-
-/// Why a body was not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unread {
-    /// It is longer than it may be.
-    TooLong,
-    /// It stopped.
-    Broken(String),
-}
-
-/// Reads a body to its end.
-///
-/// # Errors
-/// It is too long, broke off, or nothing came for [`QUIET`].
-pub async fn whole<B>(mut body: B, most: usize) -> Result<Bytes, Unread>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let promised = body.size_hint().exact();
-    if promised.is_some_and(|n| n > most as u64) {
-        return Err(Unread::TooLong);
-    }
-    let (mut chunks, mut length) = (Vec::new(), 0);
-    loop {
-        let frame = match tokio::time::timeout(QUIET, body.frame()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(e))) => return Err(Unread::Broken(e.to_string())),
-            Err(_) => {
-                return Err(Unread::Broken(format!(
-                    "nothing more for {} s",
-                    QUIET.as_secs()
-                )));
-            }
-        };
-        if let Ok(data) = frame.into_data() {
-            length += data.len();
-            if length > most {
-                return Err(Unread::TooLong);
-            }
-            chunks.push(data);
-        }
-    }
-    if chunks.len() == 1 {
-        return Ok(chunks.pop().unwrap_or_default());
-    }
-    Ok(chunks.concat().into())
-}
-
-/// The body of a client's request.
-///
-/// # Errors
-/// 413, or 400 where it broke off.
-pub async fn body(body: Body) -> Result<Bytes, Reply> {
-    whole(body, REQUEST_MOST).await.map_err(|e| match e {
-        Unread::TooLong => Reply::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {} MiB", REQUEST_MOST >> 20),
-        ),
-        Unread::Broken(why) => Reply::bad(format!("the body broke off: {why}")),
-    })
-}
-
-/// The body of a node's answer.
-///
-/// # Errors
-/// 504 or 502: it did not come whole.
-pub async fn answer(live: &Live, chat: &str, body: Incoming) -> Result<Bytes, Reply> {
-    whole(body, ANSWER_MOST).await.map_err(|e| match e {
-        Unread::TooLong => Reply::new(
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "the answer of the node `{}` is longer than {} MiB",
-                live.node.id,
-                ANSWER_MOST >> 20
-            ),
-        ),
-        Unread::Broken(why) => Reply::failed(
-            &live.node.id,
-            chat,
-            &Failure::NoAnswer(format!("its answer broke off: {why}")),
-        ),
-    })
 }

@@ -9,13 +9,16 @@
 mod answer;
 mod any;
 mod ask;
+mod awake;
 mod config;
 mod fan;
+mod in_step;
 mod json;
 mod key;
 mod pinned;
 mod start;
 mod table;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -34,12 +37,21 @@ use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 use table::{Class, ROUTES, Route, Where};
 
-/// What this dialect keeps: the right to write the configuration.
-type Writing = Arc<tokio::sync::Mutex<()>>;
+/// The right to write the configuration.
+type Writing = tokio::sync::Mutex<()>;
+
+/// What this dialect keeps. Nothing of it must survive.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Whoever writes settings, alone.
+    writing: Writing,
+    /// What was done for the processes of nodes.
+    awake: awake::Awake,
+}
 
 /// Its routes.
 pub fn routes() -> Router<Gateway> {
-    let writing = Writing::default();
+    let kept = Arc::<Kept>::default();
     let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES {
         paths.entry(route.path).or_default().push(route);
@@ -47,16 +59,16 @@ pub fn routes() -> Router<Gateway> {
     paths
         .into_iter()
         .fold(Router::new(), |router, (path, all)| {
-            router.route(path, methods(&all, &writing))
+            router.route(path, methods(&all, &kept))
         })
 }
 
-fn methods(routes: &[&'static Route], writing: &Writing) -> MethodRouter<Gateway> {
+fn methods(routes: &[&'static Route], kept: &Arc<Kept>) -> MethodRouter<Gateway> {
     let mut methods = MethodRouter::new();
     for route in routes {
-        let (route, writing) = (*route, Arc::clone(writing));
+        let (route, kept) = (*route, Arc::clone(kept));
         let serve = move |State(gateway): State<Gateway>, request: Request| async move {
-            served(gateway, route, writing, request).await
+            served(gateway, route, kept, request).await
         };
         methods = methods.on(filter(route.method), serve);
     }
@@ -86,15 +98,15 @@ fn wrong_method(allowed: &str) -> Response {
 async fn served(
     gateway: Gateway,
     route: &'static Route,
-    writing: Writing,
+    kept: Arc<Kept>,
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let kept = key::without_secret(parts.uri.path(), parts.uri.query());
-    if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
+    let without = key::without_secret(parts.uri.path(), parts.uri.query());
+    if let Some(uri) = without.and_then(|target| target.parse().ok()) {
         parts.uri = uri;
     }
-    let body = match ask::body(body).await {
+    let body = match whole::request(body).await {
         Ok(body) => body,
         Err(reply) => return reply.into_response(),
     };
@@ -107,12 +119,12 @@ async fn served(
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, writing, parts, body).await };
+            let made = async move { start::serve(&gateway, route, kept, parts, body).await };
             return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
         }
         Class::All(undo) => {
             return to_the_end(async move {
-                let _alone = writing.lock().await;
+                let _alone = kept.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
@@ -120,17 +132,17 @@ async fn served(
         }
         Class::Pinned(place) if pinned::changes_pins(route) => {
             return to_the_end(async move {
-                let done = pinned::serve(&gateway, route, place, parts, body).await;
+                let done = pinned::serve(&gateway, &kept, route, place, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
             .await;
         }
-        Class::Pinned(place) => pinned::serve(&gateway, route, place, parts, body).await,
+        Class::Pinned(place) => pinned::serve(&gateway, &kept, route, place, parts, body).await,
         Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
             named if named.is_empty() => {
                 Box::pin(any::on_fixed(&gateway, route, parts, body)).await
             }
-            _ => pinned::serve(&gateway, route, Where::Query, parts, body).await,
+            _ => pinned::serve(&gateway, &kept, route, Where::Query, parts, body).await,
         },
         Class::Fan(merge) => fan::serve(&gateway, route, merge, parts).await,
         Class::Any => Box::pin(any::any(&gateway, route, parts, body)).await,
