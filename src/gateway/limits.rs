@@ -140,6 +140,13 @@ impl Budget {
         self.0.available_permits()
     }
 
+    /// Takes so many bytes, waiting for others to give theirs back. `None`: not in time.
+    pub async fn within(&self, bytes: u64, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT)).ok()?;
+        let taken = Arc::clone(&self.0).acquire_many_owned(permits);
+        tokio::time::timeout(wait, taken).await.ok()?.ok()
+    }
+
     /// Takes as much as makes `held` enough for so many bytes. Whether there was as much.
     fn take(&self, held: &Held, bytes: u64) -> bool {
         let mut held = lock(&held.0);

@@ -18,6 +18,7 @@ pub mod chats;
 pub mod connector;
 pub mod detached;
 pub mod directory;
+pub mod doubt;
 pub mod goose_desktop;
 pub mod goosed;
 pub mod guard;
@@ -86,8 +87,8 @@ pub struct Shared {
     pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
-    /// The right to write the configuration of goosed's nodes.
-    pub writing: tokio::sync::Mutex<()>,
+    /// What goosed's dialect keeps.
+    pub goosed: goosed::Kept,
     pins: Arc<tokio::sync::Mutex<Pins>>,
     /// Opened by who reads first.
     reader: Arc<tokio::sync::Mutex<Option<Reader>>>,
@@ -125,7 +126,7 @@ impl Shared {
             limits: Limits::default(),
             bodies: limits::Budget::of(&Limits::default()),
             stopping: stream::Switch::latch(),
-            writing: tokio::sync::Mutex::default(),
+            goosed: goosed::Kept::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
             reader: Arc::default(),

@@ -8,6 +8,7 @@ use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use super::limits::Limits;
 use super::nodes::Endpoint;
 use super::{Gateway, Secret, Shared};
 use crate::routing::node::{Advert, Dialect, Health, Load, Node};
@@ -95,9 +96,15 @@ pub async fn serve(router: Router) -> u16 {
 
 /// A gateway in front of nodes at these ports.
 pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
+    within(nodes, Limits::default()).await
+}
+
+/// The same with limits of its own.
+pub async fn within(nodes: &[(&str, Dialect, u16)], limits: Limits) -> Under {
     let directory = tempfile::tempdir().unwrap();
     let pins = Pins::at(&directory.path().join("pins.db")).unwrap();
-    let gateway = Shared::new(None, policy(), pins, Secret::new(SECRET));
+    let shared = Shared::of(None, policy(), pins, Secret::new(SECRET));
+    let gateway = std::sync::Arc::new(shared.within(limits));
     let known = nodes
         .iter()
         .map(|(id, dialect, port)| {

@@ -42,6 +42,12 @@ pub fn user_on_loopback(port: u16) -> Option<u32> {
     first(port, answers_on_loopback).map(|socket| socket.user)
 }
 
+/// What names the listener on a port of 127.0.0.1 as long as it is there: that of a server which was started
+/// again has another name. `None` when nobody listens.
+pub fn name_on_loopback(port: u16) -> Option<String> {
+    first(port, answers_on_loopback).map(|socket| socket.inode)
+}
+
 /// The first that listens on a port, of those whose address, as the tables write it, is wanted.
 fn first(port: u16, wanted: impl Fn(&str) -> bool) -> Option<Socket> {
     ["tcp", "tcp6"].iter().find_map(|table| {
@@ -123,8 +129,16 @@ mod tests {
             };
             let port = listener.local_addr().unwrap().port();
             assert_eq!(user_on_loopback(port), Some(own), "{address}");
+            let name = name_on_loopback(port).unwrap();
+            assert_eq!(name_on_loopback(port), Some(name.clone()));
             let (pid, _) = process(port).unwrap();
             assert_eq!(pid, i32::try_from(std::process::id()).unwrap());
+            drop(listener);
+            if let Ok(_again) =
+                std::net::TcpListener::bind((address.rsplit_once(':').unwrap().0, port))
+            {
+                assert_ne!(name_on_loopback(port), Some(name));
+            }
         }
     }
 }

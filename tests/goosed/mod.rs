@@ -148,6 +148,12 @@ impl Node {
         lock(&self.seen).iter().filter(|s| s.line() == line).count()
     }
 
+    /// How many messages a session has.
+    pub fn messages(&self, id: &str) -> usize {
+        self.store
+            .with(|kept| kept.sessions.get(id).map_or(0, |s| s.message_count))
+    }
+
     /// How many event streams somebody reads.
     pub fn streams(&self) -> usize {
         self.streams.load(Ordering::SeqCst)

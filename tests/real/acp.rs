@@ -227,6 +227,23 @@ fn three_goose_serve_behind_the_gateway() {
         let took = said.last().unwrap().0 - said[0].0;
         assert!(took > Duration::from_millis(500), "{took:?}");
     }
+    // Several messages in one, as goose itself takes them.
+    let load = json!({"sessionId": chats[0], "cwd": real.s.path("work"), "mcpServers": []});
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": "list", "method": "session/list", "params": {}},
+        {"jsonrpc": "2.0", "id": "load", "method": "session/load", "params": load},
+    ]);
+    client
+        .socket
+        .send(Message::text(batch.to_string()))
+        .unwrap();
+    let both = client.hear("the answers to a batch", Value::is_array).1;
+    assert_eq!(
+        (&both[0]["id"], &both[1]["id"]),
+        (&json!("list"), &json!("load"))
+    );
+    assert_eq!(both[0]["result"]["sessions"].as_array().unwrap().len(), 12);
+    assert!(both[1]["result"].is_object(), "{both}");
     let list = client.result("session/list", &json!({}));
     let listed: BTreeMap<&str, &Value> = list["sessions"]
         .as_array()

@@ -39,6 +39,21 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Where a package is installed that has no program.
+pub fn library(name: &str, package: &str) -> PathBuf {
+    let cache = std::env::var_os("MOSAIC_AGENT_CACHE").expect("MOSAIC_AGENT_CACHE is set");
+    let path = Path::new(&cache)
+        .join(name)
+        .join("node_modules")
+        .join(package);
+    assert!(
+        path.exists(),
+        "no `{}`: run scripts/real-agents",
+        path.display()
+    );
+    path
+}
+
 /// A sandbox with its model.
 pub struct Real {
     pub s: Sandbox,

@@ -327,10 +327,12 @@ fn chats_spread_and_stay_whatever_dies() {
         fleet.healthy(name);
         let chat = one(name);
         assert_eq!(fleet.get(&format!("/sessions/{chat}")).ok()["id"], *chat);
+        // Nobody has resumed it in this process.
+        fleet.say(&chat, "again");
         let resume = json!({"session_id": chat, "load_model_and_extensions": true});
         let resumed = fleet.post("/agent/resume", &resume).ok();
         assert_eq!(resumed["session"]["id"], *chat);
-        fleet.say(&chat, "again");
+        fleet.say(&chat, "and again");
     }
     let pins = fleet.s.mosaic(&["pin", "list", "--json"]).ok().json();
     let pins = pins.to_string();

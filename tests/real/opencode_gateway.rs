@@ -11,7 +11,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cli::{Real, installed};
-use crate::support::{Running, Sandbox, eventually, eventually_some, proc};
+use crate::support::{Roster, Running, Sandbox, eventually, eventually_some, proc};
+
+mod sdk;
 
 pub const NODES: [&str; 3] = ["oc0", "oc1", "oc2"];
 
@@ -198,13 +200,9 @@ fn places(gateway: &Server, count: usize) -> Vec<Got> {
     })
 }
 
-#[test]
-fn opencode_behind_the_gateway() {
-    let Some(real) = Real::lasting(Duration::from_secs(400)) else {
-        return;
-    };
-    let s = &real.s;
-    // The server alone: it has the same interface, and starts in a tenth of the time.
+/// Nodes that are servers alone: they have the same interface as with a terminal, and start in a tenth of the
+/// time. Each has a database of its own: a session is on its node and nowhere else.
+fn servers(real: &Real) -> Roster {
     let serve = json!({
         "command": installed("opencode").unwrap(),
         "args": ["serve"],
@@ -214,15 +212,21 @@ fn opencode_behind_the_gateway() {
         },
         "dialect": "opencode",
     });
-    // Each with a database of its own: a session is on its node and nowhere else.
     let agent = |name: &str| {
-        let data = s.home(&format!("data/{name}"));
+        let data = real.s.home(&format!("data/{name}"));
         real.opencode(name)
             .key("runtime", json!("opencode-serve"))
             .env("XDG_DATA_HOME", &data.to_string_lossy())
     };
     real.roster(NODES.map(agent))
         .key("runtimes", json!({"opencode-serve": serve}))
+}
+
+/// Starts nodes and a gateway, and waits until each has done a turn: at its first one a server loads what it
+/// needs, and on a busy machine is away for so long that it seems to hang.
+fn up(real: &Real, roster: Roster) -> (Running, Server, u16) {
+    let s = &real.s;
+    roster
         // Chats alone decide: the machine is as busy as it is.
         .key(
             "routing",
@@ -240,9 +244,7 @@ fn opencode_behind_the_gateway() {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
-    let (mut running, gate) = gateway(s, port);
-    // At its first turn a server loads what it needs: on a busy machine it is away for so long that it seems
-    // to hang.
+    let (running, gate) = gateway(s, port);
     for name in NODES {
         let node = node(s, name);
         started("a node answers", || node.answers());
@@ -259,6 +261,16 @@ fn opencode_behind_the_gateway() {
             made.status == 200 && gate.ask("DELETE", &path, None).status == 200
         });
     }
+    (running, gate, port)
+}
+
+#[test]
+fn opencode_behind_the_gateway() {
+    let Some(real) = Real::lasting(Duration::from_secs(400)) else {
+        return;
+    };
+    let s = &real.s;
+    let (mut running, gate, port) = up(&real, servers(&real));
     assert_eq!(
         Server {
             secret: "wrong".to_owned(),
@@ -435,5 +447,34 @@ fn opencode_behind_the_gateway() {
             .count(),
         12
     );
+
+    // A server that starts takes requests that it never answers: it gets none.
+    let pid = real.pid(home);
+    proc::kill(pid, Signal::KILL);
+    s.gone(pid);
+    let port = node(s, home).port;
+    let open = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+    eventually("its port is closed", || !open());
+    while !open() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let path = format!("/session/{first}/abort");
+    std::thread::scope(|scope| {
+        for n in 0..10 {
+            let (door, path) = (&gate, &path);
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(100 * n));
+                let begun = Instant::now();
+                let got = door.post(path, json!({}));
+                let took = begun.elapsed();
+                let lost = got.body.to_string().contains("may have taken");
+                assert!(matches!(got.status, 200 | 503 | 504) && !lost, "{got:?}");
+                assert!(took < Duration::from_secs(15), "{took:?} {got:?}");
+            });
+        }
+    });
+    started("its chats are back", || {
+        gate.post(&path, json!({})).status == 200
+    });
     drop(running);
 }

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::asked::{Question, Questions};
 use super::fault::Fault;
-use super::frame::{Id, Message, Params};
+use super::frame::{Id, Message, Params, Raw, raw};
+use super::hello;
 use super::link::{Command, Link};
 use super::out::{Gone, Out, Route};
 use super::rooms::Rooms;
@@ -47,6 +48,8 @@ pub struct Client {
     budget: Arc<Semaphore>,
     /// What it said of itself, which every node is told.
     hello: Mutex<Params>,
+    /// What it was told of what its agent can do.
+    told: Mutex<Option<Raw>>,
     links: Mutex<BTreeMap<String, Link>>,
     questions: Mutex<Questions>,
     wires: AtomicU64,
@@ -63,7 +66,23 @@ impl Client {
         patience: Duration,
         place: OwnedSemaphorePermit,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::of(
+            gateway,
+            rooms,
+            split,
+            patience,
+            Some(Arc::new(place)),
+        ))
+    }
+
+    fn of(
+        gateway: &Gateway,
+        rooms: &Arc<Rooms>,
+        split: bool,
+        patience: Duration,
+        place: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> Self {
+        Self {
             gateway: Arc::clone(gateway),
             rooms: Arc::clone(rooms),
             out: Out::new(split, patience),
@@ -73,11 +92,21 @@ impl Client {
                 "protocolVersion": 1,
                 "clientCapabilities": {},
             }))),
+            told: Mutex::new(None),
             links: Mutex::new(BTreeMap::new()),
             questions: Mutex::new(Questions::default()),
             wires: AtomicU64::new(0),
-            place: Mutex::new(Some(Arc::new(place))),
-        })
+            place: Mutex::new(place),
+        }
+    }
+
+    /// One that says of itself what this one does, and does something for it that does not end with it.
+    /// Nobody reads what is said to it.
+    pub fn errand(&self) -> Errand {
+        let patience = self.rooms.limits.stalled;
+        let errand = Self::of(&self.gateway, &self.rooms, false, patience, self.place());
+        *lock(&errand.hello) = self.hello();
+        Errand(Arc::new(errand))
     }
 
     /// What nodes are told of it.
@@ -97,6 +126,22 @@ impl Client {
         }
         *lock(&self.hello) = params;
         Ok(())
+    }
+
+    /// What it was told of what its agent can do; `None` before that.
+    pub fn told(&self) -> Option<Raw> {
+        lock(&self.told).clone()
+    }
+
+    /// Notes that, and has nodes speak to it from now on in the version that was agreed on.
+    pub fn tell(&self, hello: &Raw) {
+        *lock(&self.told) = Some(hello.clone());
+        if let (Some(version), Params::Named(own)) =
+            (hello::version(hello), &mut *lock(&self.hello))
+            && let Some(version) = raw(&version)
+        {
+            own.insert("protocolVersion".to_owned(), version);
+        }
     }
 
     /// Waits until so many bytes may be under way. `None`: it has ended.
@@ -173,5 +218,23 @@ impl Client {
         self.out.close();
         lock(&self.place).take();
         lock(&self.links).clear();
+    }
+}
+
+/// A client of the gateway's own; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Errand(Arc<Client>);
+
+impl std::ops::Deref for Errand {
+    type Target = Arc<Client>;
+
+    fn deref(&self) -> &Arc<Client> {
+        &self.0
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

@@ -1,6 +1,7 @@
 //! New sessions: placed, imported, forked. A node is asked once; another one only when the first certainly
 //! was not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -9,12 +10,13 @@ use axum::response::IntoResponse as _;
 use tokio::sync::oneshot;
 
 use super::client::{Client, Room};
-use super::fault::Fault;
-use super::frame::{Outcome, Params, raw};
-use super::link::Lost;
+use super::fault::{Fault, NO_NODE};
+use super::frame::{Outcome, Params, Raw, raw};
+use super::hello;
+use super::link::{Answer, Link, Lost};
 use super::names;
 use super::requests::found;
-use crate::gateway::place::{self, Made, Wanted};
+use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
@@ -60,64 +62,133 @@ pub async fn place(
     if let Directory::Policy(path) = &directory {
         set_cwd(&mut params, path);
     }
-    // A refusal in the node's words, or why the client's own doing kept it from being asked: placement passes
-    // both on without looking, and neither says anything of the node.
-    let refused: Arc<Mutex<Option<Result<Done, Fault>>>> = Arc::default();
-    let placed = place::create(
-        &client.gateway,
-        Dialect::Acp,
-        wanted,
-        place::of_node,
-        |live| {
-            let mut params = params.clone();
-            if matches!(directory, Directory::Node) {
-                set_cwd(&mut params, &live.node.working_directory);
-            }
-            let (refused, link) = (Arc::clone(&refused), client.link(&live.node.id));
-            async move {
-                let answer = match link.ask(method, params, None, CREATE).await {
-                    Ok(answer) => answer,
-                    Err(Lost::Node(failure)) => return Err(failure),
-                    Err(lost @ Lost::Client(_)) => {
-                        *lock(&refused) = Some(Err(Fault::lost(&live.node.id, "", &lost)));
-                        return Ok(Made::Refused(StatusCode::TOO_MANY_REQUESTS.into_response()));
+    let told = client.told();
+    let mut unfit = BTreeMap::new();
+    let placed = loop {
+        let nodes = client.gateway.nodes.speaking(Dialect::Acp).into_iter();
+        let nodes: Vec<_> = nodes
+            .filter(|live| !unfit.contains_key(&live.node.id))
+            .collect();
+        if nodes.is_empty() && !unfit.is_empty() {
+            return Err(unable(&unfit));
+        }
+        let refused = Refused::default();
+        let placed = place::create_among(
+            &client.gateway,
+            nodes,
+            wanted.clone(),
+            Name::Made(place::of_node),
+            |live| {
+                let mut params = params.clone();
+                if matches!(directory, Directory::Node) {
+                    set_cwd(&mut params, &live.node.working_directory);
+                }
+                let link = client.link(&live.node.id);
+                let (told, refused) = (told.clone(), Arc::clone(&refused));
+                async move {
+                    if let Some(told) = told
+                        && let Err(why) = can_do(&link, &told).await
+                    {
+                        return why.of(&live.node.id, &refused);
                     }
-                };
-                match answer.outcome {
-                    Outcome::Result(result) => match names::made(&result) {
-                        Some(native) => Ok(Made::Chat {
-                            native,
-                            value: (result, answer.hold),
-                        }),
-                        None => Err(Failure::NoAnswer("its answer names no session".to_owned())),
-                    },
-                    error => {
-                        *lock(&refused) = Some(Ok(Done::of(error)));
-                        Ok(Made::Refused(StatusCode::BAD_REQUEST.into_response()))
+                    match link.ask(method, params, None, CREATE).await {
+                        Ok(answer) => made(answer, &refused),
+                        Err(lost) => Unmade::Lost(lost).of(&live.node.id, &refused),
                     }
                 }
-            }
-        },
-    )
-    .await;
-    drop(room);
-    match placed {
-        Ok(placed) => {
-            let (result, hold) = placed.value;
-            client.gateway.used(&placed.chat);
-            Ok(Done {
-                outcome: Outcome::Result(names::result_outward(&placed.live.node.id, result)),
-                hold: Some(hold),
-            })
+            },
+        )
+        .await;
+        let refused = lock(&refused).take();
+        match (placed, refused) {
+            (Ok(placed), _) => break placed,
+            (Err(_), Some(Instead::Unfit(node, why))) => drop(unfit.insert(node, why)),
+            (Err(_), Some(Instead::Said(said))) => return said,
+            (Err(_), None) if !unfit.is_empty() => return Err(unable(&unfit)),
+            (Err(response), None) => return Err(Fault::of(response).await),
         }
-        Err(response) => {
-            let refused = lock(&refused).take();
-            match refused {
-                Some(instead) => instead,
-                None => Err(Fault::of(response).await),
-            }
+    };
+    drop(room);
+    let (result, hold) = placed.value;
+    client.gateway.used(&placed.chat);
+    Ok(Done {
+        outcome: Outcome::Result(names::result_outward(&placed.live.node.id, result)),
+        hold: Some(hold),
+    })
+}
+
+/// Why a node did not make a session, where placement cannot know: it passes a refusal on without looking,
+/// and notes of a node that it is down where that was not asked.
+type Refused = Arc<Mutex<Option<Instead>>>;
+
+/// What is to be done instead.
+enum Instead {
+    /// The client is told this: a refusal in the node's words, or why its own doing kept the node from being
+    /// asked.
+    Said(Result<Done, Fault>),
+    /// Another node is asked, for this one is well and cannot do what the client was told.
+    Unfit(String, String),
+}
+
+/// What a node makes, as placement wants to know it.
+type MadeBy = Result<Made<(Raw, oneshot::Sender<()>)>, Failure>;
+
+/// Why nothing was made.
+enum Unmade {
+    Lost(Lost),
+    Unfit(String),
+}
+
+impl Unmade {
+    fn of(self, node: &str, refused: &Refused) -> MadeBy {
+        let instead = match self {
+            Unmade::Lost(Lost::Node(failure)) => return Err(failure),
+            Unmade::Lost(lost) => Instead::Said(Err(Fault::lost(node, "", &lost))),
+            Unmade::Unfit(why) => Instead::Unfit(node.to_owned(), why),
+        };
+        *lock(refused) = Some(instead);
+        Ok(Made::Refused(StatusCode::TOO_MANY_REQUESTS.into_response()))
+    }
+}
+
+fn made(answer: Answer, refused: &Refused) -> MadeBy {
+    match answer.outcome {
+        Outcome::Result(result) => match names::made(&result) {
+            Some(native) => Ok(Made::Chat {
+                native,
+                value: (result, answer.hold),
+            }),
+            None => Err(Failure::NoAnswer("its answer names no session".to_owned())),
+        },
+        error => {
+            *lock(refused) = Some(Instead::Said(Ok(Done::of(error))));
+            Ok(Made::Refused(StatusCode::BAD_REQUEST.into_response()))
         }
     }
+}
+
+/// Whether a node can do what the client was told that its agent can do: it may be new, or another one than
+/// it was then.
+async fn can_do(link: &Link, told: &Raw) -> Result<(), Unmade> {
+    match link.hello().await.map_err(Unmade::Lost)? {
+        Outcome::Result(hello) if hello::covers(told, &hello) => Ok(()),
+        Outcome::Result(_) => Err(Unmade::Unfit(
+            "it cannot do all that this client was told".to_owned(),
+        )),
+        Outcome::Error(_) => Err(Unmade::Unfit("it refuses this client".to_owned())),
+    }
+}
+
+fn unable(unfit: &BTreeMap<String, String>) -> Fault {
+    let each: Vec<String> = unfit
+        .iter()
+        .map(|(node, why)| format!("`{node}`: {why}"))
+        .collect();
+    let why = format!(
+        "no node can take a session of this client: {}; `initialize` again",
+        each.join("; ")
+    );
+    Fault::new(NO_NODE, why)
 }
 
 /// Lets a session's node make another one from it, and pins that there.

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::fault::{Fault, NO_NODE, NOT_ALL};
 use super::frame::{Outcome, Params, Raw, code};
+use super::hello;
 use super::link::Lost;
 use super::merge;
 use super::names;
@@ -16,28 +21,108 @@ use super::requests::{nodes, result};
 use crate::gateway::place;
 use crate::gateway::upstream::{ANSWER, Failure};
 
-/// What the nodes can do: asked of the first that answers, with the client's own words, and remembered.
+/// What all nodes can do. They are asked with the client's own words, and their answers remembered. Of one
+/// that does not answer what it said before counts; one that never said anything counts when a session is to
+/// be made there.
 ///
 /// # Errors
 /// No node answers.
 pub async fn initialize(client: &Arc<Client>, params: &Params) -> Result<Outcome, Fault> {
     let greeting = params.text();
-    if let Some(known) = client.rooms.known(&greeting) {
-        return Ok(Outcome::Result(known));
-    }
-    let mut failures = BTreeMap::new();
+    let (mut answers, mut said_now) = (BTreeMap::new(), false);
+    let (mut well, mut ill) = (Vec::new(), Vec::new());
     for node in nodes(client) {
-        match client.link(&node).hello().await {
-            Ok(Outcome::Result(hello)) => {
-                client.rooms.learn(greeting, hello.clone());
-                return Ok(Outcome::Result(hello));
+        let known = client.rooms.known(&greeting, &node);
+        if let Some((answer, fresh)) = known {
+            said_now |= fresh;
+            answers.insert(node.clone(), answer);
+            if fresh {
+                continue;
             }
-            Ok(refusal) => return Ok(refusal),
-            Err(lost @ Lost::Client(_)) => return Err(Fault::lost(&node, "", &lost)),
-            Err(lost) => drop(failures.insert(node, lost.to_string())),
+        }
+        match is_well(client, &node) {
+            true => well.push(node),
+            false => ill.push(node),
         }
     }
-    Err(nobody(&failures))
+    // Their connections are not the client's: they may be of another version than what is agreed on.
+    let errand = client.errand();
+    let mut asked = Asked::default();
+    asked.all(&errand, &greeting, well).await;
+    if !said_now && asked.answers.is_empty() && asked.refusals.is_empty() {
+        asked.all(&errand, &greeting, ill).await;
+    }
+    if !said_now && asked.answers.is_empty() {
+        return match asked.refusals.into_values().next() {
+            Some(refusal) => Ok(refusal),
+            None => Err(nobody(&asked.failures)),
+        };
+    }
+    answers.append(&mut asked.answers);
+    for node in asked.refusals.keys() {
+        answers.remove(node);
+    }
+    let answers: Vec<Raw> = answers.into_values().collect();
+    let hello = hello::merged(&answers).ok_or_else(|| {
+        Fault::new(
+            code::INTERNAL,
+            "what the nodes can do is told in no form that is known",
+        )
+    })?;
+    client.tell(&hello);
+    Ok(Outcome::Result(hello))
+}
+
+/// How long other nodes may take once one has answered `initialize`. Measured: 1 ms.
+const OTHERS: Duration = Duration::from_secs(1);
+
+/// What nodes said to `initialize`.
+#[derive(Debug, Default)]
+struct Asked {
+    answers: BTreeMap<String, Raw>,
+    refusals: BTreeMap<String, Outcome>,
+    failures: BTreeMap<String, String>,
+}
+
+impl Asked {
+    /// Asks nodes, all at once.
+    async fn all(&mut self, errand: &Arc<Client>, greeting: &str, nodes: Vec<String>) {
+        let mut asked: FuturesUnordered<_> = nodes
+            .into_iter()
+            .map(|node| {
+                let link = errand.link(&node);
+                async move { (node, link.hello().await) }
+            })
+            .collect();
+        let mut until = None;
+        loop {
+            let next = asked.next();
+            let next = match until {
+                None => next.await,
+                Some(until) => match tokio::time::timeout_at(until, next).await {
+                    Ok(next) => next,
+                    Err(_) => return,
+                },
+            };
+            let Some((node, said)) = next else { return };
+            match said {
+                Ok(Outcome::Result(hello)) => {
+                    errand.rooms.learn(greeting, &node, hello.clone());
+                    self.answers.insert(node, hello);
+                    until.get_or_insert_with(|| Instant::now() + OTHERS);
+                }
+                Ok(refusal) => drop(self.refusals.insert(node, refusal)),
+                Err(lost) => drop(self.failures.insert(node, lost.to_string())),
+            }
+        }
+    }
+}
+
+/// Whether a node was well when it was observed last.
+fn is_well(client: &Client, node: &str) -> bool {
+    let live = client.gateway.nodes.get(node);
+    live.and_then(|live| live.advert())
+        .is_some_and(|advert| advert.health.is_healthy())
 }
 
 /// The sessions of all nodes. Those of nodes that do not answer are missing, which is said in `_meta`.
@@ -112,11 +197,13 @@ pub async fn any(client: &Arc<Client>, method: &str, params: &Params) -> Result<
     Err(nobody(&failures))
 }
 
-/// Has all nodes do the same. Nothing is begun while one of them is not there.
+/// Has all nodes do the same. Nothing is begun while one of them is not there; what was begun is carried to
+/// its end, though the client goes meanwhile.
 ///
 /// # Errors
 /// One is not there: nothing was changed. Or one failed after others had done it: which ones.
 pub async fn every(client: &Arc<Client>, method: &str, params: &Params) -> Result<Outcome, Fault> {
+    let _alone = client.rooms.writing.lock().await;
     let all = nodes(client);
     let there = join_all(all.iter().map(|node| async move {
         let live = client.gateway.nodes.get(node)?;
@@ -142,8 +229,15 @@ pub async fn every(client: &Arc<Client>, method: &str, params: &Params) -> Resul
     }
     let mut done: Vec<String> = Vec::new();
     let mut first = None;
+    let errand = client.errand();
     for node in all {
-        match on(client, &node, method, params.clone()).await {
+        let answer = match on(client, &node, method, params.clone()).await {
+            // It was not asked: the client is gone, or has too much under way. That is no reason to leave
+            // the nodes unlike.
+            Err(Lost::Client(_)) => on(&errand, &node, method, params.clone()).await,
+            answer => answer,
+        };
+        match answer {
             Ok(outcome @ Outcome::Result(_)) => {
                 first.get_or_insert_with(|| outward(&node, outcome));
                 done.push(format!("`{node}`"));

@@ -164,6 +164,8 @@ pub struct Bad {
     pub code: i64,
     /// In words.
     pub why: String,
+    /// Of the request that it would have been, where that can be told.
+    pub id: Id,
 }
 
 #[derive(Serialize)]
@@ -182,8 +184,7 @@ struct Wire<'a> {
 }
 
 impl Message {
-    /// Reads one. Several in one text (a batch) are refused: no client of ACP sends any, and an answer to
-    /// all at once would hold back those that are ready.
+    /// Reads one.
     ///
     /// # Errors
     /// It is none.
@@ -191,14 +192,13 @@ impl Message {
         let bad = |code, why: &str| Bad {
             code,
             why: why.to_owned(),
+            id: Id::Null,
         };
         let whole: &RawValue =
             serde_json::from_str(text).map_err(|e| bad(code::PARSE, &format!("no JSON: {e}")))?;
         let invalid = |why: &str| bad(code::INVALID_REQUEST, why);
-        match whole.get().as_bytes().first() {
-            Some(b'{') => {}
-            Some(b'[') => return Err(invalid("batches are not taken: send one message at a time")),
-            _ => return Err(invalid("a message is an object")),
+        if whole.get().as_bytes().first() != Some(&b'{') {
+            return Err(invalid("a message is an object"));
         }
         let object: Object =
             serde_json::from_str(whole.get()).map_err(|e| invalid(&e.to_string()))?;
@@ -216,6 +216,11 @@ impl Message {
             };
             let id = id.ok_or_else(|| invalid("an answer has an id"))?;
             return Ok(Message::Response { id, outcome });
+        };
+        // From here on it is told by its id what was wrong.
+        let invalid = |why: &str| Bad {
+            id: id.clone().unwrap_or(Id::Null),
+            ..invalid(why)
         };
         let method: String =
             serde_json::from_str(method.get()).map_err(|_| invalid("a method is a string"))?;
@@ -305,7 +310,7 @@ mod tests {
             ("", code::PARSE, "no JSON"),
             ("{", code::PARSE, "no JSON"),
             ("{} {}", code::PARSE, "no JSON"),
-            ("[]", code::INVALID_REQUEST, "batches"),
+            ("[]", code::INVALID_REQUEST, "object"),
             ("3", code::INVALID_REQUEST, "object"),
             ("{}", code::INVALID_REQUEST, "a method, a result"),
             (r#"{"id":3}"#, code::INVALID_REQUEST, "a method, a result"),
@@ -326,6 +331,22 @@ mod tests {
             let bad = Message::read(text).unwrap_err();
             assert_eq!(bad.code, code, "{text}");
             assert!(bad.why.contains(why), "{text}: {}", bad.why);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_told_by_its_id() {
+        for (text, id) in [
+            (r#"{"id":3,"method":"m","params":"x"}"#, "3"),
+            (r#"{"id":"a","method":7}"#, "a"),
+            (r#"{"method":7}"#, ""),
+            (r#"{"id":{},"method":"m"}"#, ""),
+        ] {
+            let told = match Message::read(text).unwrap_err().id {
+                Id::Null => String::new(),
+                Id::Number(id) | Id::Text(id) => id,
+            };
+            assert_eq!(told, id, "{text}");
         }
     }
 

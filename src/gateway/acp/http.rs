@@ -1,4 +1,5 @@
-//! The transport of plain HTTP, with the status codes and words of the real server: `initialize` is answered
+//! The transport of plain HTTP, with the status codes and words of the real server, errors as
+//! `{"message"}`: `initialize` is answered
 //! in its own response and names the connection; everything else is taken with 202, and answered on event
 //! streams, one for the connection and one for each session.
 
@@ -12,12 +13,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::batch::{self, End, Entry, Said};
 use super::client::Client;
-use super::frame::{Id, Message, Outcome, Params};
-use super::out::{Lease, Parcel, Route};
-use super::rooms::Rooms;
-use super::{Acp, everywhere, methods, names, requests, websocket};
-use crate::gateway::{Gateway, ids, lock};
+use super::frame::{Message, Params};
+use super::out::{Gone, Lease, Parcel, Route};
+use super::{Acp, begin, methods, names, requests, websocket};
+use crate::gateway::reply::Reply;
+use crate::gateway::{ids, lock};
 
 /// Names the connection.
 pub const CONNECTION: HeaderName = HeaderName::from_static("acp-connection-id");
@@ -40,11 +42,26 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Of a client that has just come.
+    pub fn new(client: Arc<Client>) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            streams: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Who it is.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
     fn touch(&self) {
         *lock(&self.used) = Instant::now();
     }
 
-    fn idle(&self) -> Duration {
+    /// How long it has said nothing, with no stream open.
+    pub fn idle(&self) -> Duration {
         match self.streams.load(Ordering::SeqCst) {
             0 => lock(&self.used).elapsed(),
             _ => Duration::ZERO,
@@ -60,8 +77,11 @@ pub async fn answer(State(acp): State<Acp>, request: Request) -> Response {
         Method::GET => get(&acp, request.headers()),
         Method::DELETE => delete(&acp, request.headers()),
         _ => (
-            StatusCode::METHOD_NOT_ALLOWED,
             [(header::ALLOW, "GET, POST, DELETE")],
+            plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET, POST, DELETE here",
+            ),
         )
             .into_response(),
     };
@@ -97,36 +117,61 @@ async fn post(acp: &Acp, request: Request) -> Response {
     let Ok(body) = std::str::from_utf8(&body) else {
         return plain(StatusCode::BAD_REQUEST, "Invalid JSON-RPC: no UTF-8");
     };
-    let message = requests::read(body);
-    match message {
-        Ok(Message::Request { id, method, params }) if method == "initialize" => {
-            initialize(acp, id, params).await
+    let (first, rest) = match requests::read(body) {
+        Said::One(Ok(Message::Request { id, method, params })) if method == "initialize" => {
+            ((id, params), None)
         }
-        message => {
+        Said::Several(mut entries) if is_greeting(&entries) => match entries.remove(0).1 {
+            Ok(Message::Request { id, params, .. }) => ((id, params), Some(entries)),
+            _ => return StatusCode::BAD_REQUEST.into_response(),
+        },
+        said => {
             let Some(connection) = connection else {
                 return plain(StatusCode::BAD_REQUEST, "Acp-Connection-Id header required");
             };
             let Some(remote) = acp.rooms.get(&connection) else {
-                return StatusCode::NOT_FOUND.into_response();
+                return unknown(&connection);
             };
             remote.touch();
-            take(&remote.client, message, session.as_deref(), body.len()).await
+            return take(&remote.client, said, session.as_deref(), body.len()).await;
         }
-    }
+    };
+    let rest = match rest.map(|entries| with_sessions(entries, session.as_deref())) {
+        None => None,
+        Some(Ok(entries)) => Some(entries),
+        Some(Err(why)) => return plain(StatusCode::BAD_REQUEST, why),
+    };
+    begin::initialize(acp, first, rest).await
 }
 
-async fn take(
-    client: &Arc<Client>,
-    message: Result<Message, Message>,
-    session: Option<&str>,
-    bytes: usize,
-) -> Response {
-    let message = match message {
-        Ok(message) => message,
+/// Whether a batch begins a connection.
+fn is_greeting(entries: &[Entry]) -> bool {
+    entries.first().is_some_and(
+        |(_, one)| matches!(one, Ok(Message::Request { method, .. }) if method == "initialize"),
+    )
+}
+
+async fn take(client: &Arc<Client>, said: Said, session: Option<&str>, bytes: usize) -> Response {
+    let message = match said {
+        Said::One(Ok(message)) => message,
         // As the real server has it: taken, and refused on the stream.
-        Err(refusal) => {
+        Said::One(Err(refusal)) => {
             let _ = client.say(&Route::Connection, &refusal).await;
             return StatusCode::ACCEPTED.into_response();
+        }
+        Said::Several(entries) => {
+            let entries = match with_sessions(entries, session) {
+                Ok(entries) => entries,
+                Err(why) => return plain(StatusCode::BAD_REQUEST, why),
+            };
+            let route = match session {
+                Some(name) if ids::split(name).is_some() => Route::Session(name.to_owned()),
+                _ => Route::Connection,
+            };
+            return match batch::take(client, entries, End::Stream(route)).await {
+                Ok(()) => StatusCode::ACCEPTED.into_response(),
+                Err(Gone) => gone(),
+            };
         }
     };
     let message = match with_session(message, session) {
@@ -134,10 +179,24 @@ async fn take(
         Err(why) => return plain(StatusCode::BAD_REQUEST, why),
     };
     let Some(room) = client.room(bytes).await else {
-        return StatusCode::NOT_FOUND.into_response();
+        return gone();
     };
-    requests::take(client, message, room).await;
+    requests::take(client, message, room, None).await;
     StatusCode::ACCEPTED.into_response()
+}
+
+/// The same for all messages of a batch, before any of them is taken.
+fn with_sessions(entries: Vec<Entry>, session: Option<&str>) -> Result<Vec<Entry>, &'static str> {
+    let each = |(bytes, entry): Entry| {
+        Ok((
+            bytes,
+            match entry {
+                Ok(message) => Ok(with_session(message, session)?),
+                Err(refusal) => Err(refusal),
+            },
+        ))
+    };
+    entries.into_iter().map(each).collect()
 }
 
 /// The session named by the header goes into the parameters; it must not contradict them, and must not be
@@ -176,77 +235,6 @@ fn with_session(message: Message, session: Option<&str>) -> Result<Message, &'st
     Ok(message)
 }
 
-async fn initialize(acp: &Acp, id: Id, params: Params) -> Response {
-    let Some(place) = acp.rooms.place() else {
-        return plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the gateway has too many clients of this dialect",
-        );
-    };
-    let patience = acp.rooms.limits.stalled;
-    let client = Client::new(&acp.gateway, &acp.rooms, true, patience, place);
-    // Its request may be gone before a node has answered.
-    let mut unfinished = Unfinished(Some(Arc::clone(&client)));
-    let introduced = match client.set_hello(params.clone()) {
-        Ok(()) => everywhere::initialize(&client, &params).await,
-        Err(fault) => Err(fault),
-    };
-    let (answer, connection) = match introduced {
-        Ok(outcome) => {
-            let refused = matches!(outcome, Outcome::Error(_));
-            let connection = (!refused).then(|| uuid::Uuid::new_v4().to_string());
-            (Message::Response { id, outcome }, connection)
-        }
-        Err(fault) => (fault.answer(id), None),
-    };
-    let mut response =
-        ([(header::CONTENT_TYPE, "application/json")], answer.text()).into_response();
-    let Some(connection) = connection else {
-        return response;
-    };
-    unfinished.0 = None;
-    let remote = Arc::new(Remote {
-        client,
-        streams: AtomicUsize::new(0),
-        used: Mutex::new(Instant::now()),
-    });
-    acp.rooms.add(&connection, &remote);
-    put(response.headers_mut(), CONNECTION, &connection);
-    let (gateway, rooms) = (Arc::clone(&acp.gateway), Arc::clone(&acp.rooms));
-    tokio::spawn(async move {
-        until_over(&gateway, &rooms, &remote).await;
-        rooms.remove(&connection);
-        remote.client.close();
-    });
-    response
-}
-
-/// A client that has no connection yet; it ends unless it gets one.
-struct Unfinished(Option<Arc<Client>>);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(client) = &self.0 {
-            client.close();
-        }
-    }
-}
-
-/// Until the client says that it ends, or says nothing any more, or is cut, or the gateway stops.
-async fn until_over(gateway: &Gateway, rooms: &Rooms, remote: &Remote) {
-    let idle = rooms.limits.idle;
-    let silent = async {
-        while remote.idle() < idle {
-            tokio::time::sleep(idle / 4).await;
-        }
-    };
-    tokio::select! {
-        () = gateway.stopping.wait() => {}
-        () = remote.client.out.closing() => {}
-        () = silent => tracing::debug!("a silent client's connection is ended"),
-    }
-}
-
 fn get(acp: &Acp, headers: &HeaderMap) -> Response {
     let accepts = text(headers, &header::ACCEPT).is_some_and(|a| a.contains("text/event-stream"));
     if !accepts {
@@ -259,7 +247,7 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
         return plain(StatusCode::BAD_REQUEST, "Acp-Connection-Id header required");
     };
     let Some(remote) = acp.rooms.get(&connection) else {
-        return StatusCode::NOT_FOUND.into_response();
+        return unknown(&connection);
     };
     let session = text(headers, &SESSION);
     let route = match &session {
@@ -341,12 +329,25 @@ fn delete(acp: &Acp, headers: &HeaderMap) -> Response {
             remote.client.close();
             StatusCode::ACCEPTED.into_response()
         }
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => unknown(&connection),
     }
 }
 
-fn plain(status: StatusCode, why: &str) -> Response {
-    (status, why.to_owned()).into_response()
+/// The real server's words, in the gateway's form of errors.
+pub fn plain(status: StatusCode, why: &str) -> Response {
+    Reply::new(status, why).into_response()
+}
+
+fn unknown(connection: &str) -> Response {
+    plain(
+        StatusCode::NOT_FOUND,
+        &format!("no connection `{connection}`: `initialize` begins one"),
+    )
+}
+
+/// The connection ended while something was done on it.
+pub fn gone() -> Response {
+    plain(StatusCode::NOT_FOUND, "the connection has ended")
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

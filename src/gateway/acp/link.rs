@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::To;
 use super::client::{Client, Room};
 use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
-use super::out::Route;
 use super::wire::{Unopened, Wire, WriteError};
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::gateway::using::Using;
@@ -65,7 +65,7 @@ pub enum Asker {
         /// Its id.
         id: Id,
         /// Where it gets the answer.
-        route: Route,
+        to: To,
         /// The session's name; empty without one.
         chat: String,
         /// The session is gone when this is answered well.
@@ -91,9 +91,9 @@ impl Asker {
     /// The answer is an error that concerns everything said on this way.
     async fn refuse(self, client: &Client, error: Outcome) {
         match self {
-            Asker::Client { id, route, .. } => {
+            Asker::Client { id, to, .. } => {
                 let answer = Message::Response { id, outcome: error };
-                let _ = client.say(&route, &answer).await;
+                let _ = to.answer(client, &answer).await;
             }
             Asker::Gateway(to) => {
                 // There is nothing to be held back.
@@ -109,11 +109,9 @@ impl Asker {
     /// There will be no answer.
     pub async fn fail(self, client: &Client, node: &str, lost: Lost) {
         match self {
-            Asker::Client {
-                id, route, chat, ..
-            } => {
+            Asker::Client { id, to, chat, .. } => {
                 let fault = Fault::lost(node, &chat, &lost);
-                let _ = client.say(&route, &fault.answer(id)).await;
+                let _ = to.answer(client, &fault.answer(id)).await;
             }
             Asker::Gateway(to) => {
                 let _ = to.send(Err(lost));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{Bad, Object, Raw, code, raw};
+use super::frame::{Bad, Id, Object, Raw, code, raw};
 
 /// What a node answered.
 #[derive(Debug, Deserialize)]
@@ -49,6 +49,7 @@ pub fn cursors(cursor: Option<&str>) -> Result<Option<BTreeMap<String, String>>,
             serde_json::from_str(text).map_err(|_| Bad {
                 code: code::INVALID_PARAMS,
                 why: "malformed session list cursor".to_owned(),
+                id: Id::Null,
             })
         })
         .transpose()

@@ -13,12 +13,15 @@
 //! own, on which everything is said anew.
 
 pub mod asked;
+pub mod batch;
+pub mod begin;
 pub mod client;
 pub mod connect;
 pub mod create;
 pub mod everywhere;
 pub mod fault;
 pub mod frame;
+pub mod hello;
 pub mod http;
 pub mod link;
 pub mod merge;

@@ -2,7 +2,7 @@
 //! ACP carries them as `params.sessionId` both ways, and in results as `sessionId`, `session.sessionId`
 //! and `sessions[].sessionId`. Nothing else is touched: what a tool says of sessions is its own.
 
-use super::frame::{Bad, Object, Params, Raw, code, raw};
+use super::frame::{Bad, Id, Object, Params, Raw, code, raw};
 use crate::gateway::ids;
 
 const KEY: &str = "sessionId";
@@ -22,6 +22,7 @@ pub fn named(params: &Params) -> Result<Option<String>, Bad> {
             Err(_) => Err(Bad {
                 code: code::INVALID_PARAMS,
                 why: "params.sessionId must be a string".to_owned(),
+                id: Id::Null,
             }),
         },
     }

@@ -11,8 +11,10 @@ use tokio::sync::{Notify, oneshot};
 use tungstenite::Message as WsMessage;
 
 use super::asked::{Question, Waiting};
+use super::batch::{self, Said};
 use super::client::Client;
 use super::connect::Socket;
+use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
 use super::link::{Answer, Asker};
 use super::names;
@@ -108,12 +110,25 @@ impl Reader {
     }
 
     async fn heard(&self, text: &str) -> Result<(), Gone> {
-        match Message::read(text) {
+        let one = |text: &str| Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null));
+        match batch::read(text, one) {
+            Said::One(message) => self.heard_one(message).await,
+            Said::Several(messages) => {
+                for (_, message) in messages {
+                    self.heard_one(message).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn heard_one(&self, message: Result<Message, Message>) -> Result<(), Gone> {
+        match message {
             Ok(Message::Response { id, outcome }) => self.answered(&id, outcome).await,
             Ok(Message::Request { id, method, params }) => self.asks(id, method, params).await,
             Ok(Message::Notification { method, params }) => self.says(method, params).await,
             Err(bad) => {
-                tracing::warn!(node = self.node, "the node sent no message: {}", bad.why);
+                tracing::warn!(node = self.node, "the node sent no message: {}", bad.text());
                 Ok(())
             }
         }
@@ -134,11 +149,7 @@ impl Reader {
                 Ok(())
             }
             Some(Asker::Client {
-                id,
-                route,
-                chat,
-                ends,
-                ..
+                id, to, chat, ends, ..
             }) => {
                 let outcome = match outcome {
                     Outcome::Result(result) => {
@@ -150,7 +161,7 @@ impl Reader {
                     error => error,
                 };
                 let answer = Message::Response { id, outcome };
-                self.client.say(&route, &answer).await
+                to.answer(&self.client, &answer).await
             }
         }
     }

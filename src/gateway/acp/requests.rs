@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::batch::{self, Said, To};
 use super::client::{Client, Room};
 use super::create;
 use super::everywhere;
@@ -21,10 +22,13 @@ use crate::routing::node::Dialect;
 /// Longest id of a request: it is kept until the answer comes, when the request itself is long gone.
 const ID: usize = 1024;
 
-/// Takes a message of a client's.
-pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
+/// Takes a message of a client's. The answer to it goes where it says, else to the stream of its session.
+pub async fn take(client: &Arc<Client>, message: Message, room: Room, to: Option<To>) {
     match message {
-        Message::Request { id, method, params } => request(client, id, method, params, room).await,
+        Message::Request { id, method, params } => {
+            let to = to.unwrap_or_else(|| To::Stream(route(&params)));
+            request(client, (id, to), method, params, room).await;
+        }
         Message::Notification { method, params } => notification(client, method, params, room),
         Message::Response { id, outcome } => {
             let Some(question) = client.answered(&id) else {
@@ -41,7 +45,7 @@ pub async fn take(client: &Arc<Client>, message: Message, room: Room) {
     }
 }
 
-/// Where the answer to a request goes.
+/// The stream of the session that parameters name.
 pub fn route(params: &Params) -> Route {
     match names::named(params) {
         // Only such a name has a stream, and only such a name is short.
@@ -50,18 +54,23 @@ pub fn route(params: &Params) -> Route {
     }
 }
 
-async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, room: Room) {
-    let route = route(&params);
+async fn request(
+    client: &Arc<Client>,
+    (id, to): (Id, To),
+    method: String,
+    params: Params,
+    room: Room,
+) {
     let chat = match names::named(&params) {
         Ok(chat) => chat,
-        Err(bad) => return refuse(client, &route, id, &bad.into()).await,
+        Err(bad) => return refuse(client, &to, id, &bad.into()).await,
     };
     let class = methods::class(&method, chat.is_some());
     let chat = chat.unwrap_or_default();
     match class {
         Class::Nameless => {
             let fault = Fault::params(format!("`{method}` needs a sessionId"));
-            refuse(client, &route, id, &fault).await;
+            refuse(client, &to, id, &fault).await;
         }
         Class::Session => match found(client, &chat).await {
             Ok((node, native)) => {
@@ -72,7 +81,7 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
                 let ends = method == "session/delete";
                 let asker = Asker::Client {
                     id,
-                    route,
+                    to,
                     chat,
                     ends,
                     _using: using,
@@ -87,7 +96,7 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
                     asker.fail(client, &node, too_much()).await;
                 }
             }
-            Err(fault) => refuse(client, &route, id, &fault).await,
+            Err(fault) => refuse(client, &to, id, &fault).await,
         },
         Class::Initialize
         | Class::Create
@@ -100,13 +109,15 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
             if class == Class::Initialize
                 && let Err(fault) = client.set_hello(params.clone())
             {
-                return refuse(client, &route, id, &fault).await;
+                return refuse(client, &to, id, &fault).await;
             }
-            let client = Arc::clone(client);
+            // Its place is taken for as long as something is done for it.
+            let (client, place) = (Arc::clone(client), client.place());
             // To its end, even when the client is gone: a link stays until what was asked on it is answered,
             // so what a node has made is pinned, and what was not asked gives its place back.
             tokio::spawn(async move {
-                beside(&client, class, (id, route), method, params, room).await;
+                beside(&client, class, (id, to), method, params, room).await;
+                drop(place);
             });
         }
     }
@@ -115,7 +126,7 @@ async fn request(client: &Arc<Client>, id: Id, method: String, params: Params, r
 async fn beside(
     client: &Arc<Client>,
     class: Class,
-    (id, route): (Id, Route),
+    (id, to): (Id, To),
     method: String,
     params: Params,
     room: Room,
@@ -141,11 +152,11 @@ async fn beside(
     match made {
         Ok(done) => {
             let outcome = done.outcome;
-            let _ = client.say(&route, &Message::Response { id, outcome }).await;
+            let _ = to.answer(client, &Message::Response { id, outcome }).await;
             // What the node says of it comes after its name.
             drop(done.hold);
         }
-        Err(fault) => refuse(client, &route, id, &fault).await,
+        Err(fault) => refuse(client, &to, id, &fault).await,
     }
 }
 
@@ -192,7 +203,14 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
         let pin: crate::error::Result<_> = client.gateway.look(move |pins| pins.pin(&name)).await;
         let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
         if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
-            let failure = Failure::NotSent("it is no longer in the fleet".to_owned());
+            let why = match client.gateway.nodes.get(&pin.node) {
+                Some(live) => format!(
+                    "it does not speak ACP any more, but {}",
+                    live.node.dialect.as_str()
+                ),
+                None => "it is no longer in the fleet".to_owned(),
+            };
+            let failure = Failure::NotSent(why);
             return Err(Fault::failed(&pin.node, chat, &failure));
         }
     }
@@ -202,13 +220,24 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
 }
 
 /// Answers with an error.
-pub async fn refuse(client: &Client, route: &Route, id: Id, fault: &Fault) {
-    let _ = client.say(route, &fault.answer(id)).await;
+pub async fn refuse(client: &Client, to: &To, id: Id, fault: &Fault) {
+    let _ = to.answer(client, &fault.answer(id)).await;
 }
 
-/// A message as text, and whose fault it is where it is none.
-pub fn read(text: &str) -> Result<Message, Message> {
-    let message = Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null))?;
+/// What a client's text holds, and whose fault it is where that is no message.
+pub fn read(text: &str) -> Said {
+    batch::read(text, one)
+}
+
+/// A message as text, and what is said of one that is none.
+pub fn one(text: &str) -> Result<Message, Message> {
+    let message = Message::read(text).map_err(|bad| {
+        let id = match &bad.id {
+            Id::Number(id) | Id::Text(id) if id.len() > ID => Id::Null,
+            id => id.clone(),
+        };
+        Fault::from(bad).answer(id)
+    })?;
     let long = matches!(
         &message,
         Message::Request { id: Id::Number(id) | Id::Text(id), .. } if id.len() > ID

@@ -45,8 +45,8 @@ impl Default for Limits {
     }
 }
 
-/// A node's answer, and when it was given.
-type Known = (Instant, Raw);
+/// Nodes' answers, and when they were given.
+type Answers = BTreeMap<String, (Instant, Raw)>;
 
 /// The dialect's state; nothing in it must survive.
 #[derive(Debug)]
@@ -55,7 +55,10 @@ pub struct Rooms {
     pub limits: Limits,
     places: Arc<Semaphore>,
     remotes: Mutex<BTreeMap<String, Arc<Remote>>>,
-    greetings: Mutex<BTreeMap<String, Known>>,
+    greetings: Mutex<BTreeMap<String, Answers>>,
+    /// Held by who has all nodes do the same: two at a time would leave some nodes with one's setting and
+    /// some with the other's.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 impl Rooms {
@@ -66,6 +69,7 @@ impl Rooms {
             places: Arc::new(Semaphore::new(limits.clients)),
             remotes: Mutex::new(BTreeMap::new()),
             greetings: Mutex::new(BTreeMap::new()),
+            writing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -89,19 +93,24 @@ impl Rooms {
         lock(&self.remotes).remove(id)
     }
 
-    /// What a node answered not long ago to a client that introduced itself like this.
-    pub fn known(&self, greeting: &str) -> Option<Raw> {
+    /// What a node answered when a client introduced itself like this, and whether that was not long ago.
+    pub fn known(&self, greeting: &str, node: &str) -> Option<(Raw, bool)> {
         let known = lock(&self.greetings);
-        let (at, answer) = known.get(greeting)?;
-        (at.elapsed() < FRESH).then(|| answer.clone())
+        let (at, answer) = known.get(greeting)?.get(node)?;
+        Some((answer.clone(), at.elapsed() < FRESH))
     }
 
     /// Remembers that.
-    pub fn learn(&self, greeting: String, answer: Raw) {
+    pub fn learn(&self, greeting: &str, node: &str, answer: Raw) {
         let mut known = lock(&self.greetings);
-        known.retain(|_, (at, _)| at.elapsed() < FRESH);
-        if known.len() < GREETINGS {
-            known.insert(greeting, (Instant::now(), answer));
+        if known.len() >= GREETINGS && !known.contains_key(greeting) {
+            let last = |answers: &Answers| answers.values().map(|(at, _)| *at).max();
+            let oldest = known.iter().min_by_key(|(_, answers)| last(answers));
+            if let Some(oldest) = oldest.map(|(greeting, _)| greeting.clone()) {
+                known.remove(&oldest);
+            }
         }
+        let answers = known.entry(greeting.to_owned()).or_default();
+        answers.insert(node.to_owned(), (Instant::now(), answer));
     }
 }

@@ -61,6 +61,12 @@ pub struct State {
     pub refuses_config: bool,
     /// Whether `initialize` gets no answer.
     pub mute: bool,
+    /// The highest version it speaks, where it is not the client's.
+    pub version: Option<u64>,
+    /// What it can do, where it is not the usual.
+    pub able: Option<Value>,
+    /// Whether `config/upsert` is answered when the test says so, by [`State::late`].
+    pub slow_config: bool,
     /// Lets late sessions be made.
     pub late: Arc<Notify>,
     pub cancelled: Vec<Value>,
@@ -347,10 +353,16 @@ impl Talk {
                 if state.mute {
                     return;
                 }
-                Ok(json!({"protocolVersion": params["protocolVersion"],
-                    "agentCapabilities": {"loadSession": true,
-                        "sessionCapabilities": {"list": {}, "delete": {}, "close": {}}},
-                    "agentInfo": {"name": "goose", "version": self.goose.id}}))
+                let asked = params["protocolVersion"].as_u64().unwrap();
+                let able = state.able.clone().unwrap_or_else(|| {
+                    json!({"loadSession": true,
+                        "sessionCapabilities": {"list": {}, "delete": {}, "close": {}}})
+                });
+                Ok(
+                    json!({"protocolVersion": state.version.unwrap_or(asked).min(asked),
+                    "agentCapabilities": able,
+                    "agentInfo": {"name": "goose", "version": self.goose.id}}),
+                )
             }
             "session/new" | "_goose/unstable/session/import" => {
                 state.news += 1;
@@ -420,8 +432,16 @@ impl Talk {
                 Err(json!({"code": -32602, "message": "not this"}))
             }
             "_goose/unstable/config/upsert" => {
+                let (talk, id, late) = (self.clone(), id.clone(), Arc::clone(&state.late));
                 let key = params["key"].as_str().unwrap_or_default().to_owned();
                 state.config.insert(key, params["value"].clone());
+                if state.slow_config {
+                    tokio::spawn(async move {
+                        late.notified().await;
+                        talk.answer(&id, Ok(json!({})));
+                    });
+                    return;
+                }
                 Ok(json!({}))
             }
             "_goose/unstable/config/read" => {
@@ -527,6 +547,14 @@ impl Talk {
                     )
                     .await;
                 self.chunk(session, &answer["error"]["message"].to_string());
+            }
+            // Says two things in one message.
+            "BOTH" => {
+                let update = |text: &str| {
+                    json!({"jsonrpc": "2.0", "method": "session/update",
+                        "params": {"sessionId": session, "update": {"content": {"text": text}}}})
+                };
+                let _ = self.out.send(json!([update("one"), update("two")]));
             }
             "FLOOD" => {
                 let big = "x".repeat(64 * 1024);

@@ -18,8 +18,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message as WsMessage};
 
+use super::batch::{self, End, Said};
 use super::client::Client;
-use super::http::{CONNECTION, put};
+use super::http::{CONNECTION, plain, put};
 use super::out::{Lease, Route};
 use super::wire::MESSAGE;
 use super::{Acp, requests};
@@ -52,23 +53,20 @@ pub fn answer(acp: &Acp, mut request: Request) -> Response {
     let headers = request.headers();
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|v| v.as_bytes() != b"13") {
+        let why = "the gateway speaks WebSocket version 13";
         return (
-            StatusCode::UPGRADE_REQUIRED,
             [(header::SEC_WEBSOCKET_VERSION, "13")],
-            "the gateway speaks WebSocket version 13",
+            plain(StatusCode::UPGRADE_REQUIRED, why),
         )
             .into_response();
     }
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
-        return (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key header required").into_response();
+        return plain(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key header required");
     };
     let accept = derive_accept_key(key.as_bytes());
     let Some(place) = acp.rooms.place() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the gateway has too many clients of this dialect",
-        )
-            .into_response();
+        let why = "the gateway has too many clients of this dialect";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let acp = acp.clone();
@@ -142,11 +140,15 @@ async fn read(client: &Arc<Client>, mut stream: SplitStream<Socket>) -> Option<C
             }
         };
         match requests::read(&text) {
-            Ok(message) => {
+            Said::One(Ok(message)) => {
                 let room = client.room(text.len()).await?;
-                requests::take(client, message, room).await;
+                requests::take(client, message, room, None).await;
             }
-            Err(refusal) => client.say(&Route::Connection, &refusal).await.ok()?,
+            Said::One(Err(refusal)) => client.say(&Route::Connection, &refusal).await.ok()?,
+            Said::Several(entries) => {
+                let end = End::Stream(Route::Connection);
+                batch::take(client, entries, end).await.ok()?;
+            }
         }
     }
 }

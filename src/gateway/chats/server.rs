@@ -15,7 +15,7 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::gateway::{goosed, opencode};
-use crate::routing::node::{Dialect, Health};
+use crate::routing::node::Dialect;
 
 /// Longest answer: a long conversation with the output of its tools.
 const MOST: usize = 64 * 1024 * 1024;
@@ -132,7 +132,7 @@ fn too_late(wait: Wait) -> String {
     format!("nothing within {} s", wait.time().as_secs())
 }
 
-/// The head of an answer. That a node does not take mosaic's secret is nothing that a client has done.
+/// The head of an answer.
 async fn head(
     api: &Api,
     live: &Live,
@@ -143,15 +143,9 @@ async fn head(
         return goosed::ask(&api.gateway, live, request, wait).await;
     }
     let asked = opencode::ask(&api.gateway, live, request);
-    let answer = tokio::time::timeout(wait.time(), asked)
+    tokio::time::timeout(wait.time(), asked)
         .await
-        .unwrap_or_else(|_| Err(Failure::NoAnswer(too_late(wait))))?;
-    if answer.status() != StatusCode::UNAUTHORIZED {
-        return Ok(answer);
-    }
-    let why = "it does not take its secret".to_owned();
-    live.found(Health::Unauthorized(why.clone()));
-    Err(Failure::NotSent(why))
+        .unwrap_or_else(|_| Err(Failure::NoAnswer(too_late(wait))))
 }
 
 /// Waits until nothing more is to be waited for: the node hangs, or the gateway stops. Which.

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, h
 use axum::response::Response;
 use hyper::body::Incoming;
 
-use super::ask;
 use super::json::{self, Edit};
 use super::table::Ids;
+use super::whole::{self, Room};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, ids, stream, upstream};
@@ -36,9 +36,13 @@ pub async fn back(
         let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
         return Ok(Response::from_parts(parts, body));
     }
-    let body = ask::answer(live, chat, body).await?;
-    let edits = renamed(&body, &live.node.id, ids);
-    Ok(of_pieces(parts, json::spliced(&body, edits)))
+    let body = whole::answer(gateway, live, chat, body).await?;
+    let edits = renamed(&body.bytes, &live.node.id, ids);
+    Ok(of_pieces(
+        parts,
+        json::spliced(&body.bytes, edits),
+        body.room,
+    ))
 }
 
 /// What an answer's headers say to the gateway only, and what only the gateway may say.
@@ -79,13 +83,22 @@ pub fn renamed(body: &[u8], node: &str, paths: Ids) -> Vec<Edit> {
     edits
 }
 
-/// An answer out of pieces, none of them copied.
-pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>) -> Response {
+/// An answer out of pieces, none of them copied, and the room that they take until the client has them.
+pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>, room: Room) -> Response {
     let length: usize = pieces.iter().map(Bytes::len).sum();
     parts
         .headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    Response::from_parts(parts, body_of(pieces))
+    Response::from_parts(parts, body_in(pieces, room))
+}
+
+/// A body out of pieces, and the room that they take.
+pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
+    let left = (pieces.into_iter(), room);
+    Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
+        let piece = left.0.next()?;
+        Some((Ok::<_, Infallible>(piece), left))
+    }))
 }
 
 /// A body out of pieces.

@@ -14,13 +14,14 @@ use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::back;
-use super::any::{self, target};
-use super::ask::{answer as read, ask, not_ready};
+use super::any::target;
+use super::ask::{ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
+use super::whole::answer as read;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -71,7 +72,7 @@ pub async fn serve(
             }
             // It was never another one's turn: the refusal is about the request.
             Ok(answer) if n == 0 => return back(gateway, live, "", answer, route.ids).await,
-            Ok(answer) => Wrong::refused(live, answer).await,
+            Ok(answer) => Wrong::refused(gateway, live, answer).await,
             Err(failure) => Wrong::failed(live, &failure),
         };
         let mut told = Told::default();
@@ -99,47 +100,6 @@ fn removes(parts: &Parts) -> bool {
     parts.method == Method::DELETE || parts.uri.path() == "/config/remove"
 }
 
-/// Gives a node that has no provider that of the first other one that has: it is new, or came back with
-/// an empty configuration, and every chat on it would fail. A provider of its own it keeps, for that may
-/// be meant. Keys are no node's to tell: they come by `/config/upsert`, or with the node's environment.
-///
-/// # Errors
-/// Why the node has none; the chat's first message says the same.
-pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
-    let provider = PROVIDER.map(str::to_owned);
-    let of = async |live: &Arc<Live>| {
-        let read = values(gateway, live, &provider).await;
-        read.map_err(|reply| reply.message)
-    };
-    let has = |settings: &[Setting]| {
-        settings
-            .iter()
-            .any(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
-    };
-    if has(&of(live).await?) {
-        return Ok(());
-    }
-    // Settings that are being written may hold another provider, and whoever writes them may have read
-    // already what is put back when they fail.
-    let _alone = gateway.writing.lock().await;
-    if has(&of(live).await?) {
-        return Ok(());
-    }
-    for other in gateway.nodes.speaking(Dialect::Goosed) {
-        if other.node.id == live.node.id || !any::is_well(&other) {
-            continue;
-        }
-        let Ok(settings) = of(&other).await else {
-            continue;
-        };
-        if has(&settings) {
-            tracing::info!(node = live.node.id, from = other.node.id, "provider copied");
-            return put_back(gateway, live, Some(&settings), false).await;
-        }
-    }
-    Ok(())
-}
-
 /// Asks all nodes whether they are there.
 async fn all_there(gateway: &Gateway, nodes: &[Arc<Live>]) -> Result<(), Reply> {
     let probes = nodes.iter().map(|live| place::probe(gateway, live));
@@ -159,7 +119,7 @@ async fn all_there(gateway: &Gateway, nodes: &[Arc<Live>]) -> Result<(), Reply> 
 
 /// The settings that are a provider, in the order in which they are written: the model is kept with its
 /// provider.
-const PROVIDER: [&str; 2] = ["GOOSE_PROVIDER", "GOOSE_MODEL"];
+pub const PROVIDER: [&str; 2] = ["GOOSE_PROVIDER", "GOOSE_MODEL"];
 
 /// What went wrong on a node.
 struct Wrong {
@@ -170,9 +130,10 @@ struct Wrong {
 }
 
 impl Wrong {
-    async fn refused(live: &Live, answer: HttpResponse<Incoming>) -> Self {
+    async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Self {
         let status = answer.status();
-        let body = read(live, "", answer.into_body()).await.unwrap_or_default();
+        let body = read(gateway, live, "", answer.into_body()).await;
+        let body = body.map(|body| body.bytes).unwrap_or_default();
         let said = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         let said = said["message"].as_str().map(|m| format!(": {m}"));
         Self {
@@ -249,9 +210,13 @@ fn keys(undo: Undo, body: &[u8]) -> Vec<String> {
 }
 
 /// A setting's key, and its value as the node wrote it.
-type Setting = (String, Value);
+pub type Setting = (String, Value);
 
-async fn values(
+/// Reads settings of a node.
+///
+/// # Errors
+/// One cannot be read.
+pub async fn values(
     gateway: &Gateway,
     live: &Arc<Live>,
     keys: &[String],
@@ -276,7 +241,10 @@ async fn values(
 }
 
 /// Gives a node its old values again.
-async fn put_back(
+///
+/// # Errors
+/// What they were is not known, or it does not take them.
+pub async fn put_back(
     gateway: &Gateway,
     live: &Arc<Live>,
     before: Option<&Vec<Setting>>,
@@ -309,15 +277,42 @@ async fn setting(
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(body.to_string()))
         .map_err(|e| e.to_string())?;
+    answered(gateway, live, path, request).await
+}
+
+/// All settings that a node has written down; secrets are not among them.
+///
+/// # Errors
+/// It does not tell them.
+pub async fn all(gateway: &Gateway, live: &Arc<Live>) -> Result<Map<String, Value>, String> {
+    let path = "/config";
+    let request = Request::get(path)
+        .body(Body::empty())
+        .map_err(|e| e.to_string())?;
+    let answer = answered(gateway, live, path, request).await?;
+    let mut told: Value = serde_json::from_slice(&answer)
+        .map_err(|e| format!("`{}` answers no JSON to `{path}`: {e}", live.node.id))?;
+    match told["config"].take() {
+        Value::Object(settings) => Ok(settings),
+        _ => Err(format!("`{}` tells no settings", live.node.id)),
+    }
+}
+
+async fn answered(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    path: &str,
+    request: Request<Body>,
+) -> Result<Bytes, String> {
     let answer = ask(gateway, live, request, Wait::Answer)
         .await
         .map_err(|failure| format!("`{}`: {failure}", live.node.id))?;
     let status = answer.status();
-    let body = read(live, "", answer.into_body())
+    let body = read(gateway, live, "", answer.into_body())
         .await
         .map_err(|reply| reply.message)?;
     match status.is_success() {
-        true => Ok(body),
+        true => Ok(body.bytes),
         false => Err(format!("`{}` answered {status} to `{path}`", live.node.id)),
     }
 }

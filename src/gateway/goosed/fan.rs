@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -12,13 +12,14 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::answer::{is_json, renamed};
+use super::answer::{body_in, is_json, renamed};
 use super::any::target;
-use super::ask::{answer as read, ask, ready};
+use super::ask::{ask, ready};
 use super::json::{self, Step};
 use super::key::unescaped;
 use super::pinned::request;
 use super::table::{Merge, Route, SESSION};
+use super::whole::{Room, Whole, answer as read};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
@@ -31,11 +32,13 @@ const FOUND_USUALLY: usize = 10;
 /// What one node said.
 enum Said {
     /// JSON, and 2xx.
-    Part(Bytes),
+    Part(Whole),
     /// An error of its own.
     Refused(StatusCode, Option<HeaderValue>, Bytes),
     /// Nothing.
     Nothing(Reply),
+    /// Too much for the moment.
+    NoRoom(Reply),
 }
 
 /// Serves it.
@@ -52,13 +55,16 @@ pub async fn serve(
     let asked = nodes.iter().map(|live| one(gateway, live, route, &parts));
     let said = join_all(asked).await;
     let (mut got, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
-    let mut whys = Vec::new();
+    let (mut whys, mut room) = (Vec::new(), Room::default());
     for (live, said) in nodes.iter().zip(said) {
         match said {
             Said::Part(body) => {
-                got.push((live.node.id.as_str(), body));
+                got.push((live.node.id.as_str(), body.bytes));
+                room = room.and(body.room);
                 continue;
             }
+            // A list without a node that is well would be a wrong one.
+            Said::NoRoom(reply) => return Err(reply),
             Said::Refused(status, kind, body) => refusal = refusal.or(Some((status, kind, body))),
             Said::Nothing(reply) => whys.push(reply.message),
         }
@@ -93,7 +99,9 @@ pub async fn serve(
         Merge::Found => format!("[{}]", list(&got, &[], limit(parts.uri.query()))),
         Merge::Sum => sum(&got).to_string(),
     };
-    let mut response = Body::from(merged).into_response();
+    // As long as its parts, and not longer than a name for each: it takes their room.
+    drop(got);
+    let mut response = body_in(vec![merged.into()], room).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -111,18 +119,22 @@ async fn one(gateway: &Gateway, live: &Arc<Live>, route: &Route, parts: &Parts) 
             .await
             .map_err(|failure| Reply::failed(&live.node.id, "", &failure))?;
         let (parts, body) = answer.into_parts();
-        Ok((parts, read(live, "", body).await?))
+        let body = read(gateway, live, "", body).await;
+        Ok::<_, Reply>((parts, body))
     };
     match asked.await {
-        Ok((parts, body)) if parts.status.is_success() && is_json(&parts.headers) => {
+        Ok((parts, Ok(body))) if parts.status.is_success() && is_json(&parts.headers) => {
             Said::Part(body)
         }
-        Ok((parts, body)) => Said::Refused(
+        Ok((parts, Ok(body))) => Said::Refused(
             parts.status,
             parts.headers.get(header::CONTENT_TYPE).cloned(),
-            body,
+            body.bytes,
         ),
-        Err(reply) => Said::Nothing(reply),
+        Ok((_, Err(reply))) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
+            Said::NoRoom(reply)
+        }
+        Ok((_, Err(reply))) | Err(reply) => Said::Nothing(reply),
     }
 }
 
@@ -133,18 +145,23 @@ pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> String {
         let Ok(text) = json::text(body) else { continue };
         for list in json::find(text, path).unwrap_or_default() {
             for item in json::items(list.text).unwrap_or_default() {
-                all.push((changed(item.text), item.text, *node));
+                all.push((changed(item.text), item.text, (*node, body)));
             }
         }
     }
     // A stable sort: of those changed at the same time, the lower node's first.
     all.sort_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
-    let items = all.into_iter().take(most).map(|(_, item, node)| {
+    let mut list = String::new();
+    for (n, (_, item, (node, body))) in all.into_iter().take(most).enumerate() {
+        if n > 0 {
+            list.push(',');
+        }
         let edits = renamed(item.as_bytes(), node, SESSION);
-        let pieces = json::spliced(&Bytes::copy_from_slice(item.as_bytes()), edits);
-        String::from_utf8_lossy(&pieces.concat()).into_owned()
-    });
-    items.collect::<Vec<_>>().join(",")
+        for piece in json::spliced(&body.slice_ref(item.as_bytes()), edits) {
+            list.push_str(&String::from_utf8_lossy(&piece));
+        }
+    }
+    list
 }
 
 /// When a session was changed last; the beginning of time where it does not say.

@@ -9,13 +9,16 @@
 mod answer;
 mod any;
 mod ask;
+mod awake;
 mod config;
 mod fan;
+mod in_step;
 mod json;
 mod key;
 mod pinned;
 mod start;
 mod table;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -32,9 +35,22 @@ use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 pub use ask::ask;
+pub use awake::process;
 pub use start::session;
 pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
+
+/// The right to write the configuration.
+type Writing = tokio::sync::Mutex<()>;
+
+/// What this dialect keeps. Nothing of it must survive.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Whoever writes settings, alone.
+    writing: Writing,
+    /// What was done for the processes of nodes.
+    pub awake: awake::Awake,
+}
 
 /// Its routes.
 pub fn routes() -> Router<Gateway> {
@@ -83,11 +99,11 @@ fn wrong_method(allowed: &str) -> Response {
 
 async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let kept = key::without_secret(parts.uri.path(), parts.uri.query());
-    if let Some(uri) = kept.and_then(|target| target.parse().ok()) {
+    let without = key::without_secret(parts.uri.path(), parts.uri.query());
+    if let Some(uri) = without.and_then(|target| target.parse().ok()) {
         parts.uri = uri;
     }
-    let body = match ask::body(body).await {
+    let body = match whole::request(body).await {
         Ok(body) => body,
         Err(reply) => return reply.into_response(),
     };
@@ -105,7 +121,7 @@ async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Re
         }
         Class::All(undo) => {
             return to_the_end(async move {
-                let _alone = gateway.writing.lock().await;
+                let _alone = gateway.goosed.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })

@@ -9,10 +9,12 @@ use axum::response::Response;
 use hyper::body::Incoming;
 
 use super::answer::{self, back, body_of};
-use super::ask::{answer as read, ask, ready};
+use super::ask::{ask, ready};
+use super::awake;
 use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
+use super::whole::{Whole, answer as read};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
@@ -47,12 +49,32 @@ pub async fn serve(
     let live = node_of(gateway, &key).await?;
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
+    let process = match route.agent || awake::tells(route) {
+        true => awake::process(&live).await,
+        false => None,
+    };
+    if route.agent {
+        // It is long, and seldom has anything to do.
+        Box::pin(
+            gateway
+                .goosed
+                .awake
+                .wake(gateway, &live, process.clone(), &key),
+        )
+        .await?;
+    }
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
     let using = gateway.using(&key.chat);
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
+    if answer.status().is_success() {
+        gateway
+            .goosed
+            .awake
+            .told(route, &body, &live, process, &key.native);
+    }
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {
@@ -81,32 +103,32 @@ pub fn missing(why: Missing) -> Reply {
 /// The node in a chat's name.
 ///
 /// # Errors
-/// 503: the chat is pinned, and its node is no more in the fleet. 404: there is none of that name, or it is
-/// no goosed.
+/// 503: the chat is pinned, and its node is no more in the fleet, or is no goosed any more. 404: nobody made
+/// such a chat.
 async fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
-    match gateway.nodes.get(&key.node) {
-        Some(live) if live.node.dialect == Dialect::Goosed => Ok(live),
-        Some(live) => Err(Reply::missing(format!(
-            "no chat `{}` here: the node `{}` does not speak goosed's REST, but {}",
-            key.chat,
-            key.node,
-            live.node.dialect.as_str()
-        ))),
-        None => {
-            let chat = key.chat.clone();
-            let pin: crate::error::Result<_> = gateway.look(move |pins| pins.pin(&chat)).await;
-            Err(match pin? {
-                // A client that is told 404 forgets its chat.
-                Some(_) => {
-                    Reply::down(&key.node, &key.chat, "it is not in the fleet at the moment")
-                }
-                None => Reply::missing(format!(
-                    "no chat `{}`: there is no node `{}`",
-                    key.chat, key.node
-                )),
-            })
+    let (why, none) = match gateway.nodes.get(&key.node) {
+        Some(live) if live.node.dialect == Dialect::Goosed => return Ok(live),
+        Some(live) => {
+            let now = live.node.dialect.as_str();
+            let why = format!("it does not speak goosed's REST any more, but {now}");
+            let none = format!(
+                "the node `{}` does not speak goosed's REST, but {now}",
+                key.node
+            );
+            (why, none)
         }
-    }
+        None => {
+            let why = "it is not in the fleet at the moment".to_owned();
+            (why, format!("there is no node `{}`", key.node))
+        }
+    };
+    let chat = key.chat.clone();
+    let pin: crate::error::Result<_> = gateway.look(move |pins| pins.pin(&chat)).await;
+    Err(match pin?.filter(|pin| pin.dialect == Dialect::Goosed) {
+        // A client that is told 404 forgets its chat.
+        Some(_) => Reply::down(&key.node, &key.chat, &why),
+        None => Reply::missing(format!("no chat `{}`: {none}", key.chat)),
+    })
 }
 
 /// The request as the node gets it. Its length is that of the new body.
@@ -167,7 +189,7 @@ async fn forked(
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
-    let body = read(live, &key.chat, body).await?;
+    let Whole { bytes: body, room } = read(gateway, live, &key.chat, body).await?;
     let names = json::text(&body).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
     for (_, found) in names.unwrap_or_default() {
         let Some(native) = found.string() else {
@@ -187,5 +209,5 @@ async fn forked(
         }
     }
     let edits = answer::renamed(&body, &live.node.id, route.ids);
-    Ok(answer::of_pieces(parts, json::spliced(&body, edits)))
+    Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
 }

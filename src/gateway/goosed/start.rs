@@ -10,10 +10,12 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::answer::{self, back};
-use super::ask::{answer as read, ask};
+use super::ask::ask;
+use super::in_step::in_step;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::{any, config, pinned};
+use super::whole::{Whole, answer as read};
+use super::{any, awake, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
@@ -80,23 +82,25 @@ pub async fn serve(
     } = placed;
     let MadeBy {
         parts,
-        body,
+        body: Whole { bytes: body, room },
         native,
     } = value;
     let mut edits = answer::renamed(&body, &live.node.id, SESSION);
     if starts {
+        let process = awake::process(&live).await;
         let session = give_model(gateway, &live, &chat, &native)
             .await
             .map_err(|r| r.into_response())?;
+        gateway.goosed.awake.woke(&live, process, &native);
         edits.extend(reported(&body, &session));
     }
-    Ok(answer::of_pieces(parts, json::spliced(&body, edits)))
+    Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
 }
 
 /// What a node answered that made a chat.
 struct MadeBy {
     parts: axum::http::response::Parts,
-    body: Bytes,
+    body: Whole,
     native: String,
 }
 
@@ -127,7 +131,7 @@ async fn begin(
     live: &Arc<Live>,
     request: Request<Body>,
 ) -> Result<Made<MadeBy>, Failure> {
-    if let Err(why) = config::in_step(gateway, live).await {
+    if let Err(why) = in_step(gateway, live).await {
         tracing::warn!(node = live.node.id, "{why}");
     }
     make(gateway, live, request).await
@@ -150,10 +154,10 @@ async fn make(
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
     let unknown = |why: String| Failure::NoAnswer(why);
-    let body = read(live, "", body)
+    let body = read(gateway, live, "", body)
         .await
         .map_err(|reply| unknown(reply.message))?;
-    let name = json::text(&body).and_then(|text| json::fields(text, &["id"]));
+    let name = json::text(&body.bytes).and_then(|text| json::fields(text, &["id"]));
     let name = name.unwrap_or_default().first().and_then(|f| f.1.string());
     let Some(native) = name else {
         return Err(unknown("its answer names no chat".to_owned()));
@@ -175,11 +179,7 @@ async fn give_model(
     chat: &str,
     native: &str,
 ) -> Result<Bytes, Reply> {
-    let asked = serde_json::json!({"session_id": native, "load_model_and_extensions": true});
-    let request = Request::post("/agent/resume")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(asked.to_string()))
-        .map_err(|e| Reply::bad(e.to_string()))?;
+    let request = awake::resume(native)?;
     let failed = |status: StatusCode, why: &str| {
         Reply::new(
             status,
@@ -196,7 +196,7 @@ async fn give_model(
             failed(status, &format!("did not answer: {failure}"))
         })?;
     let status = answer.status();
-    let body = read(live, chat, answer.into_body()).await?;
+    let body = read(gateway, live, chat, answer.into_body()).await?.bytes;
     if status.is_success() {
         return Ok(body);
     }

@@ -116,6 +116,8 @@ pub struct Route {
     pub ids: Ids,
     /// How long it may take.
     pub wait: Wait,
+    /// Whether the chat's agent does it, and so has to have its model.
+    pub agent: bool,
 }
 
 impl Route {
@@ -126,6 +128,13 @@ impl Route {
     const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
+
+    const fn agent(self) -> Self {
+        Self {
+            agent: true,
+            ..self
+        }
+    }
 }
 
 const fn on(method: &'static str, path: &'static str, class: Class) -> Route {
@@ -135,6 +144,7 @@ const fn on(method: &'static str, path: &'static str, class: Class) -> Route {
         class,
         ids: NONE,
         wait: Wait::Answer,
+        agent: false,
     }
 }
 
@@ -181,16 +191,16 @@ pub const ROUTES: &[Route] = &[
     post("/agent/restart", BODY).wait(Wait::Create),
     post("/agent/stop", BODY),
     post("/agent/update_working_dir", BODY).wait(Wait::Create),
-    post("/agent/update_provider", BODY).wait(Wait::Create),
+    post("/agent/update_provider", BODY).wait(Wait::Create).agent(),
     post("/agent/update_session", BODY),
-    post("/agent/update_from_session", BODY),
-    post("/agent/add_extension", BODY).wait(Wait::Create),
-    post("/agent/remove_extension", BODY),
-    post("/agent/set_container", BODY),
-    post("/agent/read_resource", BODY).wait(Wait::Work),
-    post("/agent/call_tool", BODY).wait(Wait::Work),
-    get("/agent/tools", Class::Pinned(Where::Query)).wait(Wait::Create),
-    get("/agent/list_apps", Class::PinnedOrFixed).wait(Wait::Create),
+    post("/agent/update_from_session", BODY).agent(),
+    post("/agent/add_extension", BODY).wait(Wait::Create).agent(),
+    post("/agent/remove_extension", BODY).agent(),
+    post("/agent/set_container", BODY).agent(),
+    post("/agent/read_resource", BODY).wait(Wait::Work).agent(),
+    post("/agent/call_tool", BODY).wait(Wait::Work).agent(),
+    get("/agent/tools", Class::Pinned(Where::Query)).wait(Wait::Create).agent(),
+    get("/agent/list_apps", Class::PinnedOrFixed).wait(Wait::Create).agent(),
     get("/agent/export_app/{name}", Class::Fixed),
     post("/agent/import_app", Class::Fixed),
     // Chats.
@@ -207,12 +217,12 @@ pub const ROUTES: &[Route] = &[
     put("/sessions/{session}/user_recipe_values", PATH),
     post("/sessions/{session}/fork", PATH).wait(Wait::Create).ids(NAMED),
     post("/sessions/{session}/share/nostr", PATH).wait(Wait::Create),
-    post("/sessions/{session}/sampling/message", PATH).wait(Wait::Work),
+    post("/sessions/{session}/sampling/message", PATH).wait(Wait::Work).agent(),
     // A turn.
     get("/sessions/{session}/events", PATH),
-    post("/sessions/{session}/reply", PATH).wait(Wait::Create),
+    post("/sessions/{session}/reply", PATH).wait(Wait::Create).agent(),
     post("/sessions/{session}/cancel", PATH),
-    post("/reply", BODY).wait(Wait::Create),
+    post("/reply", BODY).wait(Wait::Create).agent(),
     post("/action-required/tool-confirmation", BODY),
     // Configuration.
     get("/config", Class::Any),
@@ -251,7 +261,7 @@ pub const ROUTES: &[Route] = &[
     post("/handle_tetrate", SETUP),
     post("/handle_nanogpt", SETUP),
     // Recipes are files of one node; what only reckons with them needs none.
-    post("/recipes/create", BODY).wait(Wait::Work),
+    post("/recipes/create", BODY).wait(Wait::Work).agent(),
     post("/recipes/decode", Class::Any),
     post("/recipes/encode", Class::Any),
     post("/recipes/parse", Class::Any),

@@ -4,35 +4,43 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::HttpBody as _;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use crate::gateway::doubt::{self, Patience};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{Failure, PROBE};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
-/// After this long without an answer a node is asked whether it is there. An answer that needs no model
-/// comes within milliseconds, except for the first one of a directory, which takes seconds.
-const DOUBT: Duration = Duration::from_secs(2);
+/// How long a node is waited for. An answer that needs no model comes within milliseconds, except for the
+/// first one of a directory: a server then loads what it needs, and was away for five seconds on a machine
+/// that was busy.
+const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(2),
+    between: Duration::from_secs(2),
+    probe: Duration::from_secs(8),
+    missed: 1,
+};
 
-/// So long it may take to say so: at the first turn of a directory a server loads what it needs, and was
-/// away for five seconds on a machine that was busy.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A server that starts takes what comes in the first second after its port is open (0.4 to 1.3 s on an idle
+/// machine), never answers it, and does not close the connections; what comes later it answers. Before
+/// something is sent that may be done only once, the node is therefore probed, again and again for so long.
+const READY: Duration = Duration::from_secs(8);
 
-/// The same of a node that was found ill and is to get something.
+/// The same of a node that was found ill, before it gets anything.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Longest wait for the head of an answer to a POST: some of them (a summary, a command, a terminal's turn)
 /// are done before it.
 const WORK: Duration = Duration::from_secs(3600);
 
-/// The same for what is only looked up or written down. A server that starts takes requests that it never
-/// answers, and then answers others.
+/// The same for what is only looked up or written down.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// A node that was killed leaves connections that look whole. Each probe finds out about one of them; so many
@@ -65,43 +73,65 @@ pub async fn ask(
     };
     let works = request.method() == Method::POST || request.uri().path() == WAITS;
     let longest = if works { WORK } else { ANSWER };
+    // What only looks something up may be sent twice, and the first time it may have been lost.
+    let copy = (!works && request.method().is_safe() && request.body().is_end_stream())
+        .then(|| copied(&request));
+    let again = async {
+        let Some(copy) = copy else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep(PATIENCE.first).await;
+        gateway.upstream.send(endpoint, copy, longest).await
+    };
     let answer = tokio::select! {
         answer = gateway.upstream.send(endpoint, request, longest) => answer,
-        health = doubt(gateway, live) => {
-            let why = format!("it hangs: {}", health.why());
-            live.found(health);
-            return Err(Failure::NoAnswer(why));
-        }
+        answer = again => answer,
+        why = doubt::given_up(gateway, live, PATIENCE) => return Err(Failure::NoAnswer(why)),
     };
-    if let Err(Failure::NotSent(why)) = &answer {
-        live.found(Health::Refused(why.clone()));
-    }
-    answer
-}
-
-/// Ends when a node hangs.
-async fn doubt(gateway: &Gateway, live: &Live) -> Health {
-    loop {
-        tokio::time::sleep(DOUBT).await;
-        if let Err(health @ (Health::Timeout(_) | Health::Refused(_))) =
-            place::probe_within(gateway, live, PATIENCE).await
-        {
-            return health;
+    match answer {
+        Ok(answer) => doubt::its_own(gateway, live, answer).await,
+        Err(failure) => {
+            if let Failure::NotSent(why) = &failure {
+                live.found(Health::Refused(why.clone()));
+            }
+            Err(failure)
         }
     }
 }
 
-/// Asks whether a node that was found ill is well again, before something is sent to it. One that was
-/// found well is not asked.
+fn copied(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Asks whether a node is there, before something is sent to it: always if that may be done only once, else
+/// only if it was found ill.
 ///
 /// # Errors
 /// It is not; nothing was sent.
-pub async fn there(gateway: &Gateway, live: &Live, session: &str) -> Result<(), Reply> {
-    if live.advert().is_none_or(|a| a.health.is_healthy()) {
-        return Ok(());
-    }
-    let Err(health) = place::probe_within(gateway, live, AGAIN).await else {
-        return Ok(());
+pub async fn there(
+    gateway: &Gateway,
+    live: &Live,
+    session: &str,
+    method: &Method,
+) -> Result<(), Reply> {
+    let well = live.advert().is_none_or(|a| a.health.is_healthy());
+    let until = match well {
+        true if method.is_safe() => return Ok(()),
+        true => Instant::now() + READY,
+        false => Instant::now() + AGAIN,
+    };
+    let health = loop {
+        match place::probe(gateway, live).await {
+            Ok(()) => return Ok(()),
+            Err(Health::Timeout(_)) if Instant::now() < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(health) => break health,
+        }
     };
     live.found(health.clone());
     let node = &live.node.id;

@@ -16,8 +16,7 @@ use crate::gateway::place::Wanted;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::gateway::{access, lock, place};
-use crate::routing::node::Health;
-use crate::routing::pins::Placing;
+use crate::routing::pins::{Pin, Placing};
 
 /// Whose turn it is to make a session: of those that ask for the same one, one at a time.
 #[derive(Debug, Default)]
@@ -55,13 +54,13 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
         };
         tried.insert(pin.node.clone());
         let Some(live) = gateway.nodes.get(&pin.node) else {
-            release(&read, session).await?;
+            take_back(&read, pin).await?;
             continue;
         };
         if let Err(health) = place::probe(gateway, &live).await {
             live.found(health);
             gateway.metrics.placed(Placement::elsewhere);
-            release(&read, session).await?;
+            take_back(&read, pin).await?;
             continue;
         }
         match create::make(&read, &live).await {
@@ -70,13 +69,12 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
                 let made = made.map_err(|e| Reply::failed(&live.node.id, session, &e))?;
                 if made != session {
                     // An interface that does not let its client choose.
-                    release(&read, session).await?;
+                    state.sessions.gone(gateway, session).await;
                     state
                         .sessions
                         .adopt(gateway, &made, Arc::clone(&live))
                         .await?;
                 }
-                state.sessions.placed(&made, &live.node.id);
                 gateway.metrics.placed(Placement::placed);
                 access::chat(&made);
                 return Ok(pass::read_back(&live, answer));
@@ -85,14 +83,13 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
                 gateway.metrics.placed(Placement::refused);
                 // A node that fails may have made it all the same.
                 if answer.head.status.is_client_error() {
-                    release(&read, session).await?;
+                    take_back(&read, pin).await?;
                 }
                 return Ok(pass::read_back(&live, answer));
             }
-            Err(failure @ Failure::NotSent(_)) => {
+            Err(Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);
-                live.found(Health::Refused(failure.to_string()));
-                release(&read, session).await?;
+                take_back(&read, pin).await?;
             }
             Err(failure) => {
                 gateway.metrics.placed(Placement::unknown);
@@ -115,7 +112,8 @@ async fn place_it(
     let wanted = wanted.clone();
     let placing = read.state.gateway.pins(move |pins| {
         pins.place(&session, |ledger| {
-            let mut nodes = nodes?;
+            let all = nodes?;
+            let mut nodes = all.clone();
             nodes.retain(|live| !tried.contains(&live.node.id));
             if nodes.is_empty() && !tried.is_empty() {
                 return Err(Reply::new(
@@ -123,7 +121,8 @@ async fn place_it(
                     "no node can take a chat: none of those that were asked answers",
                 ));
             }
-            place::choose(&gateway, nodes, &wanted, ledger)
+            let ledger = place::concerning(ledger, &all);
+            place::choose(&gateway, nodes, &wanted, &ledger)
         })
     });
     placing.await.inspect_err(|_: &Reply| {
@@ -132,11 +131,10 @@ async fn place_it(
 }
 
 /// It was certainly not made there.
-async fn release(read: &Read, session: &str) -> Result<(), Reply> {
-    let name = session.to_owned();
+async fn take_back(read: &Read, placed: Pin) -> Result<(), Reply> {
     read.state
         .gateway
-        .pins(move |pins| pins.release(&name))
+        .pins(move |pins| pins.take_back(&placed))
         .await
         .map(drop)
         .map_err(|e: crate::error::Error| Reply::from(e))

@@ -68,12 +68,7 @@ async fn placed(read: Read, wanted: Wanted) -> Result<Response, Reply> {
         },
     );
     Ok(match made.await {
-        Ok(placed) => {
-            read.state
-                .sessions
-                .placed(&placed.chat, &placed.live.node.id);
-            pass::read_back(&placed.live, placed.value)
-        }
+        Ok(placed) => pass::read_back(&placed.live, placed.value),
         Err(answer) => answer,
     })
 }

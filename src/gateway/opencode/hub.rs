@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::State;
@@ -19,12 +19,10 @@ use super::scope;
 use crate::gateway::lock;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use window::{Lost, Reader, Window};
 
 mod listen;
-
-/// So many events may stand between the nodes and a client. A turn has hundreds, in seconds; a client that
-/// is further behind is cut off, and asks anew.
-const BEHIND: usize = 1024;
+mod window;
 
 /// So many streams are merged at a time: each is a connection to every node that it means.
 const TOPICS: usize = 64;
@@ -79,7 +77,7 @@ pub struct Hub {
 /// One stream of several nodes. Ends when nobody holds it.
 #[derive(Debug)]
 struct Merged {
-    sender: broadcast::Sender<Bytes>,
+    window: Arc<Window>,
     joined: watch::Receiver<bool>,
     work: AbortHandle,
 }
@@ -93,7 +91,7 @@ impl Drop for Merged {
 /// A client's end of it.
 struct Client {
     stream: Stream,
-    events: broadcast::Receiver<Bytes>,
+    events: Reader,
     beat: tokio::time::Interval,
     stopping: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Its greeting, which is due.
@@ -119,7 +117,7 @@ pub async fn subscribe(
         node: named.node,
     };
     let merged = state.hub.merged(state, topic)?;
-    let events = merged.sender.subscribe();
+    let events = merged.window.reader();
     let mut joined = merged.joined.clone();
     let _ = tokio::time::timeout(JOINING, joined.wait_for(|all| *all)).await;
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
@@ -157,15 +155,11 @@ impl Client {
         tokio::select! {
             biased;
             () = &mut self.stopping => None,
-            event = self.events.recv() => match event {
-                Ok(event) => Some(Ok(event)),
-                // An error, and no proper end: events were lost.
-                Err(broadcast::error::RecvError::Lagged(n)) => {
-                    tracing::info!("a client of the events was {n} behind and is cut off");
-                    Some(Err("too far behind".into()))
-                }
-                Err(broadcast::error::RecvError::Closed) => None,
-            },
+            event = self.events.next() => Some(event.map_err(|Lost(n)| {
+                // An error, and no proper end. It comes again, and asks for everything anew.
+                tracing::info!("a client of the events has lost {n} of them and is cut off");
+                "too far behind".into()
+            })),
             _ = self.beat.tick() => Some(Ok(frames::beat(self.stream))),
         }
     }
@@ -185,17 +179,17 @@ impl Hub {
                 format!("{TOPICS} directories are listened to already, and no more are at a time"),
             ));
         }
-        let (sender, _) = broadcast::channel(BEHIND);
+        let window = Arc::new(Window::default());
         let (tell, joined) = watch::channel(false);
         // Must not hold what it works for: that ends it.
         let work = tokio::spawn(keep(
             Arc::downgrade(state),
             topic.clone(),
-            sender.clone(),
+            Arc::clone(&window),
             tell,
         ));
         let merged = Arc::new(Merged {
-            sender,
+            window,
             joined,
             work: work.abort_handle(),
         });
@@ -205,12 +199,7 @@ impl Hub {
 }
 
 /// Listens to every node of a topic, whichever these are at the moment, until it is aborted.
-async fn keep(
-    state: Weak<State>,
-    topic: Topic,
-    sender: broadcast::Sender<Bytes>,
-    joined: watch::Sender<bool>,
-) {
+async fn keep(state: Weak<State>, topic: Topic, window: Arc<Window>, joined: watch::Sender<bool>) {
     let mut listeners = JoinSet::new();
     let mut nodes: BTreeMap<String, (Arc<Live>, AbortHandle)> = BTreeMap::new();
     let mut settled: Vec<watch::Receiver<bool>> = Vec::new();
@@ -234,7 +223,7 @@ async fn keep(
                 Arc::downgrade(&state),
                 Arc::clone(&live),
                 topic.clone(),
-                sender.clone(),
+                Arc::clone(&window),
                 tell,
             ));
             nodes.insert(live.node.id.clone(), (live, listener));
@@ -258,10 +247,10 @@ async fn heard(state: &Arc<State>, live: &Arc<Live>, frame: Bytes, again: bool) 
         // that node would get it, who then looks at everything anew.
         Event::Connected => return again.then_some(frame),
         Event::Beat => return None,
-        Event::Made(session) => state.sessions.made(&state.gateway, &session, live).await,
+        Event::Made(session) => state.sessions.own(&state.gateway, &session, live).await,
         Event::Child(session, parent) => state.sessions.child(&session, &parent),
         Event::Gone(session) => state.sessions.gone(&state.gateway, &session).await,
-        Event::Asks(_, id) => drop(state.asked.note(&id, &live.node.id)),
+        Event::Asks(_, id) => state.asked.note(&id, &live.node.id),
         Event::Other => {}
     }
     Some(frame)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 
@@ -53,8 +53,10 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                     }
                     _ => None,
                 };
-                for id in remembered.map(|_| merge::ids(&value)).unwrap_or_default() {
-                    remembered.map(|r| r.note(id, &live.node.id));
+                if let Some(remembered) = remembered {
+                    for id in merge::ids(&value) {
+                        remembered.note(id, &live.node.id);
+                    }
                 }
                 let more = answer.head.headers.contains_key(CURSOR);
                 parts.push(Part { value, more });
@@ -97,7 +99,7 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
 
 /// A node's part of a list. One that was found ill is not waited for, if it still is.
 async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answer, Failure> {
-    if let Err(e) = ask::there(gateway, live, "").await {
+    if let Err(e) = ask::there(gateway, live, "", &Method::GET).await {
         return Err(Failure::NotSent(e.message));
     }
     ask::whole(gateway, live, ask::get(path)?).await

@@ -84,7 +84,7 @@ async fn first<T, F: Future<Output = Result<T, Failure>>>(
     let nodes = scope::to_read_from(scope::of(&read.state.gateway, &read.named)?);
     let mut why = Vec::new();
     for live in nodes {
-        if let Err(e) = ask::there(&read.state.gateway, &live, "").await {
+        if let Err(e) = ask::there(&read.state.gateway, &live, "", &read.head.method).await {
             why.push(e.message);
             continue;
         }

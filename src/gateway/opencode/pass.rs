@@ -6,8 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use axum::response::IntoResponse as _;
-use http_body_util::Limited;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use super::State;
@@ -18,12 +17,9 @@ use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::stream;
 use crate::gateway::upstream;
-use crate::routing::node::Health;
 
-/// Largest body of a request that is passed on as it comes. Prompts carry files.
-const PASSED: usize = 64 * 1024 * 1024;
-
-/// Largest body of a request that is read first: settings, what a session begins with.
+/// Largest body of a request that is read first: settings, what a session begins with. What is passed on as it
+/// comes may be as long as anything that the gateway takes.
 pub const READ: usize = 4 * 1024 * 1024;
 
 /// Which node has answered.
@@ -49,7 +45,7 @@ impl Asked {
     /// Reads the body, so that it can be looked at and sent more than once.
     ///
     /// # Errors
-    /// 413, or it broke off.
+    /// 413; 400: it broke off.
     pub async fn read(self) -> Result<Read, Reply> {
         let (head, body) = self.request.into_parts();
         let too_large = || {
@@ -61,9 +57,11 @@ impl Asked {
         if length(&head) > READ as u64 {
             return Err(too_large());
         }
-        let body = axum::body::to_bytes(body, READ)
-            .await
-            .map_err(|_| too_large())?;
+        let body = match Limited::new(body, READ).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(e) if e.is::<LengthLimitError>() => return Err(too_large()),
+            Err(e) => return Err(Reply::bad(format!("the body broke off: {e}"))),
+        };
         Ok(Read {
             state: self.state,
             named: self.named,
@@ -75,16 +73,10 @@ impl Asked {
     /// The request as a node gets it, its body as it comes.
     ///
     /// # Errors
-    /// 413.
+    /// It cannot be written.
     pub fn passed(self) -> Result<Request, Reply> {
         let (head, body) = self.request.into_parts();
-        if length(&head) > PASSED as u64 {
-            return Err(Reply::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("at most {PASSED} bytes are passed on"),
-            ));
-        }
-        rebuilt(&head, &self.named, Body::new(Limited::new(body, PASSED)))
+        rebuilt(&head, &self.named, body)
     }
 }
 
@@ -142,9 +134,6 @@ pub fn back(
     answer: Response<Incoming>,
 ) -> axum::response::Response {
     let (mut head, body) = answer.into_parts();
-    if let Some(refused) = not_ours(live, head.status) {
-        return refused.into_response();
-    }
     upstream::clean(&mut head.headers);
     sign(&mut head, live);
     let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
@@ -154,23 +143,10 @@ pub fn back(
 /// The same of an answer that was read.
 pub fn read_back(live: &Live, answer: Answer) -> axum::response::Response {
     let Answer { mut head, body } = answer;
-    if let Some(refused) = not_ours(live, head.status) {
-        return refused.into_response();
-    }
     upstream::clean(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     sign(&mut head, live);
     Response::from_parts(head, Body::from(body))
-}
-
-/// A node that does not take mosaic's secret: its client has done nothing wrong, and its secret is right.
-fn not_ours(live: &Live, status: StatusCode) -> Option<Reply> {
-    if status != StatusCode::UNAUTHORIZED {
-        return None;
-    }
-    let why = "it does not take its secret";
-    live.found(Health::Unauthorized(why.to_owned()));
-    Some(Reply::down(&live.node.id, "", why))
 }
 
 fn sign(head: &mut axum::http::response::Parts, live: &Live) {

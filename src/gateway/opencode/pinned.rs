@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 
@@ -24,7 +24,7 @@ use crate::gateway::using::Using;
 /// 503, 504 or 404, as of [`super::sessions::Sessions::node_of`] and [`ask::ask`].
 pub async fn to(asked: Asked, session: &str) -> Result<Response, Reply> {
     let state = Arc::clone(&asked.state);
-    let live = node_of(&state, session).await?;
+    let live = node_of(&state, session, asked.request.method()).await?;
     let using = in_use(&state, session);
     let answer = sent(&state, &live, session, asked).await?;
     Ok(using.until_the_end_of(pass::back(&state.gateway, &live, answer)))
@@ -36,7 +36,10 @@ pub async fn to(asked: Asked, session: &str) -> Result<Response, Reply> {
 /// As of [`to`].
 pub async fn fork(asked: Asked, session: &str) -> Result<Response, Reply> {
     let read = asked.read().await?;
-    let (state, live) = (&read.state, node_of(&read.state, session).await?);
+    let (state, live) = (
+        &read.state,
+        node_of(&read.state, session, &read.head.method).await?,
+    );
     let answer = whole(&read, &live, session).await?;
     if answer.head.status.is_success()
         && let Some(new) = made(&answer)
@@ -52,7 +55,10 @@ pub async fn fork(asked: Asked, session: &str) -> Result<Response, Reply> {
 /// As of [`to`].
 pub async fn delete(asked: Asked, session: &str) -> Result<Response, Reply> {
     let read = asked.read().await?;
-    let (state, live) = (&read.state, node_of(&read.state, session).await?);
+    let (state, live) = (
+        &read.state,
+        node_of(&read.state, session, &read.head.method).await?,
+    );
     let answer = whole(&read, &live, session).await?;
     let status = answer.head.status;
     if status.is_success() || status == StatusCode::NOT_FOUND {
@@ -80,7 +86,7 @@ pub async fn by_body(asked: Asked, field: &str) -> Result<Response, Reply> {
             "the body names no session as `{field}`"
         )));
     }
-    let live = node_of(&read.state, session).await?;
+    let live = node_of(&read.state, session, &read.head.method).await?;
     let using = in_use(&read.state, session);
     let answer = ask::ask(&read.state.gateway, &live, read.request()?)
         .await
@@ -102,9 +108,9 @@ pub async fn by_request(asked: Asked, kind: routes::Asked, id: &str) -> Result<R
 ///
 /// # Errors
 /// It is not known, or not there.
-async fn node_of(state: &Arc<State>, session: &str) -> Result<Arc<Live>, Reply> {
+async fn node_of(state: &Arc<State>, session: &str, method: &Method) -> Result<Arc<Live>, Reply> {
     let live = state.sessions.node_of(&state.gateway, session).await?;
-    ask::there(&state.gateway, &live, session).await?;
+    ask::there(&state.gateway, &live, session, method).await?;
     state.gateway.used(&state.sessions.root(session));
     Ok(live)
 }
@@ -119,7 +125,10 @@ fn in_use(state: &State, session: &str) -> Using {
 /// # Errors
 /// As of [`to`].
 pub async fn child(read: pass::Read, of: &str) -> Result<Response, Reply> {
-    let (state, live) = (&read.state, node_of(&read.state, of).await?);
+    let (state, live) = (
+        &read.state,
+        node_of(&read.state, of, &read.head.method).await?,
+    );
     let answer = whole(&read, &live, of).await?;
     if answer.head.status.is_success()
         && let Some(new) = made(&answer)
@@ -148,7 +157,7 @@ pub fn made(answer: &Answer) -> Option<String> {
 /// # Errors
 /// As of [`ask::ask`].
 pub async fn send(state: &Arc<State>, live: &Arc<Live>, asked: Asked) -> Result<Response, Reply> {
-    ask::there(&state.gateway, live, "").await?;
+    ask::there(&state.gateway, live, "", asked.request.method()).await?;
     let answer = sent(state, live, "", asked).await?;
     Ok(pass::back(&state.gateway, live, answer))
 }
@@ -177,7 +186,7 @@ pub async fn listed(
     list: &str,
     id: &str,
 ) -> Result<Arc<Live>, Reply> {
-    if let Some((node, _)) = remembered.node(id)
+    if let Some(node) = remembered.node(id)
         && let Some(live) = state.gateway.nodes.get(&node)
     {
         return Ok(live);

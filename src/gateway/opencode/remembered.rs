@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use crate::gateway::lock;
 
@@ -13,24 +12,22 @@ const MOST: usize = 100_000;
 /// Names and nodes.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    all: Mutex<HashMap<String, (String, Instant)>>,
+    all: Mutex<HashMap<String, String>>,
 }
 
 impl Remembered {
-    /// Notes a thing's node, as known just now. `false` when that was known.
-    pub fn note(&self, name: &str, node: &str) -> bool {
+    /// Notes a thing's node.
+    pub fn note(&self, name: &str, node: &str) {
         let mut all = lock(&self.all);
         if all.len() >= MOST && !all.contains_key(name) {
             all.clear();
         }
-        let before = all.insert(name.to_owned(), (node.to_owned(), Instant::now()));
-        before.is_none_or(|(known, _)| known != node)
+        all.insert(name.to_owned(), node.to_owned());
     }
 
-    /// A thing's node, and how long ago that was known.
-    pub fn node(&self, name: &str) -> Option<(String, Duration)> {
-        let all = lock(&self.all);
-        all.get(name).map(|(node, at)| (node.clone(), at.elapsed()))
+    /// A thing's node.
+    pub fn node(&self, name: &str) -> Option<String> {
+        lock(&self.all).get(name).cloned()
     }
 
     /// Forgets a thing.
@@ -46,10 +43,9 @@ mod tests {
     #[test]
     fn what_is_noted_is_known_and_there_is_an_end_to_it() {
         let all = Remembered::default();
-        assert!(all.note("per_1", "a"));
-        assert!(!all.note("per_1", "a"));
-        assert!(all.note("per_1", "b"));
-        assert_eq!(all.node("per_1").map(|n| n.0).as_deref(), Some("b"));
+        all.note("per_1", "a");
+        all.note("per_1", "b");
+        assert_eq!(all.node("per_1").as_deref(), Some("b"));
         all.forget("per_1");
         assert!(all.node("per_1").is_none());
         for n in 0..=MOST {

@@ -1,6 +1,6 @@
-//! Which node a session is on. What the gateway placed it knows from its pins. A session that was begun in
-//! a node's own interface is found by asking the nodes once, and pinned where it was found. One of a subagent
-//! is where its parent is, and is not pinned.
+//! Which node a session is on. Its pin says so, and is read for each request: a person may have moved or
+//! released it just now. A session that was begun in a node's own interface is found by asking the nodes once,
+//! and pinned where it was found. One of a subagent is where its parent is, and is not pinned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,10 +24,6 @@ use crate::record::ConversationRecord;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pin;
 
-/// How long it is believed what was read from the pins. A conversation does not move by itself; a person
-/// can move or release its pin.
-const BELIEVED: Duration = Duration::from_secs(5);
-
 /// How long a node may take to say whether it has a session. The first question about a directory makes it
 /// open that directory, which takes seconds.
 const LOOK: Duration = Duration::from_secs(5);
@@ -41,7 +37,6 @@ const DEEPEST: usize = 8;
 /// Sessions and their nodes.
 #[derive(Debug)]
 pub struct Sessions {
-    known: Remembered,
     /// Sessions of subagents, and whose they are.
     parents: Remembered,
     looking: Semaphore,
@@ -50,7 +45,6 @@ pub struct Sessions {
 impl Default for Sessions {
     fn default() -> Self {
         Self {
-            known: Remembered::default(),
             parents: Remembered::default(),
             looking: Semaphore::new(LOOKING),
         }
@@ -85,28 +79,13 @@ impl Sessions {
     ) -> BoxFuture<'a, Result<Arc<Live>, Reply>> {
         Box::pin(async move {
             let session = self.root(&session);
-            let cached = self.known.node(&session);
-            if let Some((node, age)) = &cached
-                && *age < BELIEVED
-                && let Some(live) = gateway.nodes.get(node)
-            {
-                return Ok(live);
-            }
             if let Some(pin) = pin(gateway, &session).await? {
-                self.known.note(&session, &pin.node);
                 return of_fleet(gateway, &pin.node, &session);
             }
-            // The pin was released, or the gateway's memory of it was lost: the conversation is where it was.
-            if let Some((node, _)) = cached
-                && let Some(live) = gateway.nodes.get(&node)
-            {
-                return self.adopt(gateway, &session, live).await;
-            }
             let turn = self.looking.acquire().await;
-            if let Some((node, _)) = self.known.node(&session)
-                && let Some(live) = gateway.nodes.get(&node)
-            {
-                return Ok(live);
+            // Somebody else may have looked for it while this one waited.
+            if let Some(pin) = pin(gateway, &session).await? {
+                return of_fleet(gateway, &pin.node, &session);
             }
             let (live, parent) = self.look(gateway, &session).await?;
             // Its parent may have to be looked for as well.
@@ -131,18 +110,11 @@ impl Sessions {
         let mut root = session.to_owned();
         for _ in 0..DEEPEST {
             match self.parents.node(&root) {
-                Some((parent, _)) => root = parent,
+                Some(parent) => root = parent,
                 None => break,
             }
         }
         root
-    }
-
-    /// Notes a session that its node was seen to make, and pins it.
-    pub async fn made(&self, gateway: &Gateway, session: &str, live: &Arc<Live>) {
-        if self.known.note(session, &live.node.id) {
-            self.own(gateway, session, live).await;
-        }
     }
 
     /// Pins a session that is a chat of its own to the node that has made it.
@@ -158,14 +130,8 @@ impl Sessions {
         self.parents.note(session, parent);
     }
 
-    /// Notes a session that was placed and is pinned.
-    pub fn placed(&self, session: &str, node: &str) {
-        self.known.note(session, node);
-    }
-
     /// A session is gone: its pin is released.
     pub async fn gone(&self, gateway: &Gateway, session: &str) {
-        self.known.forget(session);
         self.parents.forget(session);
         let name = session.to_owned();
         let released: crate::error::Result<bool> =
@@ -185,18 +151,18 @@ impl Sessions {
         session: &str,
         live: Arc<Live>,
     ) -> Result<Arc<Live>, Reply> {
+        // One event is heard in several streams: most find it written.
+        if let Some(pin) = pin(gateway, session).await? {
+            return of_fleet(gateway, &pin.node, session);
+        }
         let (name, node) = (session.to_owned(), live.node.clone());
         let adopted: crate::error::Result<Pin> = gateway
-            .pins(move |pins| match pins.pin(&name)? {
-                Some(pin) => Ok(pin),
-                None => pins
-                    .adopt(&name, &node, Some(&name))
-                    .or_else(|e| pins.pin(&name)?.ok_or(e)),
+            .pins(move |pins| {
+                pins.adopt(&name, &node, Some(&name))
+                    .or_else(|e| pins.pin(&name)?.ok_or(e))
             })
             .await;
-        let pin = adopted?;
-        self.known.note(session, &pin.node);
-        of_fleet(gateway, &pin.node, session)
+        of_fleet(gateway, &adopted?.node, session)
     }
 
     /// Finds the node of a session that nobody knows, and the session's parent.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -14,6 +14,7 @@ use super::ask;
 use super::one;
 use super::pass::{self, Asked};
 use crate::gateway::Gateway;
+use crate::gateway::doubt;
 use crate::gateway::nodes::{Endpoint, Live};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{self, Failure};
@@ -28,7 +29,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub async fn terminal(asked: Asked, id: &str) -> Result<axum::response::Response, Reply> {
     let state = Arc::clone(&asked.state);
     let live = one::terminal_of(&state, &asked.named, id).await?;
-    ask::there(&state.gateway, &live, "").await?;
+    ask::there(&state.gateway, &live, "", &Method::POST).await?;
     let headers = asked.request.headers();
     let wants = headers
         .get(header::UPGRADE)
@@ -49,6 +50,9 @@ pub async fn terminal(asked: Asked, id: &str) -> Result<axum::response::Response
         .unwrap_or_else(|_| Err(Failure::NoAnswer("no handshake in time".to_owned())))
         .map_err(|e| Reply::failed(&live.node.id, "", &e))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let answer = doubt::its_own(&state.gateway, &live, answer)
+            .await
+            .map_err(|e| Reply::failed(&live.node.id, "", &e))?;
         return Ok(pass::back(&state.gateway, &live, answer));
     }
     let mut response = Response::new(Body::empty());

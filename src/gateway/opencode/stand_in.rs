@@ -53,6 +53,8 @@ pub struct Inner {
     pub listeners: AtomicU64,
     /// Accepts and never answers.
     pub hangs: AtomicBool,
+    /// Answers later.
+    pub away: AtomicBool,
     /// Answers nothing but 401.
     pub rejects: AtomicBool,
     /// Does not answer what it has done (made, deleted, set) for as long.
@@ -83,6 +85,7 @@ impl Opencode {
             events: broadcast::channel(4096).0,
             listeners: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             rejects: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             breaks: AtomicBool::new(false),
@@ -110,7 +113,15 @@ impl Opencode {
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        // What was killed lets go of its port a moment later.
+        let begun = std::time::Instant::now();
+        let listener = loop {
+            match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+                Ok(listener) => break listener,
+                Err(e) => assert!(begun.elapsed() < Duration::from_secs(5), "{e}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
         listener.set_nonblocking(true).unwrap();
         self.port = listener.local_addr().unwrap().port();
         let router = router(&self.inner);
@@ -228,6 +239,9 @@ fn router(inner: &Arc<Inner>) -> Router {
 async fn guard(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     if inner.hangs.load(Ordering::SeqCst) {
         std::future::pending::<()>().await;
+    }
+    while inner.away.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let want = basic("opencode", &secret_of(inner.id));
     let given = request.headers().get(header::AUTHORIZATION);
@@ -425,6 +439,11 @@ async fn verb(
     axum::body::to_bytes(body, 1 << 26).await.unwrap();
     match known(&inner, &id) {
         Err(e) => e,
+        // About the key of a provider.
+        Ok(_) if verb == "keyless" => {
+            let why = json!({"name": "ProviderAuthError"});
+            (StatusCode::UNAUTHORIZED, Json(why)).into_response()
+        }
         Ok(_) => Json(json!({"node": inner.id, "verb": verb})).into_response(),
     }
 }

@@ -107,7 +107,7 @@ pub async fn reserve(
 
 /// Without a target for the next chat that none of these nodes could ever be: it is of another dialect's
 /// next chat, and waits for that.
-fn concerning<'a>(ledger: &'a Ledger, nodes: &[Arc<Live>]) -> Cow<'a, Ledger> {
+pub fn concerning<'a>(ledger: &'a Ledger, nodes: &[Arc<Live>]) -> Cow<'a, Ledger> {
     match &ledger.history.next_target {
         Some(target) if !nodes.iter().any(|live| target.matches(&live.node)) => {
             let mut ledger = ledger.clone();

@@ -26,7 +26,7 @@ use crate::error::Result as Done;
 use crate::routing::node::{Dialect, Health};
 use crate::routing::pins::{Pin, Placing, Reservation};
 use choose::reserve;
-pub use choose::{Wanted, choose, unavailable};
+pub use choose::{Wanted, choose, concerning, unavailable};
 pub use probe::{probe, probe_within};
 
 /// What came of asking a node to make a chat.

@@ -12,6 +12,7 @@ mod names;
 mod reader;
 mod rows;
 mod tables;
+mod take_back;
 #[cfg(test)]
 mod tests;
 

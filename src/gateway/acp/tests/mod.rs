@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alike;
+mod batches;
 mod failures;
+mod fuzz;
 mod peers;
 mod sessions;
 mod transports;

@@ -86,7 +86,7 @@ async fn nodes_hear_the_clients_own_words_and_another_client_finds_the_session()
     assert_eq!(info["node"], "n1");
     ws.result("session/prompt", prompt(&name, "remember me"))
         .await;
-    assert_eq!(geese[1].state.lock().unwrap().hellos, [hello()]);
+    assert_eq!(geese[1].state.lock().unwrap().hellos, [hello(), hello()]);
 
     // Nothing about it is in the client: a new one, which introduces itself otherwise, loads it.
     let other = Ws::open(&under.url).await;

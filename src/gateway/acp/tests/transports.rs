@@ -149,7 +149,7 @@ async fn status_codes_are_those_of_the_real_server() {
             vec![json, ("acp-connection-id", "nope")],
             list,
             404,
-            "",
+            "no connection `nope`",
         ),
         (
             "POST",
@@ -180,7 +180,13 @@ async fn status_codes_are_those_of_the_real_server() {
             400,
             "Acp-Connection-Id header required",
         ),
-        ("GET", vec![sse, ("acp-connection-id", "nope")], "", 404, ""),
+        (
+            "GET",
+            vec![sse, ("acp-connection-id", "nope")],
+            "",
+            404,
+            "no connection `nope`",
+        ),
         (
             "GET",
             vec![sse, own],
@@ -195,14 +201,20 @@ async fn status_codes_are_those_of_the_real_server() {
             400,
             "Acp-Connection-Id header required",
         ),
-        ("PUT", vec![], "", 405, ""),
+        ("PUT", vec![], "", 405, "only GET, POST, DELETE"),
     ] {
-        assert_eq!(
-            http.said(method, &headers, body).await,
-            (status, said.to_owned()),
-            "{method} {headers:?} {body}"
-        );
+        let (got, answer) = http.said(method, &headers, body).await;
+        let what = format!("{method} {headers:?} {body}: {answer}");
+        assert_eq!(got, status, "{what}");
+        if status == 202 {
+            assert_eq!(answer, "", "{what}");
+            continue;
+        }
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["message"].as_str().unwrap().contains(said), "{what}");
     }
+    let (_, headers, _) = http.request("PUT", &[], String::new()).await;
+    assert_eq!(headers["allow"], "GET, POST, DELETE");
     assert_eq!(stream.next().await.unwrap()["error"]["code"], -32700);
     let page = [own, ("origin", "http://localhost:5173")];
     let (_, shared, _) = http.request("GET", &page, String::new()).await;
@@ -360,9 +372,13 @@ async fn a_handshake_without_its_parts_is_refused() {
     let (under, _geese) = fleet(&["n0"]).await;
     let http = Http::new(&under.url);
     let up = [("connection", "upgrade"), ("upgrade", "websocket")];
-    assert_eq!(http.said("GET", &up, "").await.0, 426);
     let versioned = [up[0], up[1], ("sec-websocket-version", "13")];
-    assert_eq!(http.said("GET", &versioned, "").await.0, 400);
+    for (headers, want) in [(&up[..], 426), (&versioned[..], 400)] {
+        let (status, answer) = http.said("GET", headers, "").await;
+        assert_eq!(status, want);
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["message"].is_string(), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 use handing::Handing;
-pub use memory::{Said, Unresumed};
+pub use memory::Said;
 use read::End;
 pub use read::Reader;
 
@@ -61,7 +61,6 @@ pub async fn create(
             return Ok(Made::Refused(Answer::of(said).await.refusal(node, "")));
         }
     };
-    api.unresumed.note(node, &native);
     if let Some(title) = title {
         let path = format!("/sessions/{}/name", escaped(&native));
         let body = Some(json!({"name": title}));
@@ -72,28 +71,23 @@ pub async fn create(
     Ok(Made::Chat { native, value: () })
 }
 
-/// Loads a session's model and extensions, unless that was done. For whoever has the chat's turn.
+/// Loads a session's model and extensions, unless that was done since its node was started. For whoever has
+/// the chat's turn.
 ///
 /// # Errors
 /// The client's answer; it is tried again with the next message.
 pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
-    let node = live.node.id.as_str();
-    if !api.unresumed.has(node, native) {
+    let (node, awake) = (live.node.id.as_str(), &api.gateway.goosed.awake);
+    let process = goosed::process(live).await;
+    let has = |process: &String| awake.has(live, process, native);
+    if process.as_ref().is_some_and(has) {
         return Ok(());
     }
     let body = json!({"session_id": native, "load_model_and_extensions": true});
-    match ask(
-        api,
-        live,
-        Method::POST,
-        "/agent/resume",
-        Some(body),
-        Wait::Create,
-    )
-    .await
-    {
+    let post = Method::POST;
+    match ask(api, live, post, "/agent/resume", Some(body), Wait::Create).await {
         Ok(answer) if answer.status.is_success() => {
-            api.unresumed.done(node, native);
+            awake.woke(live, process, native);
             Ok(())
         }
         Ok(answer) => Err(answer.refusal(node, chat)),

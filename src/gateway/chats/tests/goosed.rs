@@ -358,6 +358,30 @@ fn a_session_that_cannot_be_loaded_is_kept_and_loaded_later() {
 }
 
 #[test]
+fn a_chat_of_an_earlier_gateway_or_process_is_loaded_before_its_first_message() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        let node = crate::gateway::stand_in::node("g", Dialect::Goosed);
+        let placed = under
+            .gateway
+            .pins(move |pins| pins.adopt("c", &node, Some(ID)));
+        let placed: crate::error::Result<_> = placed.await;
+        placed.unwrap();
+        let hi = json!({"text": "hi"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", hi).await.0, 200);
+        // Once.
+        assert!(std::mem::take(&mut lock(&stand.inner).resumed));
+        stand.answer("hel", "lo");
+        let more = json!({"text": "more"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", more).await.0, 200);
+        assert!(!lock(&stand.inner).resumed);
+    });
+}
+
+#[test]
 fn a_node_that_hangs_is_given_up() {
     run(async {
         let stand = Stand::new();

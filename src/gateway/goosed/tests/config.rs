@@ -7,7 +7,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::Rig;
-use crate::gateway::goosed::config::in_step;
+use crate::gateway::goosed::in_step::in_step;
 
 impl Rig {
     /// Asks a node behind the gateway's back.
@@ -76,7 +76,7 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
         rig.direct(0, "/config/upsert", &body).await.ok();
     }
     let gateway = rig.under.gateway.clone();
-    let held = gateway.writing.lock().await;
+    let held = gateway.goosed.writing.lock().await;
     let live = rig.under.gateway.nodes.get("g1").unwrap();
     let copied = in_step(&rig.under.gateway, &live);
     tokio::pin!(copied);
@@ -242,6 +242,46 @@ async fn a_node_without_a_provider_gets_the_others() {
         rig.start().await;
     }
     assert_eq!(rig.setting("GOOSE_PROVIDER").await, ["p", "own", "p"]);
+}
+
+#[tokio::test]
+async fn a_node_that_comes_later_gets_the_settings_that_all_others_have() {
+    let rig = Rig::bare().await;
+    let provider = json!({"provider": "p", "model": "m"});
+    rig.post("/config/set_provider", &provider).await;
+    for (key, value) in [("K", json!({"a": 1})), ("OWN", json!(1)), ("ONE", json!(1))] {
+        rig.upsert(key, value).await.ok();
+    }
+    let secret = json!({"key": "API_KEY", "value": "sk-1", "is_secret": true});
+    rig.post("/config/upsert", &secret).await.ok();
+    for n in 0..3 {
+        rig.start().await;
+        assert!(rig.node(n).count("POST /config/upsert") >= 4);
+    }
+    let remove = async |n: usize, key: &str| {
+        let asked = json!({"key": key, "is_secret": false});
+        rig.direct(n, "/config/remove", &asked).await;
+    };
+    // One comes back with nothing, but for something of its own; another one has something else alone.
+    rig.nodes[2].restart().await;
+    for key in ["GOOSE_PROVIDER", "GOOSE_MODEL", "K", "ONE"] {
+        remove(2, key).await;
+    }
+    remove(1, "ONE").await;
+    let own = json!({"key": "OWN", "value": 2, "is_secret": false});
+    rig.direct(2, "/config/upsert", &own).await.ok();
+    while !rig.start().await.starts_with("g2.") {}
+    assert_eq!(rig.setting("K").await[2], json!({"a": 1}));
+    assert_eq!(rig.setting("GOOSE_MODEL").await[2], "m");
+    assert_eq!(rig.setting("OWN").await[2], 2);
+    assert_eq!(
+        rig.setting("ONE").await,
+        [json!(1), Value::Null, Value::Null]
+    );
+    // Once for each process: what it lacks from then on is meant.
+    remove(2, "K").await;
+    while !rig.start().await.starts_with("g2.") {}
+    assert_eq!(rig.setting("K").await[2], Value::Null);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Rig, eventually, message};
 use crate::gateway::stand_in::{SECRET, well};
 use crate::gateway::{Secret, Shared, ids};
-use crate::routing::node::{Advert, Health};
+use crate::routing::node::{Advert, Dialect, Health};
 use crate::routing::pins::Pins;
 use crate::routing::policy::Policy;
 
@@ -106,6 +106,35 @@ async fn a_chat_of_a_node_that_left_the_fleet_is_503() {
         .map(|live| (live.node.clone(), live.endpoint.clone()));
     rig.under.gateway.nodes.set(back.collect());
     assert_eq!(rig.get(&format!("/sessions/{chat}")).await.status, 200);
+}
+
+/// Rule 3: pinned, and its agent is another one now.
+#[tokio::test]
+async fn a_chat_of_a_node_that_speaks_otherwise_now_is_503() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let (node, native) = ids::split(&chat).unwrap();
+    let all = rig.under.gateway.nodes.all();
+    let changed = all.values().map(|live| {
+        let mut now = live.node.clone();
+        if now.id == node {
+            now.dialect = Dialect::Acp;
+        }
+        (now, live.endpoint.clone())
+    });
+    rig.under.gateway.nodes.set(changed.collect());
+    rig.seen();
+    let lost = rig.get(&format!("/sessions/{chat}")).await;
+    let words = [
+        &format!("`{node}`"),
+        &format!("`{chat}`"),
+        "any more, but acp",
+        "stays there",
+    ];
+    lost.says(503, &words.map(|w: &str| w));
+    let none = rig.get(&format!("/sessions/{node}.x{native}")).await;
+    none.says(404, &["does not speak goosed's REST"]);
+    assert_eq!(rig.seen(), [0, 0, 0]);
 }
 
 /// Rule 3: pinned and hung.

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod awake;
 mod config;
 mod contract;
 mod create;
 mod failure;
+mod fuzz;
+mod limits;
 mod lists;
 mod pure;
 mod streams;
@@ -24,6 +27,7 @@ use serde_json::{Value, json};
 #[path = "../../../../tests/goosed/mod.rs"]
 mod goosed;
 
+use crate::gateway::limits::Limits;
 use crate::gateway::stand_in::{self, SECRET, Under, secret_of};
 use crate::routing::node::Dialect;
 use goosed::{Node, Options, StandIn};
@@ -95,11 +99,16 @@ impl Rig {
     }
 
     async fn over(nodes: Vec<StandIn>) -> Self {
+        Self::within(nodes, Limits::default()).await
+    }
+
+    /// The same within limits.
+    async fn within(nodes: Vec<StandIn>, limits: Limits) -> Self {
         let known: Vec<(&str, Dialect, u16)> = nodes
             .iter()
             .map(|n| (n.node.options.name.as_str(), Dialect::Goosed, n.port))
             .collect();
-        let under = stand_in::gateway(&known).await;
+        let under = stand_in::within(&known, limits).await;
         Self {
             under,
             nodes,
@@ -168,6 +177,10 @@ impl Rig {
             id = begun["id"].as_str().unwrap().to_owned();
             let resume = json!({"session_id": id, "load_model_and_extensions": true});
             ask("/agent/resume", resume).await;
+            // The gateway learns of it as it does of a client's.
+            let name = format!("{}.{id}", node.node.options.name);
+            let resume = json!({"session_id": name, "load_model_and_extensions": true});
+            self.post("/agent/resume", &resume).await.ok();
             node.node.seen();
         }
         id

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
+use super::window::Window;
 use super::{State, Topic, heard};
 use crate::gateway::nodes::Live;
 use crate::gateway::opencode::ask;
@@ -29,7 +29,7 @@ pub async fn to(
     state: Weak<State>,
     live: Arc<Live>,
     topic: Topic,
-    sender: broadcast::Sender<Bytes>,
+    window: Arc<Window>,
     tried: watch::Sender<bool>,
 ) {
     let mut again = false;
@@ -38,7 +38,7 @@ pub async fn to(
         if let Some(body) = join(&state, &live, &topic).await {
             tried.send_replace(true);
             pause = PAUSE.0;
-            let why = pass_on(&state, &live, body, &sender, again).await;
+            let why = pass_on(&state, &live, body, &window, again).await;
             tracing::info!(node = live.node.id, "events are over: {why}");
         }
         tried.send_replace(true);
@@ -77,7 +77,7 @@ async fn pass_on(
     state: &Weak<State>,
     live: &Arc<Live>,
     mut body: Incoming,
-    sender: &broadcast::Sender<Bytes>,
+    window: &Window,
     again: bool,
 ) -> String {
     let mut cutter = Cutter::default();
@@ -105,8 +105,7 @@ async fn pass_on(
                 return "the gateway ends".to_owned();
             };
             if let Some(frame) = heard(&state, live, frame, again).await {
-                // Nobody listens just now: there may be somebody soon.
-                let _ = sender.send(frame);
+                window.push(frame);
             }
         }
     }

@@ -154,6 +154,38 @@ async fn a_client_that_does_not_read_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_behind_by_bytes_and_not_by_events() {
+    let world = World::of(&TWO[..1]).await;
+    let mut slow = world.listen("/event").await;
+    slow.event().await;
+    let mut quick = world.listen("/event").await;
+    quick.event().await;
+    let text = "x".repeat(2 * 1024 * 1024);
+    let tell = |n| {
+        let long = json!({"n": n, "text": text});
+        world.node("a").inner.emit("/w/a", "x.y", long);
+    };
+    for n in 0..40 {
+        tell(n);
+        assert_eq!(quick.event().await["properties"]["n"], n);
+    }
+    let mut got = 0;
+    while got < 40 && slow.frame().await.is_some() {
+        got += 1;
+    }
+    assert!(got < 40, "{got}");
+    // It comes again, and is as quick as the other.
+    let mut again = world.listen("/event").await;
+    again.event().await;
+    for n in 40..44 {
+        tell(n);
+        for stream in [&mut quick, &mut again] {
+            assert_eq!(stream.event().await["properties"]["n"], n);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_seen_to_be_made_is_pinned() {
     let world = World::sharing(&TWO).await;
     let mut global = world.listen("/global/event").await;

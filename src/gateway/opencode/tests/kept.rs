@@ -39,6 +39,21 @@ async fn pinned(world: &World, session: &str, node: Option<&str>) {
     panic!("{session} is not pinned to {node:?}");
 }
 
+async fn set_target(world: &World, to: &str) {
+    let to = to.parse().unwrap();
+    let set: crate::error::Result<()> = world
+        .under
+        .gateway
+        .pins(move |pins| pins.set_next_target(Some(&to)))
+        .await;
+    set.unwrap();
+}
+
+async fn target(world: &World) -> Option<String> {
+    let ledger: crate::error::Result<_> = world.under.gateway.look(|p| p.ledger()).await;
+    ledger.unwrap().history.next_target.map(|t| t.to_string())
+}
+
 async fn places(world: &World) -> u32 {
     let ledger: crate::error::Result<_> = world.under.gateway.pins(|p| p.ledger()).await;
     ledger.unwrap().chats.values().sum()
@@ -88,6 +103,31 @@ async fn a_session_goes_to_a_node_that_is_there_under_its_clients_id_too() {
     let made = world.post("/session", json!({"id": "ses_mine"})).await;
     assert_eq!((made.status.as_u16(), made.node().as_str()), (200, "c"));
     assert_eq!(world.pin("ses_mine").await.as_deref(), Some("c"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_used_by_a_session_that_is_made_under_its_clients_id_too() {
+    let mut world = World::of(&THREE).await;
+    let wanted = |id: &str| json!({"id": id});
+    set_target(&world, "c").await;
+    // Refused, and nothing was made.
+    let refused = json!({"id": "ses_none", "title": 7});
+    assert_eq!(world.post("/session", refused).await.status, 400);
+    assert_eq!(target(&world).await.as_deref(), Some("c"));
+    // Not there: nobody else is meant.
+    world.node_mut("c").kill();
+    assert_eq!(world.post("/session", wanted("ses_1")).await.status, 503);
+    assert_eq!(target(&world).await.as_deref(), Some("c"));
+    assert_eq!(places(&world).await, 0);
+    world.node_mut("c").run();
+    world.well();
+    let made = world.post("/session", wanted("ses_1")).await;
+    assert_eq!((made.status.as_u16(), made.node().as_str()), (200, "c"));
+    assert_eq!(target(&world).await, None);
+    // One that no such node could be is of another chat.
+    set_target(&world, "somebody-else").await;
+    assert_eq!(world.post("/session", wanted("ses_2")).await.status, 200);
+    assert_eq!(target(&world).await.as_deref(), Some("somebody-else"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::World;
+use super::{Got, World};
 use crate::gateway::stand_in::SECRET;
 use crate::host::basic_auth::basic;
 
@@ -122,12 +122,43 @@ async fn other_paths_are_refused_in_words() {
         (Method::PUT, "/session", 405),
         (Method::GET, "/session/%2e%2e/config", 400),
         (Method::GET, "/session/a%20b", 400),
+        (Method::GET, "/session/%ff", 400),
+        (Method::GET, "/session/%00?directory=%ff", 400),
+        (Method::GET, "/event?node=%ff", 404),
+        (Method::POST, "/event", 405),
+        (Method::DELETE, "/config?x=%", 405),
+        (Method::OPTIONS, "/session", 405),
+        (Method::TRACE, "/session", 405),
+        (Method::from_bytes(b"OTHER").unwrap(), "/session", 405),
+        (Method::GET, "/pty/pty_1/connect", 404),
+        (Method::POST, "/permission/per_1/reply", 404),
+        (Method::POST, "/tui/select-session", 400),
+        (Method::POST, "/session?directory=%ff", 400),
+        (Method::POST, "/session?node=nobody", 404),
+        (Method::POST, "/tui/submit-prompt", 409),
     ] {
         let got = world.call(method, path, json!({})).await;
         assert_eq!(got.status, status, "{path}");
         assert!(!got.message().is_empty(), "{path}");
+        assert_eq!(got.headers[header::CONTENT_TYPE], "application/json");
     }
-    assert_eq!(world.nodes.iter().map(|n| n.seen("")).sum::<usize>(), 0);
+    // Bodies that are none.
+    for (path, body, status) in [
+        ("/tui/select-session", "{", 400),
+        ("/tui/select-session", "\u{fffd}", 400),
+        ("/session", r#"{"id": "a b"}"#, 400),
+        ("/session", r#"{"parentID": "../config"}"#, 400),
+    ] {
+        let request = Request::post(format!("{}/opencode{path}", world.under.url))
+            .header(header::AUTHORIZATION, basic("opencode", SECRET))
+            .body(Body::from(body))
+            .unwrap();
+        let got = Got::of(world.request(request).await).await;
+        assert_eq!(got.status, status, "{path}");
+        assert!(!got.message().is_empty(), "{path}");
+    }
+    let asked = |n: &super::Opencode| n.seen("") - n.seen("GET /pty") - n.seen("GET /permission");
+    assert_eq!(world.nodes.iter().map(asked).sum::<usize>(), 0);
     let none = World::of(&[]).await;
     for path in ["/session", "/config", "/event"] {
         let got = none.get(path).await;
@@ -169,12 +200,37 @@ async fn secrets_stay_on_their_side() {
     // A node that does not know its secret is no fault of the client's.
     use std::sync::atomic::Ordering;
     world.node("a").inner.rejects.store(true, Ordering::SeqCst);
-    let got = world.get("/config").await;
+    let got = world.get("/config?node=a").await;
     assert_eq!(got.status, 503);
     assert!(got.message().contains("`a`") && got.message().contains("secret"));
     assert!(!got.headers.contains_key(header::WWW_AUTHENTICATE));
-    // And from then on it is not read from.
-    assert_eq!(world.get("/config").await.node(), "b");
+    let health = || {
+        let live = world.under.gateway.nodes.get("a").unwrap();
+        live.advert().unwrap().health.as_str()
+    };
+    assert_eq!(health(), "unauthorized");
+    // It has certainly not taken it: the next one is asked.
+    world.well();
+    for _ in 0..3 {
+        let made = world.post("/session", json!({})).await;
+        assert_eq!((made.status.as_u16(), made.node().as_str()), (200, "b"));
+        assert_eq!(world.get("/config").await.node(), "b");
+        assert_eq!(health(), "unauthorized");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_401_about_something_else_is_the_clients() {
+    let world = World::of(&TWO).await;
+    let (session, node) = world.session().await;
+    let path = format!("/session/{session}/keyless");
+    for _ in 0..2 {
+        let got = world.post(&path, json!({})).await;
+        assert_eq!((got.status.as_u16(), got.node().as_str()), (401, node.id));
+        assert_eq!(got.json, json!({"name": "ProviderAuthError"}));
+        let live = world.under.gateway.nodes.get(node.id).unwrap();
+        assert!(live.advert().unwrap().health.is_healthy());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
