@@ -87,6 +87,8 @@ pub struct Shared {
     pub bodies: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
+    /// What is not ended with its client.
+    pub under_way: detached::UnderWay,
     /// What goosed's dialect keeps.
     pub goosed: goosed::Kept,
     pins: Arc<tokio::sync::Mutex<Pins>>,
@@ -126,6 +128,7 @@ impl Shared {
             limits: Limits::default(),
             bodies: limits::Budget::of(&Limits::default()),
             stopping: stream::Switch::latch(),
+            under_way: detached::UnderWay::default(),
             goosed: goosed::Kept::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
