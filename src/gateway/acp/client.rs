@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::asked::{Question, Questions};
 use super::fault::Fault;
 use super::frame::{Id, Message, Params, Raw, raw};
+use super::gathered::Kept;
 use super::hello;
 use super::link::{Command, Link};
 use super::out::{Gone, Out, Route};
@@ -46,6 +47,8 @@ pub struct Client {
     pub out: Out,
     /// Its requests on the way to nodes.
     budget: Arc<Semaphore>,
+    /// Answers to its batches that wait for others.
+    pub kept: Arc<Kept>,
     /// What it said of itself, which every node is told.
     hello: Mutex<Params>,
     /// What it was told of what its agent can do.
@@ -87,6 +90,7 @@ impl Client {
             rooms: Arc::clone(rooms),
             out: Out::new(split, patience),
             budget: Arc::new(Semaphore::new(BUDGET)),
+            kept: Arc::default(),
             // Of one that says nothing: it offers neither files nor terminals.
             hello: Mutex::new(Params::of(&json!({
                 "protocolVersion": 1,

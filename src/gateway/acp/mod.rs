@@ -21,6 +21,7 @@ pub mod create;
 pub mod everywhere;
 pub mod fault;
 pub mod frame;
+pub mod gathered;
 pub mod hello;
 pub mod http;
 pub mod link;
