@@ -138,3 +138,20 @@ async fn two_clients_leave_one_value_everywhere() {
     }
     assert_eq!((of(0), of(1)), (Some(json!("b")), Some(json!("b"))));
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_hung_node_where_others_have_said_what_they_can_do() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    geese[1].state.lock().unwrap().mute = true;
+    // The first client learns what `n0` can do; the second one has it from there.
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        client(&under).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(geese[0].state.lock().unwrap().hellos.len(), 1);
+}
