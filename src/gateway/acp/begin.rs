@@ -11,10 +11,9 @@ use super::batch::{self, End, Entry};
 use super::client::Client;
 use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params, code};
-use super::http::{CONNECTION, Remote, gone, plain, put};
-use super::rooms::Rooms;
+use super::remote::Remote;
+use super::words::{CONNECTION, gone, plain, put};
 use super::{Acp, everywhere};
-use crate::gateway::Gateway;
 
 /// Begins a connection. What else its batch holds, if it is one, is taken then, and answered beside it.
 pub async fn initialize(
@@ -62,7 +61,7 @@ pub async fn initialize(
     put(response.headers_mut(), CONNECTION, &connection);
     let (gateway, rooms) = (Arc::clone(&acp.gateway), Arc::clone(&acp.rooms));
     tokio::spawn(async move {
-        until_over(&gateway, &rooms, &remote).await;
+        remote.over(&gateway, rooms.limits.idle).await;
         rooms.remove(&connection);
         remote.client().close();
     });
@@ -106,20 +105,5 @@ impl Drop for Unfinished {
         if let Some(client) = &self.0 {
             client.close();
         }
-    }
-}
-
-/// Until the client says that it ends, or says nothing any more, or is cut, or the gateway stops.
-async fn until_over(gateway: &Gateway, rooms: &Rooms, remote: &Remote) {
-    let idle = rooms.limits.idle;
-    let silent = async {
-        while remote.idle() < idle {
-            tokio::time::sleep(idle / 4).await;
-        }
-    };
-    tokio::select! {
-        () = gateway.stopping.wait() => {}
-        () = remote.client().out.closing() => {}
-        () = silent => tracing::debug!("a silent client's connection is ended"),
     }
 }

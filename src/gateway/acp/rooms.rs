@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::Raw;
-use super::http::Remote;
 use super::out::STALLED;
+use super::remote::Remote;
 use crate::gateway::lock;
 
 /// Most clients at a time. Each may have a connection to every node.

@@ -20,9 +20,9 @@ use tungstenite::{Error as WsError, Message as WsMessage};
 
 use super::batch::{self, End, Said};
 use super::client::Client;
-use super::http::{CONNECTION, plain, put};
 use super::out::{Lease, Route};
 use super::wire::MESSAGE;
+use super::words::{CONNECTION, plain, put};
 use super::{Acp, requests};
 
 /// Between two pings. Proxies between a client and the gateway close what is silent for a minute.
