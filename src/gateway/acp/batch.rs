@@ -56,6 +56,25 @@ pub fn read(text: &str, one: fn(&str) -> Result<Message, Message>) -> Said {
     }
 }
 
+/// A text of more bytes than this is not read on the thread that serves the connection, and others: it is gone
+/// through several times, and a megabyte takes milliseconds.
+const LARGE: usize = 1024 * 1024;
+
+/// The same, wherever it holds up nobody but who waits for it.
+pub async fn read_aside<T>(text: T, one: fn(&str) -> Result<Message, Message>) -> Said
+where
+    T: AsRef<str> + Send + 'static,
+{
+    if text.as_ref().len() <= LARGE {
+        return read(text.as_ref(), one);
+    }
+    let said = tokio::task::spawn_blocking(move || read(text.as_ref(), one)).await;
+    said.unwrap_or_else(|e| {
+        let why = format!("the message was not read: {e}");
+        Said::One(Err(Fault::new(code::INTERNAL, why).answer(Id::Null)))
+    })
+}
+
 /// The items of a list that is not too long: millions of them fit into one text.
 struct Entries<'a>(Vec<&'a RawValue>);
 
@@ -226,5 +245,24 @@ mod tests {
         assert!(matches!(read(&many(MOST), requests::one), Said::Several(_)));
         let long = refusal(read(&many(MOST + 1), requests::one));
         assert!(long.contains("at most 256"), "{long}");
+    }
+
+    thread_local! {
+        static SERVES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    #[tokio::test]
+    async fn a_large_text_is_not_read_where_connections_are_served() {
+        // A test's tasks have one thread.
+        SERVES.set(true);
+        let one = |_: &str| {
+            let here = Fault::params(if SERVES.get() { "here" } else { "aside" });
+            Err(here.answer(Id::Null))
+        };
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        for (bytes, want) in [(LARGE, "here"), (LARGE + 1, "aside")] {
+            let said = refusal(read_aside(text(bytes), one).await);
+            assert!(said.contains(want), "{bytes}: {said}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use tungstenite::Utf8Bytes;
 
 use super::batch::{self, End, Entry, Said};
 use super::client::Client;
@@ -65,10 +66,11 @@ async fn post(acp: &Acp, request: Request) -> Response {
     let Ok(body) = axum::body::to_bytes(request.into_body(), BODY).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "POST body too large");
     };
-    let Ok(body) = std::str::from_utf8(&body) else {
+    let bytes = body.len();
+    let Ok(body) = Utf8Bytes::try_from(body) else {
         return plain(StatusCode::BAD_REQUEST, "Invalid JSON-RPC: no UTF-8");
     };
-    let (first, rest) = match requests::read(body) {
+    let (first, rest) = match requests::read(body).await {
         Said::One(Ok(Message::Request { id, method, params })) if method == "initialize" => {
             ((id, params), None)
         }
@@ -84,7 +86,7 @@ async fn post(acp: &Acp, request: Request) -> Response {
                 return unknown(&connection);
             };
             remote.touch();
-            return take(remote.client(), said, session.as_deref(), body.len()).await;
+            return take(remote.client(), said, session.as_deref(), bytes).await;
         }
     };
     let rest = match rest.map(|entries| with_sessions(entries, session.as_deref())) {

@@ -223,8 +223,8 @@ pub async fn refuse(client: &Client, to: &To, id: Id, fault: &Fault) {
 }
 
 /// What a client's text holds, and whose fault it is where that is no message.
-pub fn read(text: &str) -> Said {
-    batch::read(text, one)
+pub async fn read<T: AsRef<str> + Send + 'static>(text: T) -> Said {
+    batch::read_aside(text, one).await
 }
 
 /// A message as text, and what is said of one that is none.

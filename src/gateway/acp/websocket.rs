@@ -139,9 +139,11 @@ async fn read(client: &Arc<Client>, mut stream: SplitStream<Socket>) -> Option<C
                 return None;
             }
         };
-        match requests::read(&text) {
+        let bytes = text.len();
+        // One after the other, so that their order stays.
+        match requests::read(text).await {
             Said::One(Ok(message)) => {
-                let room = client.room(text.len()).await?;
+                let room = client.room(bytes).await?;
                 requests::take(client, message, room, None).await;
             }
             Said::One(Err(refusal)) => client.say(&Route::Connection, &refusal).await.ok()?,
