@@ -81,7 +81,7 @@ impl Awake {
         key: &Key,
     ) -> Result<(), Reply> {
         let Some(name) = &process else { return Ok(()) };
-        if self.with(live, name, |of| of.chats.contains(&key.native)) {
+        if self.has(live, name, &key.native) {
             return Ok(());
         }
         let answer = ask(gateway, live, resume(&key.native)?, Wait::Create)
@@ -99,6 +99,11 @@ impl Awake {
             ),
         }
         Ok(())
+    }
+
+    /// Whether a chat is known to have its model.
+    pub fn has(&self, live: &Live, process: &str, native: &str) -> bool {
+        self.with(live, process, |of| of.chats.contains(native))
     }
 
     /// Notes that a chat has its model. `process` is that of before it was asked for.

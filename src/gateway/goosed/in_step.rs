@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
 use super::config::{PROVIDER, Setting, all, put_back, values};
-use super::{Kept, any, awake};
+use super::{any, awake};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::routing::node::Dialect;
@@ -23,15 +23,15 @@ const EXTENSIONS: &str = "extensions";
 ///
 /// # Errors
 /// Why it cannot; the chat's first message may say the same.
-pub async fn in_step(gateway: &Gateway, kept: &Kept, live: &Arc<Live>) -> Result<(), String> {
+pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
     let process = awake::process(live).await;
     if let Some(process) = process
-        && !kept.awake.is_in_step(live, &process)
+        && !gateway.goosed.awake.is_in_step(live, &process)
     {
-        settings(gateway, kept, live).await?;
-        kept.awake.in_step(live, &process);
+        settings(gateway, live).await?;
+        gateway.goosed.awake.in_step(live, &process);
     }
-    provider(gateway, kept, live).await
+    provider(gateway, live).await
 }
 
 /// Those that are goosed, too, and well.
@@ -42,13 +42,13 @@ fn others(gateway: &Gateway, live: &Live) -> Vec<Arc<Live>> {
 }
 
 /// The settings that all others have alike.
-async fn settings(gateway: &Gateway, kept: &Kept, live: &Arc<Live>) -> Result<(), String> {
+async fn settings(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
     let others = others(gateway, live);
     if others.is_empty() {
         return Ok(());
     }
     // Settings that are being written would be on some nodes and not yet on others.
-    let _alone = kept.writing.lock().await;
+    let _alone = gateway.goosed.writing.lock().await;
     let own = all(gateway, live).await?;
     let theirs = join_all(others.iter().map(|other| all(gateway, other))).await;
     let theirs: Vec<Map<String, Value>> = theirs.into_iter().collect::<Result<_, _>>()?;
@@ -100,7 +100,7 @@ fn lacking(own: &Map<String, Value>, others: &[Map<String, Value>]) -> Vec<Setti
 }
 
 /// Gives a node that has no provider that of the first other one that has: every chat on it would fail.
-async fn provider(gateway: &Gateway, kept: &Kept, live: &Arc<Live>) -> Result<(), String> {
+async fn provider(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
     let provider = PROVIDER.map(str::to_owned);
     let of = async |live: &Arc<Live>| {
         let read = values(gateway, live, &provider).await;
@@ -116,7 +116,7 @@ async fn provider(gateway: &Gateway, kept: &Kept, live: &Arc<Live>) -> Result<()
     }
     // Settings that are being written may hold another provider, and whoever writes them may have read
     // already what is put back when they fail.
-    let _alone = kept.writing.lock().await;
+    let _alone = gateway.goosed.writing.lock().await;
     if has(&of(live).await?) {
         return Ok(());
     }

@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 
 use super::answer::{self, back, body_of};
 use super::ask::{ask, ready};
+use super::awake;
 use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
 use super::whole::{Whole, answer as read};
-use super::{Kept, awake};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
@@ -38,7 +38,6 @@ pub fn changes_pins(route: &Route) -> bool {
 /// The client's answer.
 pub async fn serve(
     gateway: &Gateway,
-    kept: &Kept,
     route: &Route,
     place: Where,
     mut parts: Parts,
@@ -56,16 +55,25 @@ pub async fn serve(
     };
     if route.agent {
         // It is long, and seldom has anything to do.
-        Box::pin(kept.awake.wake(gateway, &live, process.clone(), &key)).await?;
+        Box::pin(
+            gateway
+                .goosed
+                .awake
+                .wake(gateway, &live, process.clone(), &key),
+        )
+        .await?;
     }
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
+    let using = gateway.using(&key.chat);
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
-    gateway.used(&key.chat);
     if answer.status().is_success() {
-        kept.awake.told(route, &body, &live, process, &key.native);
+        gateway
+            .goosed
+            .awake
+            .told(route, &body, &live, process, &key.native);
     }
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
@@ -74,7 +82,8 @@ pub async fn serve(
         }
         _ => {}
     }
-    back(gateway, &live, &key.chat, answer, route.ids).await
+    let answer = back(gateway, &live, &key.chat, answer, route.ids).await?;
+    Ok(using.until_the_end_of(answer))
 }
 
 /// What a client is told that names no chat, or none of ours.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::answer::{self, back};
@@ -15,15 +15,14 @@ use super::in_step::in_step;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
 use super::whole::{Whole, answer as read};
-use super::{Kept, any, awake, pinned};
+use super::{any, awake, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made, Placed};
+use crate::gateway::place::{self, Made, Placed, Wanted};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
-use crate::routing::placement::Wish;
 use crate::routing::select::{Selector, Term};
 
 /// Serves `/agent/start` and imports.
@@ -33,22 +32,20 @@ use crate::routing::select::{Selector, Term};
 pub async fn serve(
     gateway: &Gateway,
     route: &'static Route,
-    kept: Arc<Kept>,
     parts: Parts,
     body: Bytes,
 ) -> Result<Response, Response> {
     let starts = route.class == Class::Start;
-    let (mut wish, mut asked) = (Wish::default(), None);
+    let (mut wanted, mut asked) = (Wanted::default(), None);
     if starts {
         let wants = Wants::of(&body).map_err(|r| r.into_response())?;
         if wants.saved_recipe {
             let fixed = any::fixed(gateway).map_err(|r| r.into_response())?;
-            wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
+            wanted.wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
         }
         if let Some(directory) = &wants.directory {
-            usable(Path::new(directory))
-                .await
-                .map_err(|r| r.into_response())?;
+            let room = usable(Path::new(directory)).await;
+            wanted.room = room.map_err(|r| r.into_response())?;
         }
         asked = Some(wants);
     }
@@ -58,9 +55,9 @@ pub async fn serve(
         .map_or("/", |p| p.as_str())
         .to_owned();
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
-    let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
+    let placed = place::create(gateway, Dialect::Goosed, wanted, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
-        let (target, body, kept) = (target.clone(), body.clone(), Arc::clone(&kept));
+        let (target, body) = (target.clone(), body.clone());
         async move {
             let body = match asked.as_ref() {
                 Some(wants) => match wants.body(&gateway, &live, &body).await {
@@ -73,14 +70,16 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            if starts && let Err(why) = in_step(&gateway, &kept, &live).await {
-                tracing::warn!(node = live.node.id, "{why}");
+            match starts {
+                true => begin(&gateway, &live, request).await,
+                false => make(&gateway, &live, request).await,
             }
-            make(&gateway, &live, request).await
         }
     })
     .await?;
-    let Placed { live, chat, value } = placed;
+    let Placed {
+        live, chat, value, ..
+    } = placed;
     let MadeBy {
         parts,
         body: Whole { bytes: body, room },
@@ -92,7 +91,7 @@ pub async fn serve(
         let session = give_model(gateway, &live, &chat, &native)
             .await
             .map_err(|r| r.into_response())?;
-        kept.awake.woke(&live, process, &native);
+        gateway.goosed.awake.woke(&live, process, &native);
         edits.extend(reported(&body, &session));
     }
     Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
@@ -103,6 +102,39 @@ struct MadeBy {
     parts: axum::http::response::Parts,
     body: Whole,
     native: String,
+}
+
+/// Begins a session in a directory that was looked at, for who has no request of goosed's own to pass on.
+///
+/// # Errors
+/// Not taken, or perhaps.
+pub async fn session(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    directory: &Path,
+) -> Result<Made<()>, Failure> {
+    let body = serde_json::json!({"working_dir": directory});
+    let request = Request::post("/agent/start")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .map_err(|e| Failure::NotSent(e.to_string()))?;
+    Ok(match begin(gateway, live, request).await? {
+        Made::Chat { native, .. } => Made::Chat { native, value: () },
+        Made::Nothing(_) => Made::Nothing(()),
+        Made::Refused(answer) => Made::Refused(answer),
+    })
+}
+
+/// Begins a session on a node that has a provider.
+async fn begin(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Made<MadeBy>, Failure> {
+    if let Err(why) = in_step(gateway, live).await {
+        tracing::warn!(node = live.node.id, "{why}");
+    }
+    make(gateway, live, request).await
 }
 
 async fn make(

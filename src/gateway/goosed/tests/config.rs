@@ -7,7 +7,6 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::Rig;
-use crate::gateway::goosed::Kept;
 use crate::gateway::goosed::in_step::in_step;
 
 impl Rig {
@@ -76,10 +75,10 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
         let body = json!({"key": key, "value": value, "is_secret": false});
         rig.direct(0, "/config/upsert", &body).await.ok();
     }
-    let kept = Kept::default();
-    let held = kept.writing.lock().await;
+    let gateway = rig.under.gateway.clone();
+    let held = gateway.goosed.writing.lock().await;
     let live = rig.under.gateway.nodes.get("g1").unwrap();
-    let copied = in_step(&rig.under.gateway, &kept, &live);
+    let copied = in_step(&rig.under.gateway, &live);
     tokio::pin!(copied);
     let early = tokio::time::timeout(Duration::from_millis(500), &mut copied).await;
     assert!(early.is_err());
@@ -88,6 +87,21 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
     drop(held);
     copied.await.unwrap();
     assert_eq!(written(1), 2);
+    assert_eq!(
+        rig.setting("GOOSE_PROVIDER").await,
+        [json!("p"), json!("p"), Value::Null]
+    );
+}
+
+#[tokio::test]
+async fn a_chat_of_the_node_api_has_a_provider_too() {
+    let rig = Rig::bare().await;
+    for (key, value) in [("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+        let body = json!({"key": key, "value": value, "is_secret": false});
+        rig.direct(0, "/config/upsert", &body).await.ok();
+    }
+    let made = rig.post("/chats", &json!({"selector": "g1"})).await;
+    assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(
         rig.setting("GOOSE_PROVIDER").await,
         [json!("p"), json!("p"), Value::Null]
