@@ -248,10 +248,12 @@ async fn chosen(
     candidates: Vec<Arc<Live>>,
     first: Arc<Live>,
 ) -> Result<Arc<Live>, Reply> {
-    let ledger = gateway
+    let mut ledger = gateway
         .look(|pins| pins.ledger())
         .await
         .map_err(|e: crate::error::Error| Reply::from(e))?;
+    // It waits for the next new chat, and would steer every one that is found until that comes.
+    ledger.history.next_target = None;
     // Where none is fit for a new chat, this one, which is not new, goes to the first.
     let node = place::choose(
         gateway,

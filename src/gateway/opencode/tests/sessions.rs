@@ -276,3 +276,27 @@ async fn a_create_that_may_have_been_done_is_never_done_again() {
     let ledger: crate::error::Result<_> = world.under.gateway.pins(|p| p.ledger()).await;
     assert_eq!(ledger.unwrap().chats.values().sum::<u32>(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_found_does_not_go_by_the_target_of_the_next_chat() {
+    let world = World::sharing(&[("a", "/w"), ("b", "/w"), ("c", "/w")]).await;
+    let session = world.node("a").inner.make("/w", None);
+    let session = session["id"].as_str().unwrap();
+    let path = format!("/session/{session}");
+    let first = world.get(&path).await.node();
+    let other = world.nodes.iter().find(|n| n.id != first).unwrap().id;
+    let name = session.to_owned();
+    let set: crate::error::Result<()> = world
+        .under
+        .gateway
+        .pins(move |pins| {
+            pins.release(&name)?;
+            pins.set_next_target(Some(&other.parse().unwrap()))
+        })
+        .await;
+    set.unwrap();
+    assert_eq!(world.get(&path).await.node(), first);
+    // It waits for a new one.
+    let made = world.post("/session", json!({})).await;
+    assert_eq!(made.node(), other);
+}
