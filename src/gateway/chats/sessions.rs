@@ -31,14 +31,23 @@ pub async fn session(
     let policy = api.gateway.policy();
     let directory = match &asked.directory {
         Some(directory) => Path::new(directory),
-        None => {
-            let own = policy.working_dir.as_ref();
-            let own = own.unwrap_or(&live.node.working_directory);
-            if let Err(refused) = directory::usable(own).await {
-                return Ok(Made::Refused(refused));
+        None => match &policy.working_dir {
+            // That of the gateway: no other node would do better. The client has named none, and is not
+            // to blame.
+            Some(all) => {
+                if let Err(bad) = directory::usable(all).await {
+                    return Ok(Made::Refused(place::unavailable(&bad.message)));
+                }
+                all
             }
-            own
-        }
+            None => {
+                let own = &live.node.working_directory;
+                if let Err(bad) = directory::usable(own).await {
+                    return Ok(Made::Unable(bad.message));
+                }
+                own
+            }
+        },
     };
     let title = asked.title.as_deref();
     let made = match live.node.dialect {
@@ -101,6 +110,7 @@ pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<Strin
         Made::Chat { native, .. } => native,
         Made::Nothing(()) => return Err(unspoken(&pin.node)),
         Made::Refused(reply) => return Err(reply),
+        Made::Unable(why) => return Err(Reply::down(&pin.node, &pin.chat, &why)),
     };
     let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
     let first = api

@@ -122,6 +122,7 @@ pub async fn session(
         Made::Chat { native, .. } => Made::Chat { native, value: () },
         Made::Nothing(_) => Made::Nothing(()),
         Made::Refused(answer) => Made::Refused(answer),
+        Made::Unable(why) => Made::Unable(why),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Which node a new chat gets: chosen, and reserved there so that others count it at once.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -72,7 +72,7 @@ pub fn unavailable(why: &str) -> Reply {
     )
 }
 
-/// Reserves a place on the best of those that were not tried yet.
+/// Reserves a place on the best of those that were not tried yet; of these is told why they did not do.
 ///
 /// # Errors
 /// 503: none is left.
@@ -80,7 +80,7 @@ pub async fn reserve(
     gateway: &Gateway,
     nodes: &[Arc<Live>],
     wanted: &Wanted,
-    tried: &BTreeSet<String>,
+    tried: &BTreeMap<String, String>,
 ) -> Result<Reservation, Reply> {
     let (all, shared) = (nodes.to_vec(), Arc::clone(gateway));
     let (wanted, tried) = (wanted.clone(), tried.clone());
@@ -88,17 +88,14 @@ pub async fn reserve(
         .pins(move |pins| {
             pins.reserve(|ledger| {
                 let ledger = concerning(ledger, &all);
-                let left = all.iter().filter(|live| !tried.contains(&live.node.id));
+                let left = all.iter().filter(|live| !tried.contains_key(&live.node.id));
                 if let Ok(node) = best(&shared, left.cloned(), &wanted, &ledger) {
                     return Ok(node);
                 }
                 // Those that were tried are known to be down by now, so that the reason is told for them too.
                 choose(&shared, all.iter().cloned(), &wanted, &ledger).and_then(|_| {
-                    let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
-                    Err(unavailable(&format!(
-                        "none of {} answers",
-                        tried.join(", ")
-                    )))
+                    let each = tried.iter().map(|(id, why)| format!("`{id}`: {why}"));
+                    Err(unavailable(&each.collect::<Vec<_>>().join("; ")))
                 })
             })
         })

@@ -11,7 +11,7 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -43,6 +43,8 @@ pub enum Made<T, R = Response> {
     Nothing(T),
     /// It answered that it did not: the answer is the client's.
     Refused(R),
+    /// It was not asked, since it can make none as it is, and why. Another may; this one is not down.
+    Unable(String),
 }
 
 /// What a chat is called towards clients.
@@ -84,7 +86,7 @@ pub struct Placed<T> {
 }
 
 /// Makes a chat on the best node of a dialect. `make` is called with one node at a time, with another one
-/// only after [`Failure::NotSent`]. `named` makes the client's name from the node's id and the node's own
+/// only after [`Failure::NotSent`] or [`Made::Unable`]. `named` makes the client's name from the node's id and the node's own
 /// name.
 ///
 /// # Errors
@@ -118,7 +120,7 @@ pub async fn create_among<T, R: IntoResponse, F>(
 where
     F: Future<Output = Result<Made<T, R>, Failure>>,
 {
-    let (wanted, mut tried) = (wanted.into(), BTreeSet::new());
+    let (wanted, mut tried) = (wanted.into(), BTreeMap::new());
     loop {
         let reservation = reserve(gateway, &nodes, &wanted, &tried)
             .await
@@ -126,7 +128,7 @@ where
                 gateway.metrics.placed(Placement::no_node);
                 e.into_response()
             })?;
-        tried.insert(reservation.node.clone());
+        tried.insert(reservation.node.clone(), "it does not answer".to_owned());
         let Some(live) = gateway.nodes.get(&reservation.node) else {
             abandon(gateway, reservation).await;
             continue;
@@ -150,6 +152,13 @@ where
                 gateway.metrics.placed(Placement::refused);
                 abandon(gateway, reservation).await;
                 return Err(answer.into_response());
+            }
+            Ok(Made::Unable(why)) => {
+                tracing::warn!(node = live.node.id, "it can make no chat: {why}");
+                gateway.metrics.placed(Placement::elsewhere);
+                abandon(gateway, reservation).await;
+                tried.insert(live.node.id.clone(), why);
+                continue;
             }
             Err(failure) => Err(failure),
         };

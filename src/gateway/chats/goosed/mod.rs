@@ -57,6 +57,7 @@ pub async fn create(
     let native = match made {
         Made::Chat { native, .. } => native,
         Made::Nothing(()) => return Ok(Made::Nothing(())),
+        Made::Unable(why) => return Ok(Made::Unable(why)),
         Made::Refused(said) => {
             return Ok(Made::Refused(Answer::of(said).await.refusal(node, "")));
         }

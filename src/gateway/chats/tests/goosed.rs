@@ -464,11 +464,57 @@ fn a_session_is_begun_only_where_it_can_work() {
             ..policy()
         });
         let (status, why) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
-        assert_eq!(status, 400, "{why}");
+        // The client named none.
+        assert_eq!(status, 503, "{why}");
         assert!(said(&why).contains("does not exist"), "{why}");
         assert_eq!(lock(&stand.inner).starts, 0);
         // What it names itself is taken instead.
         let there = json!({"chat": "c", "working_dir": "/tmp"});
         assert_eq!(caller.call("POST", "/chats", there).await.0, 201);
+    });
+}
+
+#[test]
+fn a_node_whose_own_directory_is_gone_leaves_the_chat_to_another() {
+    run(async {
+        let stands = [Stand::new(), Stand::new()];
+        let ports = [stands[0].serve().await, stands[1].serve().await];
+        let nodes = [
+            ("g", Dialect::Goosed, ports[0]),
+            ("h", Dialect::Goosed, ports[1]),
+        ];
+        let under = gateway(&nodes).await;
+        let known = |working: [&str; 2]| {
+            let all = nodes.iter().zip(working).map(|((id, dialect, port), at)| {
+                let mut node = crate::gateway::stand_in::node(id, *dialect);
+                node.working_directory = at.into();
+                let secret = crate::gateway::stand_in::secret_of(id);
+                let endpoint = crate::gateway::nodes::Endpoint::new(id, *dialect, *port, &secret);
+                (node, Some(endpoint))
+            });
+            under.gateway.nodes.set(all.collect());
+            for id in ["g", "h"] {
+                let live = under.gateway.nodes.get(id).unwrap();
+                live.observed(crate::gateway::stand_in::well(id));
+            }
+        };
+        let caller = Caller::of(&under);
+        known(["/no/such/directory", "/"]);
+        for chat in ["c1", "c2"] {
+            let (status, chat) = caller.call("POST", "/chats", json!({"chat": chat})).await;
+            assert_eq!((status, &chat["node"]), (201, &json!("h")), "{chat}");
+        }
+        known(["/no/such/directory", "/nor/this"]);
+        let (status, why) = caller.call("POST", "/chats", json!({"chat": "c3"})).await;
+        assert_eq!(status, 503, "{why}");
+        assert!(
+            said(&why).contains("/no/such/directory") && said(&why).contains("/nor/this"),
+            "{why}"
+        );
+        // The nodes are as well as before: a chat that says where it works is taken.
+        let there = json!({"chat": "c3", "working_dir": "/tmp", "selector": "g"});
+        assert_eq!(caller.call("POST", "/chats", there).await.0, 201);
+        let before = lock(&stands[0].inner).starts + lock(&stands[1].inner).starts;
+        assert_eq!(before, 3);
     });
 }
