@@ -135,7 +135,7 @@ impl Sessions {
         self.parents.forget(session);
         let name = session.to_owned();
         let released: crate::error::Result<bool> =
-            gateway.pins(move |pins| pins.release(&name)).await;
+            gateway.pins(move |pins| pins.release_session(&name)).await;
         if let Err(e) = released {
             tracing::warn!("{e}");
         }
@@ -157,10 +157,7 @@ impl Sessions {
         }
         let (name, node) = (session.to_owned(), live.node.clone());
         let adopted: crate::error::Result<Pin> = gateway
-            .pins(move |pins| {
-                pins.adopt(&name, &node, Some(&name))
-                    .or_else(|e| pins.pin(&name)?.ok_or(e))
-            })
+            .pins(move |pins| pins.adopt_session(&name, &node))
             .await;
         of_fleet(gateway, &adopted?.node, session)
     }
@@ -227,10 +224,11 @@ impl Sessions {
     }
 }
 
+/// Its pin, which may be that of a chat of the gateway's own API.
 async fn pin(gateway: &Gateway, session: &str) -> Result<Option<Pin>, Reply> {
     let name = session.to_owned();
     gateway
-        .look(move |pins| pins.pin(&name))
+        .look(move |pins| pins.session(&name))
         .await
         .map_err(|e: crate::error::Error| Reply::from(e))
 }

@@ -11,6 +11,7 @@ mod model;
 mod names;
 mod reader;
 mod rows;
+mod sessions;
 mod tables;
 mod take_back;
 #[cfg(test)]
@@ -203,6 +204,7 @@ impl Pins {
                     now
                 ],
             )?;
+            sessions::is_of(t, chat, &reservation.node)?;
             pin(t, chat)
         })?;
         match found {
@@ -278,8 +280,15 @@ impl Pins {
         let now = Timestamp::now();
         self.db
             .execute(
-                "UPDATE pin SET used = ?2 WHERE chat = ?1 AND used < ?3",
-                params![chat, now.as_millisecond(), (now - USED).as_millisecond()],
+                // A session of opencode may be a chat under another name.
+                "UPDATE pin SET used = ?2
+                 WHERE (chat = ?1 OR (native = ?1 AND dialect = ?4)) AND used < ?3",
+                params![
+                    chat,
+                    now.as_millisecond(),
+                    (now - USED).as_millisecond(),
+                    json(&Dialect::Opencode)
+                ],
             )
             .map(drop)
             .map_err(|e| PINS.error("write to", &self.path, &e))
@@ -291,15 +300,18 @@ impl Pins {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn set_native(&self, chat: &str, node: &str, native: &str) -> Result<bool> {
-        self.db
-            .execute(
+    pub fn set_native(&mut self, chat: &str, node: &str, native: &str) -> Result<bool> {
+        self.within("write to", |t| {
+            let n = t.execute(
                 "UPDATE pin SET native = ?3, revision = revision + 1
                  WHERE chat = ?1 AND node = ?2 AND native IS NULL AND standing = 'held'",
                 params![chat, node, native],
-            )
-            .map(|n| n > 0)
-            .map_err(|e| PINS.error("write to", &self.path, &e))
+            )?;
+            if n > 0 {
+                sessions::is_of(t, chat, node)?;
+            }
+            Ok(n > 0)
+        })
     }
 
     /// Forgets a chat. `false` when it was not pinned.

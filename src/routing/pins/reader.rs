@@ -51,6 +51,14 @@ impl Reader {
         read(&self.db, &self.path, |db| rows::pin(db, chat))
     }
 
+    /// As [`super::Pins::session`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn session(&self, session: &str) -> Result<Option<Pin>> {
+        read(&self.db, &self.path, |db| rows::of_session(db, session))
+    }
+
     /// As [`super::Pins::list`].
     ///
     /// # Errors

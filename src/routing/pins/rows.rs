@@ -58,6 +58,24 @@ pub(super) fn pin(db: &Connection, chat: &str) -> rusqlite::Result<Option<Pin>> 
         .optional()
 }
 
+/// The pin of a session of opencode: such a session has the same name everywhere, and may be a chat under
+/// another one.
+pub(super) fn of_session(db: &Connection, session: &str) -> rusqlite::Result<Option<Pin>> {
+    if let Some(pin) = pin(db, session)? {
+        return Ok(Some(pin));
+    }
+    db.prepare(&by_native())?
+        .query_row([session, &json(&Dialect::Opencode)], read_pin)
+        .optional()
+}
+
+/// By the node's own name, and the dialect.
+pub(super) fn by_native() -> String {
+    format!(
+        "{COLUMNS} WHERE native = ?1 AND dialect = ?2 AND standing = 'held' ORDER BY created LIMIT 1"
+    )
+}
+
 fn read_pin(row: &Row<'_>) -> rusqlite::Result<Pin> {
     let word = |at: usize| row.get::<_, String>(at);
     let time = |at: usize| {

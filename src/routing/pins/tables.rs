@@ -6,7 +6,8 @@ use crate::host::database::Database;
 pub const PINS: Database = Database {
     name: "table of pins",
     lost: "chats of servers are found by their names still, others are placed anew",
-    steps: &["
+    steps: &[
+        "
     CREATE TABLE pin (
         chat TEXT PRIMARY KEY,
         node TEXT NOT NULL,
@@ -28,5 +29,8 @@ pub const PINS: Database = Database {
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT;
-"],
+",
+        // A session is found by its node's own name of it.
+        "CREATE INDEX pin_native ON pin (native) WHERE native IS NOT NULL;",
+    ],
 };

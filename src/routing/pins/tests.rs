@@ -282,3 +282,62 @@ fn drained_nodes_are_in_the_ledger() {
     assert!(pins.ledger().unwrap().drained.contains("a"));
     assert!(pins.drain("a", false).unwrap() && !pins.drain("a", false).unwrap());
 }
+
+#[test]
+fn a_session_that_has_a_pin_under_another_name_gets_no_second_one() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let open = |id: &str| Node {
+        dialect: Dialect::Opencode,
+        ..node(id)
+    };
+    let chats = |pins: &Pins| {
+        let all = pins.list().unwrap().into_iter();
+        all.map(|pin| pin.chat).collect::<Vec<_>>()
+    };
+    // Heard of after it was pinned, by another node of the same database as well.
+    let made = pins.reserve(|_| Ok::<_, Error>(open("a"))).unwrap();
+    pins.confirm(&made, "ISSUE-12", Some("ses_1")).unwrap();
+    for id in ["a", "b"] {
+        let pin = pins.adopt_session("ses_1", &open(id)).unwrap();
+        assert_eq!((pin.chat.as_str(), pin.node.as_str()), ("ISSUE-12", "a"));
+    }
+    assert_eq!(pins.session("ses_1").unwrap().unwrap().chat, "ISSUE-12");
+    // And before.
+    pins.adopt_session("ses_2", &open("a")).unwrap();
+    pins.adopt_session("ses_3", &open("a")).unwrap();
+    let made = pins.reserve(|_| Ok::<_, Error>(open("a"))).unwrap();
+    pins.confirm(&made, "ISSUE-13", Some("ses_2")).unwrap();
+    pins.place("ISSUE-14", |_| Ok::<_, Error>(open("a")))
+        .unwrap();
+    assert!(pins.set_native("ISSUE-14", "a", "ses_3").unwrap());
+    assert_eq!(chats(&pins), ["ISSUE-12", "ISSUE-13", "ISSUE-14"]);
+    assert_eq!(pins.ledger().unwrap().chats["a"], 3);
+    // Another dialect's chat of the same name is somebody else's.
+    pins.adopt("x", &node("g"), Some("ses_4")).unwrap();
+    assert_eq!(pins.session("ses_4").unwrap(), None);
+    let own = pins.adopt_session("ses_4", &open("a")).unwrap();
+    assert_eq!(own.chat, "ses_4");
+    assert!(pins.release_session("ses_4").unwrap());
+    assert!(pins.release_session("ses_1").unwrap() && !pins.release_session("ses_1").unwrap());
+    assert_eq!(chats(&pins), ["ISSUE-13", "ISSUE-14", "x"]);
+}
+
+#[test]
+fn a_session_is_found_by_an_index() {
+    let (_dir, path) = file();
+    let pins = Pins::at(&path).unwrap();
+    let plan = pins
+        .db
+        .prepare(&format!("EXPLAIN QUERY PLAN {}", rows::by_native()))
+        .unwrap()
+        .query_map(["ses_1", "x"], |r| r.get::<_, String>(3))
+        .unwrap()
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .unwrap()
+        .join("; ");
+    assert!(
+        plan.contains("pin_native") && !plan.contains("SCAN"),
+        "{plan}"
+    );
+}

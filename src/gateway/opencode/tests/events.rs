@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::json;
 
-use super::{World, eventually};
+use super::{Got, SECRET, World, eventually};
 
 const TWO: [(&str, &str); 2] = [("a", "/w/a"), ("b", "/w/b")];
 
@@ -285,4 +285,35 @@ async fn the_gateways_end_ends_streams() {
     drop(own);
     let answer = world.send(Method::GET, "/event?node=x", None).await;
     assert_eq!(answer.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_of_the_gateways_own_api_is_pinned_once_though_it_is_heard_of() {
+    let world = World::of(&TWO).await;
+    let mut heard = world.listen("/global/event").await;
+    heard.event().await;
+    let all = async || {
+        let pins: crate::error::Result<Vec<_>> = world.under.gateway.pins(|p| p.list()).await;
+        let pins = pins.unwrap().into_iter();
+        pins.map(|pin| (pin.chat, pin.native)).collect::<Vec<_>>()
+    };
+    let chat = "ISSUE-12".to_owned();
+    let body = json!({"chat": chat, "working_dir": "/tmp"});
+    let request = axum::http::Request::post(format!("{}/chats", world.under.url))
+        .header("authorization", format!("Bearer {SECRET}"))
+        .body(axum::body::Body::from(body.to_string()))
+        .unwrap();
+    let made = Got::of(world.request(request).await).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let session = made.json["native"].as_str().unwrap().to_owned();
+    while heard.event().await["payload"]["type"] != "session.created" {}
+    let path = format!("/session/{session}");
+    assert_eq!(world.get(&path).await.status, 200);
+    assert_eq!(all().await, [(chat, Some(session))]);
+    // It is gone with its session.
+    assert_eq!(
+        world.call(Method::DELETE, &path, json!({})).await.status,
+        200
+    );
+    assert_eq!(all().await, []);
 }
