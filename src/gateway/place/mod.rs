@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -22,12 +23,19 @@ use super::nodes::Live;
 use super::reply::Reply;
 use super::upstream::Failure;
 use super::{Gateway, access, ids};
-use crate::error::Result as Done;
+use crate::error::{Kind, Result as Done};
 use crate::routing::node::{Dialect, Health};
-use crate::routing::pins::{Pin, Placing, Reservation};
+use crate::routing::pins::{Pin, Pins, Placing, Reservation};
 use choose::reserve;
 pub use choose::{Wanted, choose, concerning, unavailable};
 pub use probe::{probe, probe_within};
+
+/// How long the pin of a chat that was made is tried to be written: others may be at it, or the disk is full
+/// for a moment. Each try waits for others by itself.
+const WRITE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 8 });
+
+/// And how long after one try the next.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What came of asking a node to make a chat.
 #[derive(Debug)]
@@ -248,9 +256,9 @@ async fn confirm(
         Ok(pin) => format!("it is pinned to `{}`", pin.pin().node),
         Err(e) => e.to_string(),
     };
-    // Its node is in its name: it is found without a pin, and a client told that there is none would make
-    // another.
-    if ids::split(&chat).is_some_and(|(named, _)| named == node) {
+    // Its node is in the name that it got there: it is found without a pin, and a client told that there is
+    // none would make another.
+    if !given && ids::split(&chat).is_some_and(|(named, _)| named == node) {
         tracing::warn!(node, "the chat `{chat}` was made and is not pinned: {why}");
         return Ok((chat, None));
     }
@@ -261,24 +269,53 @@ async fn confirm(
     ))
 }
 
-/// Pins a chat. Whoever else placed one of this name meanwhile was first, and its pin holds.
+/// Pins a chat. Whoever else placed one of this name meanwhile was first, and its pin holds. What cannot be
+/// written is tried again for [`WRITE`]: the chat is there, or may be, and unpinned it would be made again.
 async fn pinned(
     gateway: &Gateway,
     reservation: Reservation,
     chat: &str,
     native: Option<String>,
 ) -> Done<Placing> {
-    let chat = chat.to_owned();
-    gateway
-        .pins(move |pins| {
-            let was: Option<Pin> = pins.pin(&chat)?;
-            match (pins.confirm(&reservation, &chat, native.as_deref()), was) {
-                (Ok(pin), None) => Ok(Placing::New(pin)),
-                (_, Some(pin)) => Ok(Placing::Was(pin)),
-                (Err(e), None) => pins.pin(&chat)?.map(Placing::Was).ok_or(e),
+    let begun = Instant::now();
+    loop {
+        let (name, native, kept) = (chat.to_owned(), native.clone(), reservation.clone());
+        let written = gateway.pins(move |pins| write(pins, &kept, &name, native.as_deref()));
+        match written.await {
+            Ok(placing) => return Ok(placing),
+            Err(e) if e.kind != Kind::Usage && begun.elapsed() < WRITE => {
+                tracing::warn!(node = reservation.node, chat, "not pinned yet: {e}");
             }
-        })
-        .await
+            Err(e) => {
+                tracing::warn!(node = reservation.node, chat, "not pinned: {e}");
+                // The chat may be there: the target that it took must not come back with its place.
+                let left: Done<()> = gateway.pins(move |pins| pins.leave(&reservation)).await;
+                if let Err(e) = left {
+                    tracing::warn!(chat, "{e}");
+                }
+                return Err(e);
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn write(
+    pins: &mut Pins,
+    reservation: &Reservation,
+    chat: &str,
+    native: Option<&str>,
+) -> Done<Placing> {
+    let was: Option<Pin> = pins.pin(chat)?;
+    match (pins.confirm(reservation, chat, native), was) {
+        (Ok(pin), None) => Ok(Placing::New(pin)),
+        (Ok(pin), Some(_)) => Ok(Placing::Was(pin)),
+        // That of another node holds.
+        (Err(e), _) => match pins.pin(chat)? {
+            Some(pin) if pin.node != reservation.node => Ok(Placing::Was(pin)),
+            _ => Err(e),
+        },
+    }
 }
 
 /// The name of a session that its node numbers by itself.

@@ -168,7 +168,8 @@ impl Pins {
         })
     }
 
-    /// The node has made the chat: pins it under its name. A pin of that name on the same node stays.
+    /// The node has made the chat: pins it under its name. A pin of that name on the same node stays, and
+    /// gets the node's own name of the chat where it lacks that.
     ///
     /// # Errors
     /// Kind `Busy`: a chat of that name is pinned to another node. Kind `Usage`: the name is none.
@@ -194,7 +195,9 @@ impl Pins {
             t.execute(
                 "INSERT INTO pin (chat, node, dialect, standing, native, created, used)
                  VALUES (?1, ?2, ?3, 'held', ?4, ?5, ?6)
-                 ON CONFLICT (chat) DO NOTHING",
+                 ON CONFLICT (chat) DO UPDATE SET native = excluded.native, revision = pin.revision + 1
+                 WHERE pin.native IS NULL AND excluded.native IS NOT NULL AND pin.standing = 'held'
+                 AND pin.node = excluded.node AND pin.dialect = excluded.dialect",
                 params![
                     chat,
                     reservation.node,

@@ -48,8 +48,8 @@ fn op() -> impl Strategy<Value = Op> {
 /// What there should be.
 #[derive(Debug, Default)]
 struct Model {
-    /// Node and revision by chat.
-    pins: BTreeMap<String, (String, i64)>,
+    /// Node and revision by chat, and whether the node's own name of it is known.
+    pins: BTreeMap<String, (String, i64, bool)>,
     /// With the target that each took.
     reserved: Vec<(Reservation, Option<String>)>,
     drained: BTreeSet<String>,
@@ -60,7 +60,7 @@ struct Model {
 impl Model {
     fn ledger(&self) -> Ledger {
         let mut chats = BTreeMap::new();
-        let held = self.pins.values().map(|(node, _)| node);
+        let held = self.pins.values().map(|(node, ..)| node);
         for node in held.chain(self.reserved.iter().map(|(r, _)| &r.node)) {
             *chats.entry(node.clone()).or_insert(0) += 1;
         }
@@ -97,7 +97,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
                 })
                 .unwrap();
             match model.pins.get(&chat) {
-                Some((node, revision)) => {
+                Some((node, revision, _)) => {
                     prop_assert!(matches!(&placing, Placing::Was(_)) && seen.is_none());
                     prop_assert_eq!(&placing.pin().node, node);
                     prop_assert_eq!(placing.pin().revision, *revision);
@@ -105,7 +105,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
                 None => {
                     prop_assert!(matches!(&placing, Placing::New(pin) if pin.node == id(*n)));
                     prop_assert_eq!(seen, Some(expected));
-                    model.pins.insert(chat, (id(*n), 0));
+                    model.pins.insert(chat, (id(*n), 0, false));
                     model.target.take_if(|target| *target == id(*n));
                     model.last = Some(id(*n));
                 }
@@ -126,7 +126,10 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
             let (reservation, _) = model.reserved.remove(*r);
             let confirmed = pins.confirm(&reservation, &chat(*c), Some("x"));
             let entry = model.pins.entry(chat(*c));
-            let held = entry.or_insert((reservation.node.clone(), 0));
+            let held = entry.or_insert((reservation.node.clone(), 0, true));
+            if held.0 == reservation.node && !held.2 {
+                *held = (reservation.node.clone(), held.1 + 1, true);
+            }
             match confirmed {
                 Ok(pin) => {
                     prop_assert_eq!(&reservation.node, &held.0);
@@ -143,7 +146,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
         Op::Confirm(..) | Op::Abandon(_) => {}
         Op::Adopt(c, n) => {
             let adopted = pins.adopt(&chat(*c), &node(&id(*n)), None);
-            let held = model.pins.entry(chat(*c)).or_insert((id(*n), 0));
+            let held = model.pins.entry(chat(*c)).or_insert((id(*n), 0, false));
             prop_assert_eq!(adopted.is_ok(), held.0 == id(*n));
         }
         Op::Release(c) => {
@@ -163,7 +166,7 @@ fn step(pins: &mut Pins, path: &Path, model: &mut Model, op: &Op) -> Result<(), 
             let moved = pins.move_to(&chat(*c), &node(&id(*n)), revision);
             prop_assert_eq!(moved.is_ok(), held.is_some() && *seen);
             if let (Some(held), true) = (held, seen) {
-                *held = (id(*n), held.1 + 1);
+                *held = (id(*n), held.1 + 1, false);
             }
         }
         Op::NextTarget(n) => {
@@ -190,12 +193,12 @@ proptest::proptest! {
             step(&mut pins, &path, &mut model, op)?;
             prop_assert_eq!(pins.ledger().unwrap(), model.ledger());
         }
-        let list: Vec<(String, (String, i64))> = Pins::at(&path)
+        let list: Vec<(String, (String, i64, bool))> = Pins::at(&path)
             .unwrap()
             .list()
             .unwrap()
             .into_iter()
-            .map(|p| (p.chat, (p.node, p.revision)))
+            .map(|p| (p.chat, (p.node, p.revision, p.native.is_some())))
             .collect();
         prop_assert_eq!(list, model.pins.into_iter().collect::<Vec<_>>());
     }

@@ -341,3 +341,21 @@ fn a_session_is_found_by_an_index() {
         "{plan}"
     );
 }
+
+#[test]
+fn what_was_made_completes_a_pin_of_the_same_node() {
+    let (_dir, path) = file();
+    let mut pins = Pins::at(&path).unwrap();
+    let made = pins.reserve(|_| Ok::<_, Error>(node("a"))).unwrap();
+    let again = pins.reserve(|_| Ok::<_, Error>(node("a"))).unwrap();
+    let other = pins.reserve(|_| Ok::<_, Error>(node("b"))).unwrap();
+    // Somebody pins the name while the session is made.
+    let placing = pins.place("x", |_| Ok::<_, Error>(node("a"))).unwrap();
+    assert!(pins.confirm(&other, "x", Some("3")).is_err());
+    let pin = pins.confirm(&made, "x", Some("1")).unwrap();
+    assert_eq!((pin.native.as_deref(), pin.revision), (Some("1"), 1));
+    // The first one holds, and whoever placed it cannot take it back any more.
+    let pin = pins.confirm(&again, "x", Some("2")).unwrap();
+    assert_eq!((pin.native.as_deref(), pin.revision), (Some("1"), 1));
+    assert!(!pins.take_back(placing.pin()).unwrap());
+}
