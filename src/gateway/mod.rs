@@ -36,6 +36,7 @@ pub mod secret;
 pub mod server;
 pub mod source;
 pub mod stream;
+pub mod taking;
 pub mod tls;
 pub mod upstream;
 pub mod workers;
@@ -83,8 +84,10 @@ pub struct Shared {
     pub names: tls::Names,
     /// What clients may take.
     pub limits: Limits,
-    /// What is left of the limit of all bodies.
+    /// What is left of the limit of all bodies of requests.
     pub bodies: limits::Budget,
+    /// The same of the answers that are read whole.
+    pub answers: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     pins: Arc<tokio::sync::Mutex<Pins>>,
@@ -110,6 +113,7 @@ impl Shared {
 
     fn of(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Self {
         let metrics = Metrics::new();
+        let limits = Limits::default();
         if let Err(e) = pins.wait_at_most(PINS) {
             tracing::warn!("{e}");
         }
@@ -121,8 +125,9 @@ impl Shared {
             metrics,
             secret,
             names: tls::Names::default(),
-            limits: Limits::default(),
-            bodies: limits::Budget::of(&Limits::default()),
+            bodies: limits::Budget::of(limits.bodies),
+            answers: limits::Budget::of(limits.answers),
+            limits,
             stopping: stream::Switch::latch(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
@@ -138,10 +143,10 @@ impl Shared {
 
     /// The same with limits of its own.
     pub fn within(self, limits: Limits) -> Self {
-        let bodies = limits::Budget::of(&limits);
         Self {
+            bodies: limits::Budget::of(limits.bodies),
+            answers: limits::Budget::of(limits.answers),
             limits,
-            bodies,
             ..self
         }
     }

@@ -15,7 +15,7 @@ use axum::http::{Request, header};
 use super::ask::ask;
 use super::key::Key;
 use super::table::{Route, Wait};
-use super::whole::answer as read;
+use super::whole::unwanted;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, lock};
@@ -89,7 +89,7 @@ impl Awake {
             .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
         let status = answer.status();
         // To its end, so that the connection is free for the request.
-        let _ = read(gateway, live, &key.chat, answer.into_body()).await;
+        unwanted(answer.into_body()).await;
         match status.is_success() {
             true => self.woke(live, process, &key.native),
             false => tracing::info!(

@@ -21,7 +21,7 @@ use super::any::target;
 use super::ask::{ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
-use super::whole::answer as read;
+use super::whole::done;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -59,19 +59,19 @@ pub async fn serve(
         let wrong = match ask(gateway, live, request, route.wait).await {
             Ok(answer) if answer.status().is_success() => {
                 if first.is_none() {
-                    first = Some(back(gateway, live, "", answer, route.ids).await?);
+                    first = Some(back(gateway, live, "", answer, route).await?);
                 }
                 continue;
             }
             // What is not there is removed: so a removal that got half-way can be asked for again.
             Ok(answer) if removes(&parts) && answer.status() == StatusCode::NOT_FOUND => {
                 if absent.is_none() {
-                    absent = Some(back(gateway, live, "", answer, route.ids).await?);
+                    absent = Some(back(gateway, live, "", answer, route).await?);
                 }
                 continue;
             }
             // It was never another one's turn: the refusal is about the request.
-            Ok(answer) if n == 0 => return back(gateway, live, "", answer, route.ids).await,
+            Ok(answer) if n == 0 => return back(gateway, live, "", answer, route).await,
             Ok(answer) => Wrong::refused(gateway, live, answer).await,
             Err(failure) => Wrong::failed(live, &failure),
         };
@@ -132,7 +132,7 @@ struct Wrong {
 impl Wrong {
     async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Self {
         let status = answer.status();
-        let body = read(gateway, live, "", answer.into_body()).await;
+        let body = done(gateway, live, "", answer.into_body()).await;
         let body = body.map(|body| body.bytes).unwrap_or_default();
         let said = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         let said = said["message"].as_str().map(|m| format!(": {m}"));
@@ -308,7 +308,7 @@ async fn answered(
         .await
         .map_err(|failure| format!("`{}`: {failure}", live.node.id))?;
     let status = answer.status();
-    let body = read(gateway, live, "", answer.into_body())
+    let body = done(gateway, live, "", answer.into_body())
         .await
         .map_err(|reply| reply.message)?;
     match status.is_success() {

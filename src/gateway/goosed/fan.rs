@@ -19,7 +19,7 @@ use super::json::{self, Step};
 use super::key::unescaped;
 use super::pinned::request;
 use super::table::{Merge, Route, SESSION};
-use super::whole::{Room, Whole, answer as read};
+use super::whole::{Room, Whole, read};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;

@@ -13,7 +13,7 @@ use super::ask::{ask, ready};
 use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
-use super::whole::{Whole, answer as read};
+use super::whole::{Whole, done};
 use super::{Kept, awake};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
@@ -74,7 +74,7 @@ pub async fn serve(
         }
         _ => {}
     }
-    back(gateway, &live, &key.chat, answer, route.ids).await
+    back(gateway, &live, &key.chat, answer, route).await
 }
 
 /// What a client is told that names no chat, or none of ours.
@@ -176,11 +176,11 @@ async fn forked(
     answer: HttpResponse<Incoming>,
 ) -> Result<Response, Reply> {
     if !answer.status().is_success() || !answer::is_json(answer.headers()) {
-        return back(gateway, live, &key.chat, answer, route.ids).await;
+        return back(gateway, live, &key.chat, answer, route).await;
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
-    let Whole { bytes: body, room } = read(gateway, live, &key.chat, body).await?;
+    let Whole { bytes: body, room } = done(gateway, live, &key.chat, body).await?;
     let names = json::text(&body).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
     for (_, found) in names.unwrap_or_default() {
         let Some(native) = found.string() else {

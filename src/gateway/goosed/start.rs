@@ -9,12 +9,12 @@ use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::answer::{self, back};
+use super::answer::{self, as_it_is};
 use super::ask::ask;
 use super::in_step::in_step;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::whole::{Whole, answer as read};
+use super::whole::{Whole, done};
 use super::{Kept, any, awake, pinned};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
@@ -116,13 +116,12 @@ async fn make(
         return Err(Failure::NotSent(format!("it answers {}", answer.status())));
     }
     if !answer.status().is_success() {
-        let refused = back(gateway, live, "", answer, &[]).await;
-        return Ok(Made::Refused(refused.unwrap_or_else(|r| r.into_response())));
+        return Ok(Made::Refused(as_it_is(gateway, live, answer)));
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
     let unknown = |why: String| Failure::NoAnswer(why);
-    let body = read(gateway, live, "", body)
+    let body = done(gateway, live, "", body)
         .await
         .map_err(|reply| unknown(reply.message))?;
     let name = json::text(&body.bytes).and_then(|text| json::fields(text, &["id"]));
@@ -164,7 +163,7 @@ async fn give_model(
             failed(status, &format!("did not answer: {failure}"))
         })?;
     let status = answer.status();
-    let body = read(gateway, live, chat, answer.into_body()).await?.bytes;
+    let body = done(gateway, live, chat, answer.into_body()).await?.bytes;
     if status.is_success() {
         return Ok(body);
     }
