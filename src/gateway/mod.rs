@@ -90,6 +90,12 @@ pub struct Shared {
     pub answers: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
+    /// The right to write the configuration of goosed's nodes.
+    pub writing: tokio::sync::Mutex<()>,
+    /// Which chats of goosed's nodes have their models.
+    pub awake: goosed::Awake,
+    /// Which of goosed's nodes have the settings of the others.
+    pub compared: goosed::Compared,
     pins: Arc<tokio::sync::Mutex<Pins>>,
     /// Opened by who reads first.
     reader: Arc<tokio::sync::Mutex<Option<Reader>>>,
@@ -129,6 +135,9 @@ impl Shared {
             answers: limits::Budget::of(limits.answers),
             limits,
             stopping: stream::Switch::latch(),
+            writing: tokio::sync::Mutex::default(),
+            awake: goosed::Awake::default(),
+            compared: goosed::Compared::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
             reader: Arc::default(),

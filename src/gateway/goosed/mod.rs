@@ -16,6 +16,7 @@ mod in_step;
 mod json;
 mod key;
 mod pinned;
+pub mod process;
 mod start;
 mod table;
 mod whole;
@@ -24,7 +25,6 @@ mod whole;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -35,23 +35,12 @@ use axum::routing::{MethodFilter, MethodRouter};
 use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
+pub use awake::Awake;
+pub use in_step::Compared;
 use table::{Class, ROUTES, Route, Where};
-
-/// The right to write the configuration.
-type Writing = tokio::sync::Mutex<()>;
-
-/// What this dialect keeps. Nothing of it must survive.
-#[derive(Debug, Default)]
-struct Kept {
-    /// Whoever writes settings, alone.
-    writing: Writing,
-    /// What was done for the processes of nodes.
-    awake: awake::Awake,
-}
 
 /// Its routes.
 pub fn routes() -> Router<Gateway> {
-    let kept = Arc::<Kept>::default();
     let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES {
         paths.entry(route.path).or_default().push(route);
@@ -59,16 +48,16 @@ pub fn routes() -> Router<Gateway> {
     paths
         .into_iter()
         .fold(Router::new(), |router, (path, all)| {
-            router.route(path, methods(&all, &kept))
+            router.route(path, methods(&all))
         })
 }
 
-fn methods(routes: &[&'static Route], kept: &Arc<Kept>) -> MethodRouter<Gateway> {
+fn methods(routes: &[&'static Route]) -> MethodRouter<Gateway> {
     let mut methods = MethodRouter::new();
     for route in routes {
-        let (route, kept) = (*route, Arc::clone(kept));
+        let route = *route;
         let serve = move |State(gateway): State<Gateway>, request: Request| async move {
-            served(gateway, route, kept, request).await
+            served(gateway, route, request).await
         };
         methods = methods.on(filter(route.method), serve);
     }
@@ -95,12 +84,7 @@ fn wrong_method(allowed: &str) -> Response {
     response
 }
 
-async fn served(
-    gateway: Gateway,
-    route: &'static Route,
-    kept: Arc<Kept>,
-    request: Request,
-) -> Response {
+async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let without = key::without_secret(parts.uri.path(), parts.uri.query());
     if let Some(uri) = without.and_then(|target| target.parse().ok()) {
@@ -119,12 +103,12 @@ async fn served(
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, kept, parts, body).await };
+            let made = async move { start::serve(&gateway, route, parts, body).await };
             return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
         }
         Class::All(undo) => {
             return to_the_end(async move {
-                let _alone = kept.writing.lock().await;
+                let _alone = gateway.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
@@ -132,17 +116,17 @@ async fn served(
         }
         Class::Pinned(place) if pinned::changes_pins(route) => {
             return to_the_end(async move {
-                let done = pinned::serve(&gateway, &kept, route, place, parts, body).await;
+                let done = pinned::serve(&gateway, route, place, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
             .await;
         }
-        Class::Pinned(place) => pinned::serve(&gateway, &kept, route, place, parts, body).await,
+        Class::Pinned(place) => pinned::serve(&gateway, route, place, parts, body).await,
         Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
             named if named.is_empty() => {
                 Box::pin(any::on_fixed(&gateway, route, parts, body)).await
             }
-            _ => pinned::serve(&gateway, &kept, route, Where::Query, parts, body).await,
+            _ => pinned::serve(&gateway, route, Where::Query, parts, body).await,
         },
         Class::Fan(merge) => fan::serve(&gateway, route, merge, parts).await,
         Class::Any => Box::pin(any::any(&gateway, route, parts, body)).await,

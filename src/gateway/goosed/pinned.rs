@@ -14,7 +14,7 @@ use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
 use super::whole::{Whole, done};
-use super::{Kept, awake};
+use super::{awake, process};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
@@ -38,7 +38,6 @@ pub fn changes_pins(route: &Route) -> bool {
 /// The client's answer.
 pub async fn serve(
     gateway: &Gateway,
-    kept: &Kept,
     route: &Route,
     place: Where,
     mut parts: Parts,
@@ -51,12 +50,16 @@ pub async fn serve(
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
     let process = match route.agent || awake::tells(route) {
-        true => awake::process(&live).await,
+        true => process::name(&live).await,
         false => None,
     };
+    let process = process.as_deref();
     if route.agent {
         // It is long, and seldom has anything to do.
-        Box::pin(kept.awake.wake(gateway, &live, process.clone(), &key)).await?;
+        let woken = gateway
+            .awake
+            .wake(gateway, &live, process, &key.native, &key.chat);
+        Box::pin(woken).await?;
     }
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
@@ -64,9 +67,9 @@ pub async fn serve(
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
     gateway.used(&key.chat);
-    if answer.status().is_success() {
-        kept.awake.told(route, &body, &live, process, &key.native);
-    }
+    let status = answer.status();
+    let told = &gateway.awake;
+    told.told(route, &body, &live, process, &key.native, status);
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {

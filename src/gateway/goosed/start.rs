@@ -11,11 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::answer::{self, as_it_is};
 use super::ask::ask;
-use super::in_step::in_step;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
 use super::whole::{Whole, done};
-use super::{Kept, any, awake, pinned};
+use super::{any, awake, in_step, pinned, process};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
@@ -33,7 +32,6 @@ use crate::routing::select::{Selector, Term};
 pub async fn serve(
     gateway: &Gateway,
     route: &'static Route,
-    kept: Arc<Kept>,
     parts: Parts,
     body: Bytes,
 ) -> Result<Response, Response> {
@@ -60,7 +58,7 @@ pub async fn serve(
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
     let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
-        let (target, body, kept) = (target.clone(), body.clone(), Arc::clone(&kept));
+        let (target, body) = (target.clone(), body.clone());
         async move {
             let body = match asked.as_ref() {
                 Some(wants) => match wants.body(&gateway, &live, &body).await {
@@ -73,9 +71,7 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            if starts && let Err(why) = in_step(&gateway, &kept, &live).await {
-                tracing::warn!(node = live.node.id, "{why}");
-            }
+            in_step::bring(&gateway, &live).await;
             make(&gateway, &live, request).await
         }
     })
@@ -88,11 +84,11 @@ pub async fn serve(
     } = value;
     let mut edits = answer::renamed(&body, &live.node.id, SESSION);
     if starts {
-        let process = awake::process(&live).await;
+        let process = process::name(&live).await;
         let session = give_model(gateway, &live, &chat, &native)
             .await
             .map_err(|r| r.into_response())?;
-        kept.awake.woke(&live, process, &native);
+        gateway.awake.woke(&live, process.as_deref(), &native);
         edits.extend(reported(&body, &session));
     }
     Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
