@@ -1,5 +1,6 @@
 //! Connections to nodes, to this user's processes only. Every connection is looked at before a byte is
-//! written on it; what was seen of a port holds for a moment, so that many connections cost one look.
+//! written on it, by a look that began when it stood already: a port that was the node's a moment before may
+//! be anybody's. Of many connections at once one looks for all.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -15,10 +16,13 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::lock;
-use crate::routing::listener::stranger;
+use crate::routing::listener::stranger_at_the_other_end;
 
-/// So long holds what was seen of a port.
-const SEEN: Duration = Duration::from_secs(1);
+/// How long a look may take, with the wait for those of others.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What was seen is forgotten after this.
+const SEEN: Duration = Duration::from_secs(60);
 
 /// Tells what is wrong with whoever listens on a port.
 type Look = fn(u16) -> Option<String>;
@@ -27,7 +31,7 @@ type Look = fn(u16) -> Option<String>;
 #[derive(Debug, Clone)]
 pub struct Owners {
     look: Look,
-    /// When a port was last found to be this user's own.
+    /// When the last look began that found a port to be this user's own.
     own: Arc<Mutex<BTreeMap<u16, Instant>>>,
     /// Who looks: of many connections at once one, for all.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -35,7 +39,7 @@ pub struct Owners {
 
 impl Default for Owners {
     fn default() -> Self {
-        Self::seen_by(stranger)
+        Self::seen_by(stranger_at_the_other_end)
     }
 }
 
@@ -49,33 +53,37 @@ impl Owners {
         }
     }
 
-    fn seen(&self, port: u16) -> bool {
-        let seen = lock(&self.own).get(&port).copied();
-        seen.is_some_and(|seen| seen.elapsed() < SEEN)
-    }
-
     /// Whether a port's listener is this user's own. To be asked on a connection that stands: before that
-    /// there may be nobody yet.
+    /// there may be nobody yet, or somebody else.
     ///
     /// # Errors
     /// What is wrong with it.
     pub async fn check(&self, port: u16) -> Result<(), String> {
-        if self.seen(port) {
-            return Ok(());
-        }
+        tokio::time::timeout(LOOK, self.looked(port, Instant::now()))
+            .await
+            .unwrap_or_else(|_| {
+                let secs = LOOK.as_secs();
+                Err(format!(
+                    "cannot tell whose its port {port} is within {secs} s"
+                ))
+            })
+    }
+
+    async fn looked(&self, port: u16, stood: Instant) -> Result<(), String> {
         let _turn = self.turn.lock().await;
-        if self.seen(port) {
+        let seen = lock(&self.own).get(&port).copied();
+        if seen.is_some_and(|began| began >= stood) {
             return Ok(());
         }
-        let now = Instant::now();
+        let began = Instant::now();
         let look = self.look;
         // Files of the kernel are read.
         let found = tokio::task::spawn_blocking(move || look(port)).await;
         match found {
             Ok(None) => {
                 let mut own = lock(&self.own);
-                own.retain(|_, seen| now.duration_since(*seen) < SEEN);
-                own.insert(port, now);
+                own.retain(|_, seen| seen.elapsed() < SEEN);
+                own.insert(port, began);
                 Ok(())
             }
             Ok(Some(why)) => Err(why),
@@ -122,7 +130,7 @@ impl Service<Uri> for Connector {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use axum::body::Body;
     use axum::http::Request;
@@ -160,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_connections_at_once_cost_one_look() {
+    async fn many_connections_at_once_cost_a_look_or_two() {
         static LOOKS: AtomicUsize = AtomicUsize::new(0);
         let owners = Owners::seen_by(|_| {
             LOOKS.fetch_add(1, Ordering::Relaxed);
@@ -171,23 +179,28 @@ mod tests {
         for seen in futures_util::future::join_all(all).await {
             seen.unwrap();
         }
-        assert_eq!(LOOKS.load(Ordering::Relaxed), 1);
+        // The first one looks for itself, and the second one for all that came before its look.
+        assert_eq!(LOOKS.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
-    async fn what_was_seen_holds_for_a_moment_and_a_stranger_never() {
-        static LOOKS: AtomicUsize = AtomicUsize::new(0);
-        let owners = Owners::seen_by(|port| {
-            LOOKS.fetch_add(1, Ordering::Relaxed);
-            (port == 2).then(|| "no".to_owned())
+    async fn a_connection_is_looked_at_by_a_later_look() {
+        static STRANGER: AtomicBool = AtomicBool::new(false);
+        let owners = Owners::seen_by(|_| STRANGER.load(Ordering::Relaxed).then(|| "no".to_owned()));
+        owners.check(1).await.unwrap();
+        STRANGER.store(true, Ordering::Relaxed);
+        owners.check(1).await.unwrap_err();
+        STRANGER.store(false, Ordering::Relaxed);
+        owners.check(1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_that_never_ends_is_not_waited_for() {
+        let owners = Owners::seen_by(|_| {
+            std::thread::sleep(LOOK + Duration::from_secs(1));
+            None
         });
-        for _ in 0..3 {
-            owners.check(1).await.unwrap();
-        }
-        assert_eq!(LOOKS.load(Ordering::Relaxed), 1);
-        for _ in 0..3 {
-            owners.check(2).await.unwrap_err();
-        }
-        assert_eq!(LOOKS.load(Ordering::Relaxed), 4);
+        let said = owners.check(1).await.unwrap_err();
+        assert!(said.contains("within 2 s"), "{said}");
     }
 }

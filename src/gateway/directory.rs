@@ -7,16 +7,18 @@ use std::time::Duration;
 use rustix::fs::Access;
 
 use super::reply::Reply;
+use crate::host::load::disk_available;
 
 /// How long a directory is looked at: one on a dead network file system never answers.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Looks whether a chat can work in a directory, on a thread that may wait for the disk. A goosed takes one
-/// that is not there without a word, and every tool of the chat fails then.
+/// that is not there without a word, and every tool of the chat fails then. How many bytes may still be
+/// written there, where that is known.
 ///
 /// # Errors
 /// 400: it cannot be used, and why.
-pub async fn usable(directory: &Path) -> Result<(), Reply> {
+pub async fn usable(directory: &Path) -> Result<Option<u64>, Reply> {
     let name = directory.display().to_string();
     let bad = |why: &str| Reply::bad(format!("`working_dir` `{name}` {why}"));
     if !directory.is_absolute() {
@@ -31,11 +33,11 @@ pub async fn usable(directory: &Path) -> Result<(), Reply> {
             // Entering it is what a shell does first.
             rustix::fs::access(&path, Access::READ_OK | Access::EXEC_OK)?;
         }
-        Ok::<_, std::io::Error>(is_directory)
+        Ok::<_, std::io::Error>(is_directory.then(|| disk_available(&path)))
     });
     match tokio::time::timeout(LOOK, looked).await {
-        Ok(Ok(Ok(true))) => Ok(()),
-        Ok(Ok(Ok(false))) => Err(bad("is no directory")),
+        Ok(Ok(Ok(Some(room)))) => Ok(room),
+        Ok(Ok(Ok(None))) => Err(bad("is no directory")),
         Ok(Ok(Err(e))) if e.kind() == std::io::ErrorKind::NotFound => Err(bad("does not exist")),
         Ok(Ok(Err(e))) => Err(bad(&format!("cannot be used: {e}"))),
         Ok(Err(e)) => Err(bad(&format!("cannot be looked at: {e}"))),

@@ -39,12 +39,12 @@ pub mod stream;
 pub mod taking;
 pub mod tls;
 pub mod upstream;
+pub mod using;
 pub mod workers;
 
 #[cfg(test)]
 pub mod stand_in;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,19 +90,15 @@ pub struct Shared {
     pub answers: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
-    /// The right to write the configuration of goosed's nodes.
-    pub writing: tokio::sync::Mutex<()>,
-    /// Which chats of goosed's nodes have their models.
-    pub awake: goosed::Awake,
-    /// Which of goosed's nodes have the settings of the others.
-    pub compared: goosed::Compared,
+    /// What goosed's dialect keeps.
+    pub goosed: goosed::Kept,
     pins: Arc<tokio::sync::Mutex<Pins>>,
     /// Opened by who reads first.
     reader: Arc<tokio::sync::Mutex<Option<Reader>>>,
     /// Where the pins are.
     file: Arc<Path>,
-    /// Chats used since the last flush.
-    used: Mutex<BTreeSet<String>>,
+    /// Chats that were used, and that are in use.
+    used: Arc<using::Used>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -135,13 +131,11 @@ impl Shared {
             answers: limits::Budget::of(limits.answers),
             limits,
             stopping: stream::Switch::latch(),
-            writing: tokio::sync::Mutex::default(),
-            awake: goosed::Awake::default(),
-            compared: goosed::Compared::default(),
+            goosed: goosed::Kept::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
             reader: Arc::default(),
-            used: Mutex::new(BTreeSet::new()),
+            used: Arc::default(),
         }
     }
 
@@ -223,15 +217,24 @@ impl Shared {
     /// Notes that a chat was used; written down by [`Shared::flush_used`].
     pub fn used(&self, chat: &str) {
         access::chat(chat);
-        lock(&self.used).insert(chat.to_owned());
+        self.used.note(chat);
     }
 
-    /// Releases pins that were not used for `ttl`. How many. Blocks.
+    /// The same for as long as what is returned is there: a stream, or a turn, may last.
+    pub fn using(&self, chat: &str) -> using::Using {
+        access::chat(chat);
+        self.used.hold(chat)
+    }
+
+    /// Releases pins that were not used for `ttl` and are not in use. How many. Blocks.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
-        self.turn()?.expire(ttl, now)
+        let pins = self.turn()?;
+        let in_use = self.used.open();
+        in_use.iter().try_for_each(|chat| pins.used(chat))?;
+        pins.expire(ttl, now)
     }
 
     /// Writes down which chats were used. Blocks.
@@ -239,7 +242,7 @@ impl Shared {
     /// # Errors
     /// It cannot be written; the rest is lost, which only makes pins seem older.
     pub fn flush_used(&self) -> Result<()> {
-        let used = std::mem::take(&mut *lock(&self.used));
+        let used = self.used.take();
         if used.is_empty() {
             return Ok(());
         }

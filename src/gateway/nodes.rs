@@ -203,6 +203,20 @@ impl Snapshot {
         )
     }
 
+    /// The same with as much room on the disk as there is where the chat is to work, which may be another
+    /// file system than its node's own directory. All nodes are on this host.
+    pub fn with_room(mut self, room: Option<u64>) -> Self {
+        let Some(room) = room else {
+            return self;
+        };
+        for (_, advert) in &mut self.0 {
+            if let Some(advert) = advert.as_mut().map(Arc::make_mut) {
+                advert.load.disk_available_bytes = room;
+            }
+        }
+        self
+    }
+
     /// As placement wants them.
     pub fn candidates(&self, ledger: &Ledger) -> Vec<Candidate<'_>> {
         self.0

@@ -1,11 +1,14 @@
 //! What the gateway says itself: `{"message": …}` with a status, as goosed's clients expect errors.
 
 use axum::Json;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::upstream::Failure;
 use crate::error::{Error, Kind};
+
+/// Names the nodes that are not in an answer.
+pub const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
 
 /// A refusal, or a failure on the way.
 #[derive(Debug)]
@@ -82,6 +85,15 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let body = serde_json::json!({"message": self.message});
         (self.status, Json(body)).into_response()
+    }
+}
+
+/// Says which nodes are not in an answer that all of them have a part in.
+pub fn lacks(headers: &mut HeaderMap, nodes: &[&str]) {
+    if let Ok(names) = HeaderValue::from_str(&nodes.join(","))
+        && !nodes.is_empty()
+    {
+        headers.insert(MISSING, names);
     }
 }
 

@@ -42,6 +42,14 @@ pub fn node(id: &str, dialect: Dialect) -> Node {
     }
 }
 
+/// A policy for which the machine that tests run on may be as full as it likes.
+pub fn policy() -> Policy {
+    Policy {
+        min_disk_available_bytes: 0,
+        ..Policy::default()
+    }
+}
+
 /// An advert of a node that is well.
 pub fn well(id: &str) -> Advert {
     Advert {
@@ -55,6 +63,21 @@ pub fn well(id: &str) -> Advert {
         },
         rtt_ms: 1.0,
         state: String::new(),
+    }
+}
+
+impl Under {
+    /// Makes every pin one that was last used an hour ago, and releases what was not used for half of one
+    /// and is not in use. How many.
+    pub fn an_hour_passes(&self) -> usize {
+        let file = self.directory.path().join("pins.db");
+        let ago = Timestamp::now() - jiff::SignedDuration::from_hours(1);
+        let db = rusqlite::Connection::open(file).unwrap();
+        let used = [ago.as_millisecond()];
+        db.execute("UPDATE pin SET used = ?1", used).unwrap();
+        self.gateway.flush_used().unwrap();
+        let ttl = jiff::SignedDuration::from_mins(30);
+        self.gateway.expire(ttl, Timestamp::now()).unwrap()
     }
 }
 
@@ -80,7 +103,7 @@ pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
 pub async fn within(nodes: &[(&str, Dialect, u16)], limits: Limits) -> Under {
     let directory = tempfile::tempdir().unwrap();
     let pins = Pins::at(&directory.path().join("pins.db")).unwrap();
-    let shared = Shared::of(None, Policy::default(), pins, Secret::new(SECRET));
+    let shared = Shared::of(None, policy(), pins, Secret::new(SECRET));
     let gateway = std::sync::Arc::new(shared.within(limits));
     let known = nodes
         .iter()

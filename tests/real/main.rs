@@ -19,6 +19,7 @@ mod acp;
 mod agents;
 mod cli;
 mod codex;
+mod gateway_chats;
 mod goosed;
 #[path = "../goosed/mod.rs"]
 mod goosed_stand_in;

@@ -15,21 +15,21 @@ use crate::support::{Roster, Running, Sandbox, eventually, eventually_some, proc
 
 mod sdk;
 
-const NODES: [&str; 3] = ["oc0", "oc1", "oc2"];
+pub const NODES: [&str; 3] = ["oc0", "oc1", "oc2"];
 
 /// A server of opencode's interface: a node, or the gateway.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     prefix: &'static str,
-    secret: String,
+    pub secret: String,
 }
 
 /// What it answered.
 #[derive(Debug)]
-struct Got {
-    status: u16,
+pub struct Got {
+    pub status: u16,
     node: String,
-    body: Value,
+    pub body: Value,
 }
 
 impl Server {
@@ -65,27 +65,32 @@ impl Server {
         }
     }
 
-    /// Whether it is there. A server that starts takes requests that it never answers.
-    fn answers(&self) -> bool {
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            return false;
-        }
-        let mut stream = self.request("GET", "/global/health", None);
+    /// The status of what is only looked up, where it comes soon. A server that starts takes requests that
+    /// it never answers.
+    pub fn status(&self, path: &str) -> Option<u16> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        let mut stream = self.request("GET", path, None);
         let wait = Some(Duration::from_secs(2));
         stream.set_read_timeout(wait).unwrap();
         let mut text = String::new();
-        stream.read_to_string(&mut text).is_ok() && text.contains("200 OK")
+        stream.read_to_string(&mut text).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
     }
 
-    fn get(&self, path: &str) -> Got {
+    /// Whether it is there.
+    pub fn answers(&self) -> bool {
+        self.status("/global/health") == Some(200)
+    }
+
+    pub fn get(&self, path: &str) -> Got {
         self.ask("GET", path, None)
     }
 
-    fn post(&self, path: &str, body: Value) -> Got {
+    pub fn post(&self, path: &str, body: Value) -> Got {
         self.ask("POST", path, Some(&body))
     }
 
-    fn prompt(&self, session: &str, text: &str) -> Got {
+    pub fn prompt(&self, session: &str, text: &str) -> Got {
         let parts = json!({"parts": [{"type": "text", "text": text}]});
         self.post(&format!("/session/{session}/message"), parts)
     }
@@ -150,7 +155,7 @@ fn basic(secret: &str) -> String {
     out
 }
 
-fn node(s: &Sandbox, name: &str) -> Server {
+pub fn node(s: &Sandbox, name: &str) -> Server {
     let text = std::fs::read_to_string(s.state("nodes").join(format!("{name}.json"))).unwrap();
     let record: Value = serde_json::from_str(&text).unwrap();
     Server {
@@ -176,7 +181,7 @@ fn gateway(s: &Sandbox, port: u16) -> (Running, Server) {
 
 /// Waits for what waits for a start of opencode: it takes 3 s on an idle machine, and has taken a minute on
 /// a busy one.
-fn started(what: &str, is: impl Fn() -> bool) {
+pub fn started(what: &str, is: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     while !is() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");

@@ -16,11 +16,10 @@ use super::hello;
 use super::link::{Answer, Link, Lost};
 use super::names;
 use super::requests::found;
-use crate::gateway::place::{self, Made};
+use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::upstream::{CREATE, Failure};
 use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
-use crate::routing::placement::Wish;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -54,8 +53,12 @@ pub async fn place(
 ) -> Result<Done, Fault> {
     let directory = match in_directory {
         true => working_directory(client, &params).await?,
-        false => Directory::Given,
+        false => Directory::Given(None),
     };
+    let mut wanted = Wanted::default();
+    if let Directory::Given(room) = &directory {
+        wanted.room = *room;
+    }
     if let Directory::Policy(path) = &directory {
         set_cwd(&mut params, path);
     }
@@ -73,8 +76,8 @@ pub async fn place(
         let placed = place::create_among(
             &client.gateway,
             nodes,
-            Wish::default(),
-            place::of_node,
+            wanted.clone(),
+            Name::Made(place::of_node),
             |live| {
                 let mut params = params.clone();
                 if matches!(directory, Directory::Node) {
@@ -240,8 +243,8 @@ async fn adopt(client: &Arc<Client>, node: &str, made: Option<String>) {
 
 /// Where a session works.
 enum Directory {
-    /// As the client says.
-    Given,
+    /// As the client says, with so many bytes left there.
+    Given(Option<u64>),
     /// As the roster says for clients that say nothing.
     Policy(std::path::PathBuf),
     /// Where its node works.
@@ -263,7 +266,7 @@ async fn working_directory(client: &Client, params: &Params) -> Result<Directory
         };
     };
     match directory::usable(Path::new(&cwd)).await {
-        Ok(()) => Ok(Directory::Given),
+        Ok(room) => Ok(Directory::Given(room)),
         // It is called otherwise by other dialects.
         Err(reply) => Err(Fault::params(reply.message.replacen(
             "`working_dir`",

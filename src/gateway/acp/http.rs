@@ -264,6 +264,9 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
             "outbound stream already has a subscriber",
         );
     };
+    let using = session
+        .as_ref()
+        .map(|name| remote.client.gateway.using(name));
     let mut response = Response::new(stream(remote, lease));
     let out = response.headers_mut();
     put(out, header::CONTENT_TYPE, "text/event-stream");
@@ -272,7 +275,10 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
     if let Some(session) = session {
         put(out, SESSION, &session);
     }
-    response
+    match using {
+        Some(using) => using.until_the_end_of(response),
+        None => response,
+    }
 }
 
 /// An open stream of events.

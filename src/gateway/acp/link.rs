@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
 use super::wire::{Unopened, Wire, WriteError};
 use crate::gateway::upstream::{CREATE, Failure};
+use crate::gateway::using::Using;
 
 /// Most messages that wait for one node. Each is on its way within the second that a connection may take.
 const QUEUE: usize = 256;
@@ -69,6 +70,8 @@ pub enum Asker {
         chat: String,
         /// The session is gone when this is answered well.
         ends: bool,
+        /// The chat is in use until it is answered: a turn may last.
+        _using: Using,
     },
     /// The gateway.
     Gateway(oneshot::Sender<Result<Answer, Lost>>),

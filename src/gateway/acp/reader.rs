@@ -148,7 +148,9 @@ impl Reader {
                 }
                 Ok(())
             }
-            Some(Asker::Client { id, to, chat, ends }) => {
+            Some(Asker::Client {
+                id, to, chat, ends, ..
+            }) => {
                 let outcome = match outcome {
                     Outcome::Result(result) => {
                         if ends {

@@ -77,9 +77,15 @@ async fn request(
                 let mut params = params;
                 names::set(&mut params, &native);
                 access::node(&node);
-                client.gateway.used(&chat);
+                let using = client.gateway.using(&chat);
                 let ends = method == "session/delete";
-                let asker = Asker::Client { id, to, chat, ends };
+                let asker = Asker::Client {
+                    id,
+                    to,
+                    chat,
+                    ends,
+                    _using: using,
+                };
                 let command = Command::Request {
                     method,
                     params,
@@ -194,7 +200,7 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
     }
     if ids::split(chat).is_some() {
         let name = chat.to_owned();
-        let pin: crate::error::Result<_> = client.gateway.pins(move |pins| pins.pin(&name)).await;
+        let pin: crate::error::Result<_> = client.gateway.look(move |pins| pins.pin(&name)).await;
         let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
         if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
             let why = match client.gateway.nodes.get(&pin.node) {

@@ -39,7 +39,7 @@ pub async fn say(
     if say.text.trim().is_empty() {
         return Err(Reply::bad("the message is empty"));
     }
-    api.gateway.used(&pin.chat);
+    let _using = api.gateway.using(&pin.chat);
     let wait = terminal::timeout(&say);
     let sent = match pin.dialect {
         Dialect::Tui => {
@@ -112,7 +112,7 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<Cancelled>, Reply> {
     let pin = pin(&api, &id).await?;
-    api.gateway.used(&pin.chat);
+    let _using = api.gateway.using(&pin.chat);
     let cancelled = match pin.dialect {
         Dialect::Tui => {
             node_of(&api, &pin)?;

@@ -51,8 +51,6 @@ pub(super) struct State {
     hub: Arc<Hub>,
     /// What was said to goosed.
     said: goosed::Said,
-    /// What goosed has yet to load.
-    unresumed: goosed::Unresumed,
     /// One at a time makes a chat, or says something in it.
     turns: Turns,
 }
@@ -65,7 +63,6 @@ pub fn router(gateway: &Gateway) -> Router<Gateway> {
         looking: terminal::Threads::new("nodes are being looked at", LOOKING),
         hub: Arc::default(),
         said: goosed::Said::default(),
-        unresumed: goosed::Unresumed::default(),
         turns: Turns::default(),
     });
     routes()

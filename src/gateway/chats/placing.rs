@@ -1,7 +1,6 @@
-//! `POST /chats`: a chat gets its node, and keeps it. A place is reserved; on a server a session is made
-//! then, and only a session that is there is pinned. What may have been made is never made again.
+//! `POST /chats`: a chat gets its node, and keeps it. How a place is found and a session made is told by
+//! [`place`]; here is which nodes come into question, and what becomes of a chat that was placed before.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,16 +11,16 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Api;
 use super::body::Given;
-use super::sessions::{NotMade, made, native_in_turn, to_the_end, unspoken};
+use super::sessions::{native_in_turn, session, unspoken};
 use super::wire::{Begin, Chat, Problem};
 use crate::gateway::metrics::Placement;
-use crate::gateway::nodes::{Live, Snapshot};
-use crate::gateway::place;
+use crate::gateway::nodes::Live;
+use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::reply::Reply;
-use crate::gateway::{Gateway, directory};
+use crate::gateway::{Gateway, detached, directory};
 use crate::routing::node::{Dialect, Node};
-use crate::routing::pins::{self, Ledger, Pin, Reservation};
-use crate::routing::placement::{self, Rules, Wish};
+use crate::routing::pins::{self, Pin, Placing};
+use crate::routing::placement::Wish;
 use crate::routing::select::Selector;
 
 /// Places a chat, or finds where it was placed.
@@ -40,17 +39,36 @@ pub async fn begin(State(api): State<Api>, Given(begin): Given<Begin>) -> Result
     let asked = Asked::of(&begin).await?;
     let named = begin.chat.is_some();
     // A node that makes a session goes on with that when the client has gone, and its place is taken.
-    to_the_end(async move {
-        let _turn = api.turns.take(&chat).await;
-        let (pin, status) = match pinned(&api, &chat).await? {
-            Some(pin) => (complete(&api, pin, &asked).await?, StatusCode::OK),
-            None => place(&api, &chat, named, &asked).await?,
-        };
-        get_ready(&api, &pin).await;
-        let live = api.gateway.nodes.get(&pin.node);
-        Ok((status, Json(Chat::of(pin, live.as_deref()))).into_response())
-    })
-    .await
+    let begun = detached::to_the_end(async move {
+        match begun(&api, &chat, named, &asked).await {
+            Ok((pin, status)) => {
+                let live = api.gateway.nodes.get(&pin.node);
+                (status, Json(Chat::of(pin, live.as_deref()))).into_response()
+            }
+            Err(response) => response,
+        }
+    });
+    Ok(begun.await)
+}
+
+/// The chat as it is there then; 201 where it was placed now.
+async fn begun(
+    api: &Api,
+    chat: &str,
+    named: bool,
+    asked: &Asked,
+) -> Result<(Pin, StatusCode), Response> {
+    let _turn = api.turns.take(chat).await;
+    let refused = |e: Reply| e.into_response();
+    let (pin, status) = match pinned(api, chat).await.map_err(refused)? {
+        Some(pin) => {
+            let pin = complete(api, pin, asked).await.map_err(refused)?;
+            (pin, StatusCode::OK)
+        }
+        None => place(api, chat, named, asked).await?,
+    };
+    get_ready(api, &pin).await;
+    Ok((pin, status))
 }
 
 /// A chat that has its node gets the session that it may lack there: it was placed from the command line, or
@@ -77,7 +95,7 @@ async fn get_ready(api: &Api, pin: &Pin) {
 /// What a chat is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
-    wish: Wish,
+    wanted: Wanted,
     /// Where it works.
     pub directory: Option<String>,
     /// Its title.
@@ -90,15 +108,17 @@ impl Asked {
             None | Some("") => Selector::default(),
             Some(text) => text.parse::<Selector>().map_err(Reply::bad)?,
         };
-        if let Some(directory) = &begin.working_dir {
-            directory::usable(Path::new(directory)).await?;
-        }
+        let room = match &begin.working_dir {
+            Some(directory) => directory::usable(Path::new(directory)).await?,
+            None => None,
+        };
+        let wish = Wish {
+            selector,
+            strategy: begin.strategy,
+            host: begin.host.clone(),
+        };
         Ok(Self {
-            wish: Wish {
-                selector,
-                strategy: begin.strategy,
-                host: begin.host.clone(),
-            },
+            wanted: Wanted { wish, room },
             directory: begin.working_dir.clone(),
             title: begin.title.clone(),
         })
@@ -118,160 +138,52 @@ impl Asked {
 pub async fn pinned(api: &Api, chat: &str) -> Result<Option<Pin>, Reply> {
     let chat = chat.to_owned();
     api.gateway
-        .pins(move |pins| pins.pin(&chat).map_err(Reply::from))
+        .look(move |pins| pins.pin(&chat).map_err(Reply::from))
         .await
 }
 
 async fn place(
     api: &Api,
     chat: &str,
-    named: bool,
+    known: bool,
     asked: &Asked,
-) -> Result<(Pin, StatusCode), Reply> {
-    let gateway = &api.gateway;
-    let mut tried = BTreeSet::new();
-    loop {
-        let reservation = reserve(gateway, asked, &tried)
-            .await
-            .inspect_err(|_| gateway.metrics.placed(Placement::no_node))?;
-        tried.insert(reservation.node.clone());
-        let Some(live) = gateway.nodes.get(&reservation.node) else {
-            abandon(gateway, reservation).await;
-            continue;
-        };
-        match made(api, &live, asked).await {
-            Ok(native) => {
-                gateway.metrics.placed(Placement::placed);
-                return confirm(api, reservation, chat, native).await;
-            }
-            Err(NotMade::Elsewhere(health)) => {
-                gateway.metrics.placed(Placement::elsewhere);
-                tracing::info!(node = live.node.id, "{}", health.why());
-                live.found(health);
-                abandon(gateway, reservation).await;
-            }
-            Err(NotMade::Refused(reply)) => {
-                gateway.metrics.placed(Placement::refused);
-                abandon(gateway, reservation).await;
-                return Err(reply);
-            }
-            // The place stays taken: the session may be there. A chat that the client has named is asked
-            // for again, which must not make it on another node; any other is as good as forgotten.
-            Err(NotMade::Unknown(reply)) => {
-                gateway.metrics.placed(Placement::unknown);
-                if named && let Err(e) = confirm(api, reservation, chat, None).await {
-                    tracing::warn!(node = live.node.id, chat, "{}", e.message);
-                }
-                return Err(reply);
-            }
-        }
+) -> Result<(Pin, StatusCode), Response> {
+    let nodes = fitting(&api.gateway, asked).map_err(|e| {
+        api.gateway.metrics.placed(Placement::no_node);
+        e.into_response()
+    })?;
+    let name = Name::Given {
+        chat: chat.to_owned(),
+        known,
+    };
+    let make = async |live: Arc<Live>| match live.node.dialect {
+        Dialect::Tui => Ok(Made::Nothing(())),
+        _ => session(api, &live, asked).await,
+    };
+    let placed = place::create_among(&api.gateway, nodes, asked.wanted.clone(), name, make).await?;
+    match placed.pin {
+        Some(Placing::New(pin)) => Ok((pin, StatusCode::CREATED)),
+        Some(Placing::Was(pin)) => Ok((pin, StatusCode::OK)),
+        // Only a chat of goosed's or ACP's own naming is found without.
+        None => Err(Reply::missing(format!("no chat `{chat}`")).into_response()),
     }
 }
 
-async fn reserve(
-    gateway: &Gateway,
-    asked: &Asked,
-    tried: &BTreeSet<String>,
-) -> Result<Reservation, Reply> {
-    let all: Vec<Arc<Live>> = gateway.nodes.all().values().cloned().collect();
-    let (shared, asked, tried) = (Arc::clone(gateway), asked.clone(), tried.clone());
-    gateway
-        .pins(move |pins| {
-            pins.reserve(|ledger| {
-                let ledger = place::concerning(ledger, &all);
-                choose(&shared, all.clone(), &asked, &tried, &ledger)
-            })
-        })
-        .await
-}
-
-/// Chooses among the nodes that this API can speak with.
-fn choose(
-    gateway: &Gateway,
-    all: Vec<Arc<Live>>,
-    asked: &Asked,
-    tried: &BTreeSet<String>,
-    ledger: &Ledger,
-) -> Result<Node, Reply> {
-    let unavailable = |why: String| {
-        Reply::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("no node can take a chat: {why}"),
-        )
-    };
-    let meant = |live: &&Arc<Live>| asked.wish.selector.matches(&live.node);
+/// The nodes that this API can speak with, and that can work where the chat is to.
+fn fitting(gateway: &Gateway, asked: &Asked) -> Result<Vec<Arc<Live>>, Reply> {
+    let mut nodes: Vec<Arc<Live>> = gateway.nodes.all().values().cloned().collect();
+    let meant = |live: &&Arc<Live>| asked.wanted.wish.selector.matches(&live.node);
     let spoken = |live: &Arc<Live>| live.node.dialect != Dialect::Acp;
-    if let Some(acp) = all.iter().find(meant)
-        && !all.iter().filter(meant).any(spoken)
+    if let Some(acp) = nodes.iter().find(meant)
+        && !nodes.iter().filter(meant).any(spoken)
     {
         return Err(unspoken(&acp.node.id));
     }
-    let fitting: Vec<Arc<Live>> = all
-        .into_iter()
-        .filter(|live| spoken(live) && asked.fits(&live.node))
-        .collect();
-    if let (true, Some(directory)) = (fitting.is_empty(), &asked.directory) {
-        return Err(unavailable(format!("none works in `{directory}`")));
-    }
-    let policy = gateway.policy();
-    let rules = Rules {
-        policy: &policy,
-        wish: &asked.wish,
-        history: &ledger.history,
-        now: jiff::Timestamp::now(),
-    };
-    let chosen = |nodes: Vec<Arc<Live>>| {
-        let snapshot = Snapshot::of(nodes);
-        let candidates = snapshot.candidates(ledger);
-        placement::place(&candidates, &rules).map(|placed| placed.node.clone())
-    };
-    let left = fitting.iter().filter(|live| !tried.contains(&live.node.id));
-    if let Ok(node) = chosen(left.cloned().collect()) {
-        return Ok(node);
-    }
-    // Those that were tried are known to be down by now, so that the reason is told for them too.
-    Err(match chosen(fitting) {
-        Err(empty) => match empty.filter {
-            Some(filter) => {
-                let name = serde_json::to_value(filter).unwrap_or_default();
-                let name = name.as_str().unwrap_or_default();
-                unavailable(format!("the filter `{name}` left none: {empty}"))
-            }
-            None => unavailable(empty.to_string()),
-        },
-        Ok(_) => {
-            let tried: Vec<String> = tried.iter().map(|id| format!("`{id}`")).collect();
-            unavailable(format!("none of {} answers", tried.join(", ")))
+    nodes.retain(|live| spoken(live) && asked.fits(&live.node));
+    match &asked.directory {
+        Some(directory) if nodes.is_empty() => {
+            Err(place::unavailable(&format!("none works in `{directory}`")))
         }
-    })
-}
-
-async fn abandon(gateway: &Gateway, reservation: Reservation) {
-    let done: crate::error::Result<()> = gateway.pins(move |pins| pins.abandon(&reservation)).await;
-    if let Err(e) = done {
-        tracing::warn!("{e}");
+        _ => Ok(nodes),
     }
-}
-
-/// Pins it. Whoever else placed a chat of this name meanwhile was first, and its pin holds.
-async fn confirm(
-    api: &Api,
-    reservation: Reservation,
-    chat: &str,
-    native: Option<String>,
-) -> Result<(Pin, StatusCode), Reply> {
-    let name = chat.to_owned();
-    api.gateway
-        .pins(move |pins| {
-            let first = pins.pin(&name)?;
-            match (pins.confirm(&reservation, &name, native.as_deref()), first) {
-                (Ok(pin), None) => Ok((pin, StatusCode::CREATED)),
-                (_, Some(pin)) => Ok((pin, StatusCode::OK)),
-                (Err(e), None) => match pins.pin(&name)? {
-                    Some(pin) => Ok((pin, StatusCode::OK)),
-                    None => Err(Reply::from(e)),
-                },
-            }
-        })
-        .await
 }

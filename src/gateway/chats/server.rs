@@ -1,18 +1,21 @@
-//! Questions to a server that has a session for a chat: one request, one JSON answer, both bounded.
-
-use std::time::Duration;
+//! Questions to a server that has a session for a chat: one request, one JSON answer, both bounded. How a
+//! node that hangs is found out, and what is noted of one that is down, is its dialect's.
 
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Api;
 use super::events::sse::Frames;
+pub use crate::gateway::goosed::Wait;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{ANSWER, Failure};
+use crate::gateway::upstream::Failure;
+use crate::gateway::{goosed, opencode};
+use crate::routing::node::Dialect;
 
 /// Longest answer: a long conversation with the output of its tools.
 const MOST: usize = 64 * 1024 * 1024;
@@ -29,6 +32,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that is passed on elsewhere. One that breaks off says as much as has come: nothing.
+    pub async fn of(answer: axum::response::Response) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            status: head.status,
+            body: axum::body::to_bytes(body, MOST).await.unwrap_or_default(),
+        }
+    }
+
     /// As JSON; `null` where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -82,11 +94,8 @@ pub async fn ask(
     method: Method,
     path: &str,
     body: Option<Value>,
-    wait: Duration,
+    wait: Wait,
 ) -> Result<Answer, Failure> {
-    let Some(endpoint) = &live.endpoint else {
-        return Err(Failure::NotSent("it has never started".to_owned()));
-    };
     let mut request = Request::builder().method(method).uri(path);
     let body = match body {
         Some(body) => {
@@ -99,7 +108,7 @@ pub async fn ask(
         .body(body)
         .map_err(|e| Failure::NotSent(format!("a bad request line: {e}")))?;
     let whole = async {
-        let answer = api.gateway.upstream.send(endpoint, request, wait).await?;
+        let answer = head(api, live, request, wait).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MOST)
             .collect()
@@ -113,10 +122,30 @@ pub async fn ask(
         biased;
         answer = whole => answer,
         () = hangs => Err(Failure::NoAnswer("it hangs, or is gone".to_owned())),
-        () = tokio::time::sleep(wait) => {
-            Err(Failure::NoAnswer(format!("nothing within {} s", wait.as_secs())))
+        () = tokio::time::sleep(wait.time()) => {
+            Err(Failure::NoAnswer(too_late(wait)))
         }
     }
+}
+
+fn too_late(wait: Wait) -> String {
+    format!("nothing within {} s", wait.time().as_secs())
+}
+
+/// The head of an answer.
+async fn head(
+    api: &Api,
+    live: &Live,
+    request: Request<Body>,
+    wait: Wait,
+) -> Result<Response<Incoming>, Failure> {
+    if live.node.dialect != Dialect::Opencode {
+        return goosed::ask(&api.gateway, live, request, wait).await;
+    }
+    let asked = opencode::ask(&api.gateway, live, request);
+    tokio::time::timeout(wait.time(), asked)
+        .await
+        .unwrap_or_else(|_| Err(Failure::NoAnswer(too_late(wait))))
 }
 
 /// Waits until nothing more is to be waited for: the node hangs, or the gateway stops. Which.
@@ -143,11 +172,10 @@ pub async fn ask_for(
     path: &str,
     body: Option<Value>,
 ) -> Result<Value, Reply> {
-    let node = live.node.id.as_str();
-    match ask(api, live, method, path, body, ANSWER).await {
+    match ask(api, live, method.clone(), path, body, Wait::Answer).await {
         Ok(answer) if answer.status.is_success() => Ok(answer.json()),
-        Ok(answer) => Err(answer.refusal(node, chat)),
-        Err(failure) => Err(Reply::failed(node, chat, &failure)),
+        Ok(answer) => Err(answer.refusal(&live.node.id, chat)),
+        Err(failure) => Err(opencode::failed(&api.gateway, live, chat, &method, &failure).await),
     }
 }
 
@@ -163,9 +191,6 @@ pub async fn open(
     chat: &str,
 ) -> Result<Frames, Reply> {
     let node = live.node.id.as_str();
-    let Some(endpoint) = &live.endpoint else {
-        return Err(Reply::down(node, chat, "it has never started"));
-    };
     let mut request = Request::get(path).header(header::ACCEPT, "text/event-stream");
     if let Some(last) = last {
         request = request.header("last-event-id", last);
@@ -173,8 +198,13 @@ pub async fn open(
     let request = request
         .body(Body::empty())
         .map_err(|e| Reply::bad(format!("a bad header: {e}")))?;
-    let answer = api.gateway.upstream.send(endpoint, request, ANSWER).await;
-    let answer = answer.map_err(|failure| Reply::failed(node, chat, &failure))?;
+    let answer = match head(api, live, request, Wait::Answer).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let gateway = &api.gateway;
+            return Err(opencode::failed(gateway, live, chat, &Method::GET, &failure).await);
+        }
+    };
     if !answer.status().is_success() {
         return Err(Reply::new(
             StatusCode::BAD_GATEWAY,

@@ -1,6 +1,7 @@
 //! A chat's session on a server: making it, and finding the one that there is. A node may take long to make
 //! one, and what it has made is written down whatever becomes of the client that asked.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -10,82 +11,45 @@ use super::Api;
 use super::pinned::node_of;
 use super::placing::{Asked, pinned};
 use crate::gateway::nodes::Live;
+use crate::gateway::place::{self, Made};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
-use crate::gateway::{detached, ids, place};
-use crate::routing::node::{Dialect, Health};
+use crate::gateway::{detached, directory, ids};
+use crate::routing::node::Dialect;
 use crate::routing::pins::Pin;
-
-/// Why a node has no session for a chat.
-#[derive(Debug)]
-pub enum NotMade {
-    /// It certainly made none, being as it is: another node may.
-    Elsewhere(Health),
-    /// It said no.
-    Refused(Reply),
-    /// It may have made one.
-    Unknown(Reply),
-}
-
-impl NotMade {
-    /// After a request to a node that has no answer.
-    pub fn failed(node: &str, chat: &str, failure: &Failure) -> Self {
-        match failure {
-            Failure::NotSent(why) => Self::Elsewhere(Health::Refused(why.clone())),
-            Failure::NoAnswer(_) => Self::Unknown(Reply::failed(node, chat, failure)),
-        }
-    }
-
-    /// As the client's answer, where the chat has its node already.
-    pub fn reply(self, node: &str, chat: &str) -> Reply {
-        match self {
-            Self::Elsewhere(health) => Reply::down(node, chat, health.why()),
-            Self::Refused(reply) | Self::Unknown(reply) => reply,
-        }
-    }
-}
-
-/// Makes what a chat needs on a node: nothing on a terminal, a session on a server.
-///
-/// # Errors
-/// It made none, or may have.
-pub async fn made(api: &Api, live: &Arc<Live>, asked: &Asked) -> Result<Option<String>, NotMade> {
-    if live.node.dialect == Dialect::Tui {
-        return Ok(None);
-    }
-    place::probe(&api.gateway, live)
-        .await
-        .map_err(NotMade::Elsewhere)?;
-    session(api, live, asked).await.map(Some)
-}
 
 /// Makes a session on a server.
 ///
 /// # Errors
 /// It made none, or may have.
-pub async fn session(api: &Api, live: &Live, asked: &Asked) -> Result<String, NotMade> {
-    let directory = match (&asked.directory, &api.gateway.policy().working_dir) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(directory)) => directory.display().to_string(),
-        (None, None) => live.node.working_directory.display().to_string(),
-    };
-    let title = asked.title.as_deref();
-    let native = match live.node.dialect {
-        Dialect::Opencode => super::opencode::create(api, live, &directory, title).await?,
-        Dialect::Goosed => super::goosed::create(api, live, &directory, title).await?,
-        Dialect::Tui | Dialect::Acp => {
-            return Err(NotMade::Refused(unspoken(&live.node.id)));
+pub async fn session(
+    api: &Api,
+    live: &Arc<Live>,
+    asked: &Asked,
+) -> Result<Made<(), Reply>, Failure> {
+    let policy = api.gateway.policy();
+    let directory = match &asked.directory {
+        Some(directory) => Path::new(directory),
+        None => {
+            let own = policy.working_dir.as_ref();
+            let own = own.unwrap_or(&live.node.working_directory);
+            if let Err(refused) = directory::usable(own).await {
+                return Ok(Made::Refused(refused));
+            }
+            own
         }
     };
-    match ids::join("x", &native) {
-        Some(_) => Ok(native),
-        None => Err(NotMade::Unknown(Reply::new(
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "the node `{}` gave a session a name that no URL can hold",
-                live.node.id
-            ),
-        ))),
+    let title = asked.title.as_deref();
+    let made = match live.node.dialect {
+        Dialect::Opencode => super::opencode::create(api, live, directory, title).await?,
+        Dialect::Goosed => super::goosed::create(api, live, directory, title).await?,
+        Dialect::Tui | Dialect::Acp => Made::Refused(unspoken(&live.node.id)),
+    };
+    match &made {
+        Made::Chat { native, .. } if ids::join("x", native).is_none() => Err(Failure::NoAnswer(
+            "it gave a session a name that no URL can hold".to_owned(),
+        )),
+        _ => Ok(made),
     }
 }
 
@@ -127,11 +91,15 @@ pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<Strin
         return Ok(native.clone());
     }
     let live = node_of(api, pin)?;
-    let of = |e: NotMade| e.reply(&pin.node, &pin.chat);
     place::probe(&api.gateway, &live)
         .await
-        .map_err(|health| of(NotMade::Elsewhere(health)))?;
-    let native = session(api, &live, asked).await.map_err(of)?;
+        .map_err(|health| Reply::down(&pin.node, &pin.chat, health.why()))?;
+    let made = session(api, &live, asked).await;
+    let native = match made.map_err(|e| Reply::failed(&pin.node, &pin.chat, &e))? {
+        Made::Chat { native, .. } => native,
+        Made::Nothing(()) => return Err(unspoken(&pin.node)),
+        Made::Refused(reply) => return Err(reply),
+    };
     let (chat, node, noted) = (pin.chat.clone(), pin.node.clone(), native.clone());
     let first = api
         .gateway

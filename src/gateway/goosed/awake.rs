@@ -177,7 +177,8 @@ impl Awake {
         Ok(())
     }
 
-    fn touch(&self, live: &Live, process: &str, native: &str) -> bool {
+    /// Whether a chat is known to have its model, which is being used.
+    pub fn touch(&self, live: &Live, process: &str, native: &str) -> bool {
         self.chats.with(live, process, |of| of.touch(native))
     }
 

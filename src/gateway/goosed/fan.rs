@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -22,11 +22,8 @@ use super::table::{Merge, Route, SESSION};
 use super::whole::{Room, Whole, read};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
-use crate::gateway::reply::Reply;
+use crate::gateway::reply::{Reply, lacks};
 use crate::routing::node::Dialect;
-
-/// Names the nodes that are not in an answer.
-pub const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
 
 /// What goosed gives at most of a search, and where no limit is named.
 const FOUND_MOST: usize = 50;
@@ -110,11 +107,7 @@ pub async fn serve(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    if let Ok(names) = HeaderValue::from_str(&missing.join(","))
-        && !missing.is_empty()
-    {
-        headers.insert(MISSING, names);
-    }
+    lacks(headers, &missing);
     Ok(response)
 }
 

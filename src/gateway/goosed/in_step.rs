@@ -81,7 +81,7 @@ fn others(gateway: &Gateway, live: &Live) -> Vec<Arc<Live>> {
     let mut others = gateway.nodes.speaking(Dialect::Goosed);
     others.retain(|other| {
         let another = other.node.id != live.node.id;
-        another && any::is_well(other) && !gateway.compared.is_silent(other)
+        another && any::is_well(other) && !gateway.goosed.compared.is_silent(other)
     });
     others
 }
@@ -89,14 +89,14 @@ fn others(gateway: &Gateway, live: &Live) -> Vec<Arc<Live>> {
 /// Settings that are being written are on some nodes and not yet on others, and whoever writes them may have read
 /// already what is put back when they fail.
 async fn alone(gateway: &Gateway) -> Result<MutexGuard<'_, ()>, String> {
-    let alone = tokio::time::timeout(SOON, gateway.writing.lock()).await;
+    let alone = tokio::time::timeout(SOON, gateway.goosed.writing.lock()).await;
     alone.map_err(|_| format!("settings are being written since {} s", SOON.as_secs()))
 }
 
 /// The settings that all others have alike: once for each process, and only where there is somebody to compare
 /// it with.
 async fn settings(gateway: &Gateway, live: &Arc<Live>, process: &str) -> Result<(), String> {
-    let compared = &gateway.compared;
+    let compared = &gateway.goosed.compared;
     let done = || compared.processes.with(live, process, |done| *done);
     if done() || others(gateway, live).is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ async fn provider(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
     }
     for other in others(gateway, live) {
         let asked = values(gateway, &other, &keys);
-        let Some(settings) = gateway.compared.told(&other, asked).await else {
+        let Some(settings) = gateway.goosed.compared.told(&other, asked).await else {
             continue;
         };
         if has_provider(&settings) {

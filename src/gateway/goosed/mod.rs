@@ -35,9 +35,21 @@ use axum::routing::{MethodFilter, MethodRouter};
 use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
-pub use awake::Awake;
-pub use in_step::Compared;
+pub use ask::ask;
+pub use start::session;
+pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
+
+/// What this dialect keeps. Nothing of it must survive.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The right to write the configuration.
+    writing: tokio::sync::Mutex<()>,
+    /// Which chats have their models.
+    pub awake: awake::Awake,
+    /// Which nodes have the settings of the others.
+    compared: in_step::Compared,
+}
 
 /// Its routes.
 pub fn routes() -> Router<Gateway> {
@@ -108,7 +120,7 @@ async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Re
         }
         Class::All(undo) => {
             return to_the_end(async move {
-                let _alone = gateway.writing.lock().await;
+                let _alone = gateway.goosed.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })

@@ -53,23 +53,20 @@ pub async fn serve(
         true => process::name(&live).await,
         false => None,
     };
-    let process = process.as_deref();
+    let (process, awake) = (process.as_deref(), &gateway.goosed.awake);
     if route.agent {
         // It is long, and seldom has anything to do.
-        let woken = gateway
-            .awake
-            .wake(gateway, &live, process, &key.native, &key.chat);
+        let woken = awake.wake(gateway, &live, process, &key.native, &key.chat);
         Box::pin(woken).await?;
     }
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
+    let using = gateway.using(&key.chat);
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
-    gateway.used(&key.chat);
     let status = answer.status();
-    let told = &gateway.awake;
-    told.told(route, &body, &live, process, &key.native, status);
+    awake.told(route, &body, &live, process, &key.native, status);
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {
@@ -77,7 +74,8 @@ pub async fn serve(
         }
         _ => {}
     }
-    back(gateway, &live, &key.chat, answer, route).await
+    let answer = back(gateway, &live, &key.chat, answer, route).await?;
+    Ok(using.until_the_end_of(answer))
 }
 
 /// What a client is told that names no chat, or none of ours.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::answer::{self, as_it_is};
@@ -18,11 +18,10 @@ use super::{any, awake, in_step, pinned, process};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made, Placed};
+use crate::gateway::place::{self, Made, Placed, Wanted};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
-use crate::routing::placement::Wish;
 use crate::routing::select::{Selector, Term};
 
 /// Serves `/agent/start` and imports.
@@ -36,17 +35,16 @@ pub async fn serve(
     body: Bytes,
 ) -> Result<Response, Response> {
     let starts = route.class == Class::Start;
-    let (mut wish, mut asked) = (Wish::default(), None);
+    let (mut wanted, mut asked) = (Wanted::default(), None);
     if starts {
         let wants = Wants::of(&body).map_err(|r| r.into_response())?;
         if wants.saved_recipe {
             let fixed = any::fixed(gateway).map_err(|r| r.into_response())?;
-            wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
+            wanted.wish.selector = Selector(vec![Term::Id(fixed.node.id.clone())]);
         }
         if let Some(directory) = &wants.directory {
-            usable(Path::new(directory))
-                .await
-                .map_err(|r| r.into_response())?;
+            let room = usable(Path::new(directory)).await;
+            wanted.room = room.map_err(|r| r.into_response())?;
         }
         asked = Some(wants);
     }
@@ -56,7 +54,7 @@ pub async fn serve(
         .map_or("/", |p| p.as_str())
         .to_owned();
     let (parts, asked) = (Arc::new(parts), Arc::new(asked));
-    let placed = place::create(gateway, Dialect::Goosed, wish, place::of_node, |live| {
+    let placed = place::create(gateway, Dialect::Goosed, wanted, place::of_node, |live| {
         let (gateway, parts, asked) = (Arc::clone(gateway), Arc::clone(&parts), Arc::clone(&asked));
         let (target, body) = (target.clone(), body.clone());
         async move {
@@ -71,12 +69,13 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            in_step::bring(&gateway, &live).await;
-            make(&gateway, &live, request).await
+            begin(&gateway, &live, request).await
         }
     })
     .await?;
-    let Placed { live, chat, value } = placed;
+    let Placed {
+        live, chat, value, ..
+    } = placed;
     let MadeBy {
         parts,
         body: Whole { bytes: body, room },
@@ -88,7 +87,10 @@ pub async fn serve(
         let session = give_model(gateway, &live, &chat, &native)
             .await
             .map_err(|r| r.into_response())?;
-        gateway.awake.woke(&live, process.as_deref(), &native);
+        gateway
+            .goosed
+            .awake
+            .woke(&live, process.as_deref(), &native);
         edits.extend(reported(&body, &session));
     }
     Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
@@ -99,6 +101,37 @@ struct MadeBy {
     parts: axum::http::response::Parts,
     body: Whole,
     native: String,
+}
+
+/// Begins a session in a directory that was looked at, for who has no request of goosed's own to pass on.
+///
+/// # Errors
+/// Not taken, or perhaps.
+pub async fn session(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    directory: &Path,
+) -> Result<Made<()>, Failure> {
+    let body = serde_json::json!({"working_dir": directory});
+    let request = Request::post("/agent/start")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .map_err(|e| Failure::NotSent(e.to_string()))?;
+    Ok(match begin(gateway, live, request).await? {
+        Made::Chat { native, .. } => Made::Chat { native, value: () },
+        Made::Nothing(_) => Made::Nothing(()),
+        Made::Refused(answer) => Made::Refused(answer),
+    })
+}
+
+/// Makes a session on a node that has what the others have.
+async fn begin(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Made<MadeBy>, Failure> {
+    in_step::bring(gateway, live).await;
+    make(gateway, live, request).await
 }
 
 async fn make(

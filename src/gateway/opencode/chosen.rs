@@ -12,11 +12,11 @@ use super::pass::{self, Read};
 use super::pinned;
 use super::scope;
 use crate::gateway::metrics::Placement;
+use crate::gateway::place::Wanted;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
 use crate::gateway::{access, lock, place};
 use crate::routing::pins::{Pin, Placing};
-use crate::routing::placement::Wish;
 
 /// Whose turn it is to make a session: of those that ask for the same one, one at a time.
 #[derive(Debug, Default)]
@@ -42,14 +42,14 @@ impl Turns {
 ///
 /// # Errors
 /// 503: no node takes it, or pins cannot be read. 504: a node may have made it, and it stays pinned there.
-pub async fn session(read: Read, session: &str) -> Result<Response, Reply> {
+pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Response, Reply> {
     let state = Arc::clone(&read.state);
     let gateway = &state.gateway;
     let turn = state.turns.of(session);
     let _turn = turn.lock().await;
     let mut tried = BTreeSet::new();
     loop {
-        let Placing::New(pin) = place_it(&read, session, &tried).await? else {
+        let Placing::New(pin) = place_it(&read, session, &wanted, &tried).await? else {
             return pinned::child(read, session).await;
         };
         tried.insert(pin.node.clone());
@@ -99,11 +99,17 @@ pub async fn session(read: Read, session: &str) -> Result<Response, Reply> {
     }
 }
 
-async fn place_it(read: &Read, session: &str, tried: &BTreeSet<String>) -> Result<Placing, Reply> {
+async fn place_it(
+    read: &Read,
+    session: &str,
+    wanted: &Wanted,
+    tried: &BTreeSet<String>,
+) -> Result<Placing, Reply> {
     let gateway = Arc::clone(&read.state.gateway);
     // Where it is pinned already it does not matter which nodes are meant.
     let nodes = scope::of(&gateway, &read.named);
     let (session, tried) = (session.to_owned(), tried.clone());
+    let wanted = wanted.clone();
     let placing = read.state.gateway.pins(move |pins| {
         pins.place(&session, |ledger| {
             let all = nodes?;
@@ -116,7 +122,7 @@ async fn place_it(read: &Read, session: &str, tried: &BTreeSet<String>) -> Resul
                 ));
             }
             let ledger = place::concerning(ledger, &all);
-            place::choose(&gateway, nodes, &Wish::default(), &ledger)
+            place::choose(&gateway, nodes, &wanted, &ledger)
         })
     });
     placing.await.inspect_err(|_: &Reply| {

@@ -13,10 +13,9 @@ use super::routes;
 use super::scope;
 use crate::gateway::directory;
 use crate::gateway::nodes::Live;
-use crate::gateway::place::{self, Made};
+use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{CREATE, Failure};
-use crate::routing::placement::Wish;
 
 /// Makes a session.
 ///
@@ -33,34 +32,41 @@ pub async fn session(asked: Asked) -> Result<Response, Reply> {
     if let Some(directory) = json["location"]["directory"].as_str() {
         read.named.directory = Some(directory.to_owned());
     }
+    let mut wanted = Wanted::default();
     if let Some(directory) = &read.named.directory {
-        directory::usable(Path::new(directory)).await?;
+        wanted.room = directory::usable(Path::new(directory)).await?;
     }
     match id(&json, "id")? {
-        Some(session) => chosen::session(read, session).await,
-        None => placed(read).await,
+        Some(session) => chosen::session(read, session, wanted).await,
+        None => placed(read, wanted).await,
     }
 }
 
 /// A session that its node names.
-async fn placed(read: Read) -> Result<Response, Reply> {
+async fn placed(read: Read, wanted: Wanted) -> Result<Response, Reply> {
     let gateway = Arc::clone(&read.state.gateway);
     let nodes = scope::of(&gateway, &read.named)?;
-    let made = place::create_among(&gateway, nodes, Wish::default(), place::as_it_is, |live| {
-        let read = &read;
-        async move {
-            let answer = make(read, &live).await?;
-            if !answer.head.status.is_success() {
-                return Ok(Made::Refused(pass::read_back(&live, answer)));
+    let made = place::create_among(
+        &gateway,
+        nodes,
+        wanted,
+        Name::Made(place::as_it_is),
+        |live| {
+            let read = &read;
+            async move {
+                let answer = make(read, &live).await?;
+                if !answer.head.status.is_success() {
+                    return Ok(Made::Refused(pass::read_back(&live, answer)));
+                }
+                // There is one now, whatever it is called: its place stays taken.
+                let native = pinned::made(&answer).ok_or_else(nameless)?;
+                Ok(Made::Chat {
+                    native,
+                    value: answer,
+                })
             }
-            // There is one now, whatever it is called: its place stays taken.
-            let native = pinned::made(&answer).ok_or_else(nameless)?;
-            Ok(Made::Chat {
-                native,
-                value: answer,
-            })
-        }
-    });
+        },
+    );
     Ok(match made.await {
         Ok(placed) => pass::read_back(&placed.live, placed.value),
         Err(answer) => answer,

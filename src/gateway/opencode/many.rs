@@ -15,14 +15,11 @@ use super::routes::List;
 use super::scope;
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
-use crate::gateway::reply::Reply;
+use crate::gateway::reply::{Reply, lacks};
 use crate::gateway::upstream::Failure;
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
-
-/// Nodes of which nothing is in a list.
-const MISSING: HeaderName = HeaderName::from_static("x-mosaic-missing");
 
 /// How long a change waits for the one before it.
 const TURN: Duration = Duration::from_secs(30);
@@ -65,11 +62,11 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                 parts.push(Part { value, more });
             }
             Ok(answer) => {
-                missing.push(live.node.id.clone());
+                missing.push(live.node.id.as_str());
                 refusal.get_or_insert_with(|| (Arc::clone(live), answer));
             }
             Err(e) => {
-                missing.push(live.node.id.clone());
+                missing.push(live.node.id.as_str());
                 why = format!("{why}; `{}`: {e}", live.node.id);
             }
         }
@@ -96,11 +93,7 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     if let Some(cursor) = merged.cursor {
         headers.insert(CURSOR, HeaderValue::from(cursor));
     }
-    if let Ok(missing) = HeaderValue::from_str(&missing.join(","))
-        && !missing.is_empty()
-    {
-        headers.insert(MISSING, missing);
-    }
+    lacks(headers, &missing);
     Ok(response)
 }
 

@@ -44,6 +44,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::Gateway;
 use super::detached::to_the_end;
 use super::reply::Reply;
+pub use ask::{ask, failed};
 use named::Named;
 use remembered::Remembered;
 use routes::{Class, Miss};

@@ -16,6 +16,7 @@ use super::scope;
 use super::{State, named::Named};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::using::Using;
 
 /// The session in the path.
 ///
@@ -24,8 +25,9 @@ use crate::gateway::reply::Reply;
 pub async fn to(asked: Asked, session: &str) -> Result<Response, Reply> {
     let state = Arc::clone(&asked.state);
     let live = node_of(&state, session, asked.request.method()).await?;
+    let using = in_use(&state, session);
     let answer = sent(&state, &live, session, asked).await?;
-    Ok(pass::back(&state.gateway, &live, answer))
+    Ok(using.until_the_end_of(pass::back(&state.gateway, &live, answer)))
 }
 
 /// The same, whose answer is another session of that node.
@@ -85,10 +87,11 @@ pub async fn by_body(asked: Asked, field: &str) -> Result<Response, Reply> {
         )));
     }
     let live = node_of(&read.state, session, &read.head.method).await?;
+    let using = in_use(&read.state, session);
     let answer = ask::ask(&read.state.gateway, &live, read.request()?)
         .await
         .map_err(|e| Reply::failed(&live.node.id, session, &e))?;
-    Ok(pass::back(&read.state.gateway, &live, answer))
+    Ok(using.until_the_end_of(pass::back(&read.state.gateway, &live, answer)))
 }
 
 /// What a session has asked for, by the request's id: the node that asked.
@@ -108,9 +111,13 @@ pub async fn by_request(asked: Asked, kind: routes::Asked, id: &str) -> Result<R
 async fn node_of(state: &Arc<State>, session: &str, method: &Method) -> Result<Arc<Live>, Reply> {
     let live = state.sessions.node_of(&state.gateway, session).await?;
     ask::there(&state.gateway, &live, session, method).await?;
-    // Who works with a subagent uses the chat that it is of.
     state.gateway.used(&state.sessions.root(session));
     Ok(live)
+}
+
+/// Who works with a subagent uses the chat that it is of.
+fn in_use(state: &State, session: &str) -> Using {
+    state.gateway.using(&state.sessions.root(session))
 }
 
 /// A session that is made where another one is, or where it is itself already.

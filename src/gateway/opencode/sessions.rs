@@ -23,7 +23,6 @@ use crate::host::files;
 use crate::record::ConversationRecord;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pin;
-use crate::routing::placement::Wish;
 
 /// How long a node may take to say whether it has a session. The first question about a directory makes it
 /// open that directory, which takes seconds.
@@ -254,7 +253,12 @@ async fn chosen(
         .await
         .map_err(|e: crate::error::Error| Reply::from(e))?;
     // Where none is fit for a new chat, this one, which is not new, goes to the first.
-    let node = place::choose(gateway, candidates.clone(), &Wish::default(), &ledger);
+    let node = place::choose(
+        gateway,
+        candidates.clone(),
+        &place::Wanted::default(),
+        &ledger,
+    );
     Ok(node
         .ok()
         .and_then(|node| candidates.into_iter().find(|live| live.node.id == node.id))

@@ -224,6 +224,18 @@ impl Pins {
         self.within("write to", |t| give_back(t, &reservation.ticket))
     }
 
+    /// Nobody knows whether the node has made the chat: the place stays taken, as if the reservation were
+    /// dropped, and a one-shot target that it took is used up: the next chat would come there as a surprise.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn leave(&self, reservation: &Reservation) -> Result<()> {
+        let left = "UPDATE pin SET took = NULL WHERE chat = ?1";
+        let left = self.db.execute(left, [&reservation.ticket]);
+        left.map(drop)
+            .map_err(|e| PINS.error("write to", &self.path, &e))
+    }
+
     /// Pins a chat that a node is known to have (a fork, an import, one found in its list), unless it is
     /// pinned already.
     ///

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,6 +15,9 @@ pub fn routing() -> Value {
         "publish_interval_secs": 1,
     })
 }
+
+/// Longest wait for an event: a stream that has nothing more to tell goes on with signs of life.
+const HEARD: Duration = Duration::from_secs(30);
 
 /// The way to a gateway.
 #[derive(Debug)]
@@ -126,11 +129,19 @@ pub struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// The next event; sizes of chunks and comments are no lines of one.
+    #[track_caller]
     pub fn next(&mut self) -> (String, Option<String>, Value) {
+        self.before(Instant::now() + HEARD, &[])
+    }
+
+    #[track_caller]
+    fn before(&mut self, deadline: Instant, passed: &[String]) -> (String, Option<String>, Value) {
         let (mut name, mut id) = (String::new(), None);
         loop {
             let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
+            let more = self.0.read_line(&mut line).unwrap();
+            assert!(more > 0, "the stream ended after {passed:#?}");
+            assert!(Instant::now() < deadline, "in vain; heard {passed:#?}");
             let line = line.trim_end();
             if let Some(event) = line.strip_prefix("event: ") {
                 name = event.to_owned();
@@ -148,13 +159,17 @@ impl Events {
         }
     }
 
-    /// The first event from here on that is so.
+    /// The first event from here on that is so. A stream that tells nothing else is not waited for for ever.
+    #[track_caller]
     pub fn until(&mut self, is: impl Fn(&str, &Value) -> bool) -> (Option<String>, Value) {
+        let deadline = Instant::now() + HEARD;
+        let mut passed = Vec::new();
         loop {
-            let (name, id, data) = self.next();
+            let (name, id, data) = self.before(deadline, &passed);
             if is(&name, &data) {
                 return (id, data);
             }
+            passed.push(format!("{name} {data}"));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! stream is put into the same words.
 
 pub mod hub;
+pub mod server;
 pub mod sse;
 
 use std::sync::Arc;
@@ -34,6 +35,16 @@ pub enum Told {
 }
 
 impl Told {
+    /// What a node does since now.
+    pub fn state(node: &str, state: &str, why: &str) -> Self {
+        Told::State(StateChange {
+            node: node.to_owned(),
+            state: state.to_owned(),
+            why: why.to_owned(),
+            time: jiff::Timestamp::now(),
+        })
+    }
+
     /// Sends it. `false`: the client is to be left.
     pub async fn to(&self, client: &Client, id: Option<&str>) -> bool {
         match self {
@@ -57,8 +68,8 @@ pub async fn events(
 ) -> Result<Response, Reply> {
     let pin = pin(&api, &id).await?;
     let last = last_event(&headers);
-    api.gateway.used(&pin.chat);
-    match pin.dialect {
+    let using = api.gateway.using(&pin.chat);
+    let stream = match pin.dialect {
         Dialect::Tui => of_terminal(&api, pin, last).await,
         Dialect::Opencode => {
             let (live, native) = native_of(&api, &pin).await?;
@@ -69,7 +80,8 @@ pub async fn events(
             goosed::events(&api, live, native, pin, last).await
         }
         Dialect::Acp => Err(unspoken(&pin.node)),
-    }
+    };
+    Ok(using.until_the_end_of(stream?))
 }
 
 /// The event that a client has seen last.

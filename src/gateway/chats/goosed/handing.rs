@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{read, resume, session};
 use crate::gateway::chats::Api;
 use crate::gateway::chats::messages::another;
-use crate::gateway::chats::server::{ask, escaped};
+use crate::gateway::chats::server::{Wait, ask, escaped};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{ANSWER, Failure};
+use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 
 /// A message on its way to goosed.
@@ -75,7 +75,7 @@ impl Handing {
             Method::POST,
             &path,
             Some(body),
-            ANSWER,
+            Wait::Answer,
         )
         .await
         {

@@ -1,5 +1,4 @@
-//! What the gateway remembers of goosed's chats as long as it runs: what was said, and what goosed has yet to
-//! load.
+//! What the gateway remembers of goosed's chats as long as it runs: what was said.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -52,36 +51,6 @@ impl Said {
         if inner.all.remove(&one) {
             inner.order.retain(|other| *other != one);
         }
-    }
-}
-
-/// Sessions that goosed has made and not loaded yet: a reply finds no provider in those.
-#[derive(Debug, Default)]
-pub struct Unresumed {
-    all: Mutex<BTreeSet<(String, String)>>,
-}
-
-impl Unresumed {
-    /// So many are remembered; the session of a chat that is never used would stay for ever.
-    const MOST: usize = 10_000;
-
-    /// A session was made.
-    pub fn note(&self, node: &str, native: &str) {
-        let mut all = lock(&self.all);
-        if all.len() >= Self::MOST {
-            all.pop_first();
-        }
-        all.insert((node.to_owned(), native.to_owned()));
-    }
-
-    /// Whether it has yet to be loaded.
-    pub fn has(&self, node: &str, native: &str) -> bool {
-        lock(&self.all).contains(&(node.to_owned(), native.to_owned()))
-    }
-
-    /// It was loaded.
-    pub fn done(&self, node: &str, native: &str) {
-        lock(&self.all).remove(&(node.to_owned(), native.to_owned()));
     }
 }
 

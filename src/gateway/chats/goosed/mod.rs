@@ -5,6 +5,7 @@ mod handing;
 mod memory;
 mod read;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +15,20 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Api;
-use super::events::sse::{self, Frames};
-use super::events::{Told, sse::Client};
-use super::server::{ask, ask_for, escaped, left, open};
-use super::sessions::{NotMade, to_the_end};
+use super::events::sse::Frames;
+use super::events::{Told, server};
+use super::server::{Answer, Wait, ask, ask_for, escaped, left, open};
+use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
+use crate::gateway::goosed;
 use crate::gateway::nodes::Live;
+use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::CREATE;
+use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 use handing::Handing;
-pub use memory::{Said, Unresumed};
+pub use memory::Said;
 use read::End;
 pub use read::Reader;
 
@@ -39,47 +42,52 @@ const FIRST: Duration = Duration::from_secs(2);
 /// It made none, or may have.
 pub async fn create(
     api: &Api,
-    live: &Live,
-    directory: &str,
+    live: &Arc<Live>,
+    directory: &Path,
     title: Option<&str>,
-) -> Result<String, NotMade> {
+) -> Result<Made<(), Reply>, Failure> {
     let node = live.node.id.as_str();
-    let post = async |path: &str, body: Value| {
-        ask(api, live, Method::POST, path, Some(body), CREATE).await
+    let made = tokio::select! {
+        biased;
+        made = goosed::session(&api.gateway, live, directory) => made?,
+        () = live.streams.wait() => {
+            return Err(Failure::NoAnswer("it hangs, or is gone".to_owned()));
+        }
     };
-    let started = post("/agent/start", json!({"working_dir": directory})).await;
-    let native = match started {
-        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
-            Some(id) => id.to_owned(),
-            None => return Err(NotMade::Unknown(answer.refusal(node, ""))),
-        },
-        Ok(answer) => return Err(NotMade::Refused(answer.refusal(node, ""))),
-        Err(failure) => return Err(NotMade::failed(node, "", &failure)),
+    let native = match made {
+        Made::Chat { native, .. } => native,
+        Made::Nothing(()) => return Ok(Made::Nothing(())),
+        Made::Refused(said) => {
+            return Ok(Made::Refused(Answer::of(said).await.refusal(node, "")));
+        }
     };
-    api.unresumed.note(node, &native);
     if let Some(title) = title {
-        let path = format!("/sessions/{native}/name");
+        let path = format!("/sessions/{}/name", escaped(&native));
         let body = Some(json!({"name": title}));
         if let Err(e) = ask_for(api, live, "", Method::PUT, &path, body).await {
             tracing::warn!(node, "a session has no title: {}", e.message);
         }
     }
-    Ok(native)
+    Ok(Made::Chat { native, value: () })
 }
 
-/// Loads a session's model and extensions, unless that was done. For whoever has the chat's turn.
+/// Loads a session's model and extensions, unless that was done since its node was started. For whoever has
+/// the chat's turn.
 ///
 /// # Errors
 /// The client's answer; it is tried again with the next message.
 pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
-    let node = live.node.id.as_str();
-    if !api.unresumed.has(node, native) {
+    let (node, awake) = (live.node.id.as_str(), &api.gateway.goosed.awake);
+    let process = goosed::process::name(live).await;
+    let has = |process: &String| awake.touch(live, process, native);
+    if process.as_ref().is_some_and(has) {
         return Ok(());
     }
     let body = json!({"session_id": native, "load_model_and_extensions": true});
-    match ask(api, live, Method::POST, "/agent/resume", Some(body), CREATE).await {
+    let post = Method::POST;
+    match ask(api, live, post, "/agent/resume", Some(body), Wait::Create).await {
         Ok(answer) if answer.status.is_success() => {
-            api.unresumed.done(node, native);
+            awake.woke(live, process.as_deref(), native);
             Ok(())
         }
         Ok(answer) => Err(answer.refusal(node, chat)),
@@ -110,26 +118,11 @@ pub async fn say(
     wait: Duration,
 ) -> Result<Sent, Reply> {
     let begun = Instant::now();
-    let asked = say.until.unwrap_or(Until::Accepted);
-    let id = say
-        .id
-        .clone()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let mut sent = Sent::to_server(pin, &say);
+    let (id, asked) = (sent.id.clone(), say.asked());
     let request = request_of(&pin.chat, &id);
-    let mut sent = Sent {
-        id: id.clone(),
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        receipt: Rung::Accepted,
-        asked: asked.into(),
-        evidence: vec![format!("goosed took it as request {request}")],
-        reason: None,
-        hint: None,
-        retry: false,
-        answer: None,
-        elapsed_ms: 0,
-        channel: Some("gateway".to_owned()),
-    };
+    sent.receipt = Rung::Accepted;
+    sent.evidence = vec![format!("goosed took it as request {request}")];
     let left = left(api, live);
     // The stream first, or the end of a quick turn is missed.
     let mut frames = match asked {
@@ -238,15 +231,9 @@ pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<C
         let body = Some(json!({"request_id": request}));
         ask_for(api, live, &pin.chat, Method::POST, &path, body).await?;
     }
-    Ok(Cancelled {
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        interrupted: !active.is_empty(),
-        taken_back: Vec::new(),
-        what: match active.len() {
-            0 => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
-            n => format!("goosed was told to cancel {n} requests"),
-        },
+    Ok(match active.len() {
+        0 => Cancelled::nothing(pin),
+        n => Cancelled::turn(pin, format!("goosed was told to cancel {n} requests")),
     })
 }
 
@@ -270,34 +257,8 @@ pub async fn events(
             .map(Told::Message)
             .collect(),
     };
-    let (client, response) = sse::stream();
-    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stopped => {}
-            () = hangs => {}
-            () = client.gone() => {}
-            () = pass_on(frames, begin, &pin.node, &client) => {}
-        }
-    });
-    Ok(response)
-}
-
-async fn pass_on(mut frames: Frames, begin: Vec<Told>, node: &str, client: &Client) {
-    for told in begin {
-        if !told.to(client, None).await {
-            return;
-        }
-    }
-    let mut reader = Reader::new(node);
-    while let Some(frame) = frames.next().await {
-        let event = serde_json::from_str(&frame.data).unwrap_or_default();
-        for told in reader.take(&event) {
-            if !told.to(client, frame.id.as_deref()).await {
-                return;
-            }
-        }
-    }
+    let reader = Reader::new(&pin.node);
+    Ok(server::stream(api, &live, frames, begin, reader))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::gateway::chats::events::Told;
-use crate::gateway::chats::wire::{Delta, Message, Role, StateChange};
+use crate::gateway::chats::events::server::Reads;
+use crate::gateway::chats::wire::{Delta, Message, Role};
 
 /// Before the id of a message that came by mosaic.
 const OURS: &str = "mosaic:";
@@ -34,6 +35,17 @@ fn text_of(message: &Value) -> String {
 
 fn is_user(message: &Value) -> bool {
     message["role"] == "user"
+}
+
+fn role(message: &Value) -> Role {
+    match is_user(message) {
+        true => Role::User,
+        false => Role::Agent,
+    }
+}
+
+fn time(message: &Value) -> Option<Timestamp> {
+    Timestamp::from_second(message["created"].as_i64()?).ok()
 }
 
 fn messages(session: &Value) -> &[Value] {
@@ -83,16 +95,9 @@ pub fn conversation(session: &Value) -> Vec<Message> {
             asked = Some(id.clone());
         }
         said.push(Message {
-            id,
-            role: if user { Role::User } else { Role::Agent },
-            text,
-            time: message["created"]
-                .as_i64()
-                .and_then(|s| Timestamp::from_second(s).ok()),
-            receipt: None,
-            reason: None,
-            sender: None,
+            time: time(message),
             reply_to: asked.clone().filter(|_| !user),
+            ..Message::said(id, role(message), text)
         });
     }
     said
@@ -142,26 +147,8 @@ pub struct Reader {
     writing: Option<Message>,
 }
 
-impl Reader {
-    /// For a node's session.
-    pub fn new(node: &str) -> Self {
-        Self {
-            node: node.to_owned(),
-            writing: None,
-        }
-    }
-
-    fn state(&self, state: &str, why: &str) -> Told {
-        Told::State(StateChange {
-            node: self.node.clone(),
-            state: state.to_owned(),
-            why: why.to_owned(),
-            time: Timestamp::now(),
-        })
-    }
-
-    /// Takes one event.
-    pub fn take(&mut self, event: &Value) -> Vec<Told> {
+impl Reads for Reader {
+    fn take(&mut self, event: &Value) -> Vec<Told> {
         match event["type"].as_str().unwrap_or_default() {
             "ActiveRequests" => match active(event) {
                 Some(all) if all.is_empty() => vec![self.state("idle", "goosed is at rest")],
@@ -186,6 +173,20 @@ impl Reader {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl Reader {
+    /// For a node's session.
+    pub fn new(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            writing: None,
+        }
+    }
+
+    fn state(&self, state: &str, why: &str) -> Told {
+        Told::state(&self.node, state, why)
     }
 
     fn done(&mut self) -> Option<Told> {
@@ -213,20 +214,8 @@ impl Reader {
             return told;
         }
         let writing = self.writing.get_or_insert_with(|| Message {
-            id: id.to_owned(),
-            role: if is_user(message) {
-                Role::User
-            } else {
-                Role::Agent
-            },
-            text: String::new(),
-            time: message["created"]
-                .as_i64()
-                .and_then(|s| Timestamp::from_second(s).ok()),
-            receipt: None,
-            reason: None,
-            sender: None,
-            reply_to: None,
+            time: time(message),
+            ..Message::said(id.to_owned(), role(message), String::new())
         });
         writing.text.push_str(&text);
         told.push(Told::Delta(Delta {

@@ -3,6 +3,7 @@
 
 mod read;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,16 @@ use serde_json::{Value, json};
 pub use read::Reader;
 
 use super::Api;
-use super::events::{Told, sse};
-use super::server::{ask, ask_for, escaped, left, open};
-use super::sessions::{NotMade, to_the_end};
-use super::wire::{Cancelled, Message, Say, Sent, StateChange, Until};
+use super::events::{Told, server};
+use super::server::{Wait, ask, ask_for, escaped, left, open};
+use super::sessions::to_the_end;
+use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
 use crate::gateway::nodes::Live;
+use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::CREATE;
+use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 
 /// Between two looks for an answer.
@@ -40,22 +42,29 @@ const LAST: u32 = 200;
 pub async fn create(
     api: &Api,
     live: &Live,
-    directory: &str,
+    directory: &Path,
     title: Option<&str>,
-) -> Result<String, NotMade> {
-    let node = live.node.id.as_str();
+) -> Result<Made<(), Reply>, Failure> {
     let body = match title {
         Some(title) => json!({"title": title}),
         None => json!({}),
     };
-    let path = format!("/session?directory={}", escaped(directory));
-    match ask(api, live, Method::POST, &path, Some(body), CREATE).await {
-        Ok(answer) if answer.status.is_success() => match answer.json()["id"].as_str() {
-            Some(id) => Ok(id.to_owned()),
-            None => Err(NotMade::Unknown(answer.refusal(node, ""))),
-        },
-        Ok(answer) => Err(NotMade::Refused(answer.refusal(node, ""))),
-        Err(failure) => Err(NotMade::failed(node, "", &failure)),
+    let path = format!(
+        "/session?directory={}",
+        escaped(&directory.to_string_lossy())
+    );
+    let answer = ask(api, live, Method::POST, &path, Some(body), Wait::Create).await?;
+    if !answer.status.is_success() {
+        return Ok(Made::Refused(answer.refusal(&live.node.id, "")));
+    }
+    match answer.json()["id"].as_str() {
+        Some(native) => Ok(Made::Chat {
+            native: native.to_owned(),
+            value: (),
+        }),
+        None => Err(Failure::NoAnswer(
+            "it made a session without a name".to_owned(),
+        )),
     }
 }
 
@@ -72,33 +81,18 @@ pub async fn say(
     wait: Duration,
 ) -> Result<Sent, Reply> {
     let begun = Instant::now();
-    let id = say
-        .id
-        .clone()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let asked = say.until.unwrap_or(Until::Accepted);
+    let mut sent = Sent::to_server(pin, &say);
+    let (id, asked) = (sent.id.clone(), say.asked());
     let handing = {
         let (api, live, pin) = (Arc::clone(api), Arc::clone(live), pin.clone());
-        let (native, id) = (native.to_owned(), id.clone());
+        let native = native.to_owned();
         async move { once(&api, &live, &native, &pin, &id, &say.text).await }
     };
     let message = to_the_end(handing).await?;
     let left = left(api, live);
     tokio::pin!(left);
-    let mut sent = Sent {
-        id,
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        receipt: Rung::Submitted,
-        asked: asked.into(),
-        evidence: vec!["opencode took it".to_owned()],
-        reason: None,
-        hint: None,
-        retry: false,
-        answer: None,
-        elapsed_ms: 0,
-        channel: Some("gateway".to_owned()),
-    };
+    sent.receipt = Rung::Submitted;
+    sent.evidence = vec!["opencode took it".to_owned()];
     let held = wait.max(HELD);
     while sent.receipt < sent.asked.max(Rung::Accepted) {
         let all = messages(api, live, native, pin).await?;
@@ -228,15 +222,9 @@ pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<C
         let path = format!("/session/{native}/abort");
         ask_for(api, live, &pin.chat, Method::POST, &path, Some(json!({}))).await?;
     }
-    Ok(Cancelled {
-        chat: pin.chat.clone(),
-        node: pin.node.clone(),
-        interrupted: !rested,
-        taken_back: Vec::new(),
-        what: match rested {
-            true => format!("`{}` is not at work on the chat `{}`", pin.node, pin.chat),
-            false => "opencode was told to abort".to_owned(),
-        },
+    Ok(match rested {
+        true => Cancelled::nothing(pin),
+        false => Cancelled::turn(pin, "opencode was told to abort".to_owned()),
     })
 }
 
@@ -251,44 +239,15 @@ pub async fn events(
     pin: Pin,
 ) -> Result<Response, Reply> {
     // The stream first: what is said between the two comes twice, and is not missing.
-    let mut frames = open(api, &live, "/event", None, &pin.chat).await?;
-    let mut begin = vec![Told::State(StateChange {
-        node: pin.node.clone(),
-        state: match at_rest(api, &live, &native, &pin).await? {
-            true => "idle",
-            false => "working",
-        }
-        .to_owned(),
-        why: "opencode says so".to_owned(),
-        time: jiff::Timestamp::now(),
-    })];
-    let said = conversation(api, &live, &native, &pin).await?;
+    let frames = open(api, &live, "/event", None, &pin.chat).await?;
+    let state = match at_rest(api, &live, &native, &pin).await? {
+        true => "idle",
+        false => "working",
+    };
+    let mut begin = vec![Told::state(&pin.node, state, "opencode says so")];
+    let before = messages(api, &live, &native, &pin).await?;
+    let said = read::conversation(&before);
     begin.extend(said.into_iter().map(Told::Message));
-    let (client, response) = sse::stream();
-    let (stopped, hangs) = (api.gateway.stopping.wait(), live.streams.wait());
-    tokio::spawn(async move {
-        let passing = async {
-            let mut reader = Reader::new(&pin.node, &native);
-            let mut told = begin;
-            loop {
-                for one in told {
-                    if !one.to(&client, None).await {
-                        return;
-                    }
-                }
-                let Some(frame) = frames.next().await else {
-                    return;
-                };
-                let event = serde_json::from_str(&frame.data).unwrap_or_default();
-                told = reader.take(&event);
-            }
-        };
-        tokio::select! {
-            () = stopped => {}
-            () = hangs => {}
-            () = client.gone() => {}
-            () = passing => {}
-        }
-    });
-    Ok(response)
+    let reader = Reader::new(&pin.node, &native, &before);
+    Ok(server::stream(api, &live, frames, begin, reader))
 }

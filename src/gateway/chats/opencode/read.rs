@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::gateway::chats::events::Told;
-use crate::gateway::chats::wire::{Delta, Message, Role, StateChange};
+use crate::gateway::chats::events::server::Reads;
+use crate::gateway::chats::wire::{Delta, Message, Role};
 
 /// Most messages of which the text is kept while they are written.
 const KEPT: usize = 64;
+
+/// Most messages of mosaic's that are known by name while a session is followed: answers refer to the latest.
+const NAMES: usize = 256;
 
 /// The text of a message, without thoughts, tools and what opencode adds by itself.
 pub fn text_of(message: &Value) -> String {
@@ -45,31 +49,46 @@ fn role(info: &Value) -> Role {
     }
 }
 
-/// A session as a conversation. Steps of a turn that say nothing are left out.
+/// mosaic's ids of messages, by opencode's.
+type Names = BTreeMap<String, String>;
+
+/// Keeps the name of a message that came by mosaic.
+fn note(names: &mut Names, message: &Value) {
+    let Some(id) = message["info"]["id"].as_str() else {
+        return;
+    };
+    let name = id_of(message);
+    if name != id {
+        names.insert(id.to_owned(), name);
+    }
+}
+
+fn names(messages: &[Value]) -> Names {
+    let mut names = Names::new();
+    for message in messages {
+        note(&mut names, message);
+    }
+    names
+}
+
+/// One message; `None` for a step of a turn that says nothing.
+fn said(message: &Value, names: &Names) -> Option<Message> {
+    let parent = message["info"]["parentID"].as_str();
+    let said = Message {
+        time: time(&message["info"]["time"]["created"]),
+        reason: message["info"]["error"]["data"]["message"]
+            .as_str()
+            .map(str::to_owned),
+        reply_to: parent.map(|p| names.get(p).map_or(p, String::as_str).to_owned()),
+        ..Message::said(id_of(message), role(&message["info"]), text_of(message))
+    };
+    (!said.text.is_empty() || said.reason.is_some()).then_some(said)
+}
+
+/// A session as a conversation.
 pub fn conversation(messages: &[Value]) -> Vec<Message> {
-    let named: BTreeMap<&str, String> = messages
-        .iter()
-        .filter_map(|m| Some((m["info"]["id"].as_str()?, id_of(m))))
-        .collect();
-    messages
-        .iter()
-        .map(|m| {
-            let parent = m["info"]["parentID"].as_str();
-            Message {
-                id: id_of(m),
-                role: role(&m["info"]),
-                text: text_of(m),
-                time: time(&m["info"]["time"]["created"]),
-                receipt: None,
-                reason: m["info"]["error"]["data"]["message"]
-                    .as_str()
-                    .map(str::to_owned),
-                sender: None,
-                reply_to: parent.map(|p| named.get(p).cloned().unwrap_or_else(|| p.to_owned())),
-            }
-        })
-        .filter(|m| !m.text.is_empty() || m.reason.is_some())
-        .collect()
+    let names = names(messages);
+    messages.iter().filter_map(|m| said(m, &names)).collect()
 }
 
 /// What was said last in the turn that a message began; `None` where no step of it has ended.
@@ -94,29 +113,12 @@ pub struct Reader {
     session: String,
     /// Messages that are being written, by their ids there.
     writing: BTreeMap<String, Value>,
+    /// What answers refer to. opencode's ids grow, so that the first one is the oldest.
+    names: Names,
 }
 
-impl Reader {
-    /// For the session of a chat.
-    pub fn new(node: &str, session: &str) -> Self {
-        Self {
-            node: node.to_owned(),
-            session: session.to_owned(),
-            writing: BTreeMap::new(),
-        }
-    }
-
-    fn state(&self, state: &str, why: &str) -> Told {
-        Told::State(StateChange {
-            node: self.node.clone(),
-            state: state.to_owned(),
-            why: why.to_owned(),
-            time: Timestamp::now(),
-        })
-    }
-
-    /// Takes one event.
-    pub fn take(&mut self, event: &Value) -> Vec<Told> {
+impl Reads for Reader {
+    fn take(&mut self, event: &Value) -> Vec<Told> {
         let about = &event["properties"];
         let session = about["sessionID"]
             .as_str()
@@ -148,6 +150,22 @@ impl Reader {
             _ => Vec::new(),
         }
     }
+}
+
+impl Reader {
+    /// For the session of a chat, with what was said in it before.
+    pub fn new(node: &str, session: &str, before: &[Value]) -> Self {
+        Self {
+            node: node.to_owned(),
+            session: session.to_owned(),
+            writing: BTreeMap::new(),
+            names: names(before),
+        }
+    }
+
+    fn state(&self, state: &str, why: &str) -> Told {
+        Told::state(&self.node, state, why)
+    }
 
     fn entry(&mut self, id: &str) -> Option<&mut Value> {
         if !self.writing.contains_key(id) {
@@ -168,12 +186,23 @@ impl Reader {
             return Vec::new();
         };
         entry["info"] = info.clone();
-        let done = info["time"]["completed"].is_i64() || info["role"] == "user";
-        let said = conversation(std::slice::from_ref(entry));
-        match done {
-            true => said.into_iter().map(Told::Message).collect(),
+        match info["time"]["completed"].is_i64() || info["role"] == "user" {
+            true => self.told(id),
             false => Vec::new(),
         }
+    }
+
+    /// A message as far as it is written.
+    fn told(&mut self, id: &str) -> Vec<Told> {
+        let Some(entry) = self.writing.get(id) else {
+            return Vec::new();
+        };
+        note(&mut self.names, entry);
+        if self.names.len() > NAMES {
+            self.names.pop_first();
+        }
+        let said = said(entry, &self.names);
+        said.into_iter().map(Told::Message).collect()
     }
 
     fn part(&mut self, part: &Value) -> Vec<Told> {
@@ -196,10 +225,7 @@ impl Reader {
         if entry["info"]["role"].is_null() {
             return Vec::new();
         }
-        conversation(std::slice::from_ref(entry))
-            .into_iter()
-            .map(Told::Message)
-            .collect()
+        self.told(message)
     }
 
     fn delta(&mut self, about: &Value) -> Vec<Told> {

@@ -50,14 +50,11 @@ pub fn messages_of(row: &Row) -> Vec<Message> {
         _ => row.outcome.reason.clone(),
     };
     let sent = Message {
-        id: row.id.clone(),
-        role: Role::User,
-        text: row.text.clone(),
         time: Some(row.created),
         receipt: Some(row.stage.rung()),
         reason,
         sender: Some(row.sender.clone()),
-        reply_to: None,
+        ..Message::said(row.id.clone(), Role::User, row.text.clone())
     };
     let answer = row
         .outcome
@@ -65,14 +62,9 @@ pub fn messages_of(row: &Row) -> Vec<Message> {
         .as_ref()
         .filter(|_| row.stage == Stage::Answered);
     let answer = answer.map(|text| Message {
-        id: format!("{}.answer", row.id),
-        role: Role::Agent,
-        text: text.clone(),
         time: Some(row.changed),
-        receipt: None,
-        reason: None,
-        sender: None,
         reply_to: Some(row.id.clone()),
+        ..Message::said(format!("{}.answer", row.id), Role::Agent, text.clone())
     });
     [Some(sent), answer].into_iter().flatten().collect()
 }

@@ -13,7 +13,7 @@ use crate::delivery::mailbox::{Row, Stage};
 use crate::delivery::reset::interrupt;
 use crate::delivery::stop::Stop;
 use crate::gateway::chats::Api;
-use crate::gateway::chats::wire::Cancelled;
+use crate::gateway::chats::wire::{Cancelled, idle};
 use crate::gateway::reply::Reply;
 use crate::install::Install;
 use crate::launch::Launch;
@@ -113,7 +113,7 @@ fn other_turn(node: &str, chat: &str, last: Option<&Row>) -> Option<String> {
     let last = last.filter(|row| row.stage != Stage::Answered);
     match last {
         Some(row) if row.chat.as_deref() == Some(chat) => None,
-        _ => Some(format!("`{node}` is not at work on the chat `{chat}`")),
+        _ => Some(idle(node, chat)),
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::sync::broadcast;
 
 use super::{Caller, next, run, said};
 use crate::gateway::lock;
-use crate::gateway::stand_in::{gateway, serve};
+use crate::gateway::stand_in::{gateway, policy, serve};
 use crate::routing::node::Dialect;
+use crate::routing::policy::Policy;
 
 const ID: &str = "20261121_1";
 
@@ -281,7 +282,8 @@ fn a_chat_that_may_have_been_made_stays_on_its_node() {
         }
         let begin = json!({"chat": "c", "working_dir": "/tmp"});
         let (status, why) = caller.call("POST", "/chats", begin.clone()).await;
-        assert_eq!(status, 502, "{why}");
+        assert_eq!(status, 504, "{why}");
+        assert!(said(&why).contains("`c`"), "{why}");
         let pinned = caller.get("/chats/c").await;
         assert_eq!((pinned.0, &pinned.1["native"]), (200, &Value::Null));
         let at = usize::from(pinned.1["node"] == "b");
@@ -356,6 +358,30 @@ fn a_session_that_cannot_be_loaded_is_kept_and_loaded_later() {
 }
 
 #[test]
+fn a_chat_of_an_earlier_gateway_or_process_is_loaded_before_its_first_message() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        let node = crate::gateway::stand_in::node("g", Dialect::Goosed);
+        let placed = under
+            .gateway
+            .pins(move |pins| pins.adopt("c", &node, Some(ID)));
+        let placed: crate::error::Result<_> = placed.await;
+        placed.unwrap();
+        let hi = json!({"text": "hi"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", hi).await.0, 200);
+        // Once.
+        assert!(std::mem::take(&mut lock(&stand.inner).resumed));
+        stand.answer("hel", "lo");
+        let more = json!({"text": "more"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", more).await.0, 200);
+        assert!(!lock(&stand.inner).resumed);
+    });
+}
+
+#[test]
 fn a_node_that_hangs_is_given_up() {
     run(async {
         let stand = Stand::new();
@@ -423,5 +449,26 @@ fn a_message_is_handed_over_once_though_its_client_goes_away() {
         lock(&stand.inner).refuses = None;
         assert_eq!(say("m2").await.0, 200);
         assert_eq!(lock(&stand.inner).replies, 2);
+    });
+}
+
+#[test]
+fn a_session_is_begun_only_where_it_can_work() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("g", Dialect::Goosed, port)]).await;
+        let caller = Caller::of(&under);
+        under.gateway.set_policy(Policy {
+            working_dir: Some("/no/such/directory".into()),
+            ..policy()
+        });
+        let (status, why) = caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        assert_eq!(status, 400, "{why}");
+        assert!(said(&why).contains("does not exist"), "{why}");
+        assert_eq!(lock(&stand.inner).starts, 0);
+        // What it names itself is taken instead.
+        let there = json!({"chat": "c", "working_dir": "/tmp"});
+        assert_eq!(caller.call("POST", "/chats", there).await.0, 201);
     });
 }

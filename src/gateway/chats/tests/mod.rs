@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod goosed;
+mod mortal;
 mod opencode;
+mod streams;
 
 use std::time::Duration;
 
@@ -25,12 +27,17 @@ use crate::routing::node::{Advert, Dialect, Health};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub fn run(test: impl Future<Output = ()>) {
+    run_within(DEADLINE, test);
+}
+
+/// The same for what waits for a limit that is longer.
+pub fn run_within(deadline: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await.unwrap() });
+    runtime.block_on(async { tokio::time::timeout(deadline, test).await.unwrap() });
     runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
@@ -377,7 +384,8 @@ fn events() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_event_breaks_a_reader(all in prop::collection::vec(events(), 0..12)) {
-        let mut of_opencode = super::opencode::Reader::new("n", "s");
+        use super::events::server::Reads as _;
+        let mut of_opencode = super::opencode::Reader::new("n", "s", &[]);
         let mut of_goosed = super::goosed::Reader::new("n");
         for event in &all {
             let mut ours = event.clone();
@@ -392,6 +400,33 @@ proptest! {
             of_goosed.take(event);
         }
     }
+}
+
+#[test]
+fn the_disk_that_counts_is_the_one_that_the_chat_works_on() {
+    run(async {
+        let under = gateway(&[("a", Dialect::Tui, 1)]).await;
+        let caller = Caller::of(&under);
+        let live = under.gateway.nodes.get("a").unwrap();
+        let disk = async |own: u64, least: u64, body: Value| {
+            let mut advert = stand_in::well("a");
+            advert.load.disk_available_bytes = own;
+            live.observed(advert);
+            under.gateway.set_policy(crate::routing::policy::Policy {
+                min_disk_available_bytes: least,
+                ..Default::default()
+            });
+            caller.call("POST", "/chats", body).await
+        };
+        let (anywhere, there) = (json!({}), json!({"working_dir": "/"}));
+        // No disk has so much room.
+        let (status, why) = disk(u64::MAX, u64::MAX, there.clone()).await;
+        assert_eq!(status, 503, "{why}");
+        assert!(said(&why).contains("`disk`"), "{why}");
+        assert_eq!(disk(u64::MAX, u64::MAX, anywhere.clone()).await.0, 201);
+        assert_eq!(disk(0, 1, there).await.0, 201);
+        assert_eq!(disk(0, 1, anywhere).await.0, 503);
+    });
 }
 
 /// Bodies that are nearly right, and bytes that are nothing.

@@ -13,13 +13,14 @@ use tokio::sync::broadcast;
 
 use super::{Caller, next, run, said};
 use crate::gateway::lock;
+use crate::gateway::nodes::Endpoint;
 use crate::gateway::stand_in::{gateway, serve};
 use crate::routing::node::Dialect;
 
-struct Stand {
+pub struct Stand {
     sessions: Mutex<BTreeMap<String, Vec<Value>>>,
-    busy: Mutex<Option<String>>,
-    events: broadcast::Sender<Value>,
+    pub busy: Mutex<Option<String>>,
+    pub events: broadcast::Sender<Value>,
     directories: Mutex<Vec<String>>,
     prompts: Mutex<usize>,
 }
@@ -27,7 +28,7 @@ struct Stand {
 type Here = State<Arc<Stand>>;
 
 impl Stand {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             sessions: Mutex::default(),
             busy: Mutex::default(),
@@ -37,14 +38,14 @@ impl Stand {
         })
     }
 
-    fn tell(&self, kind: &str, properties: Value) {
+    pub fn tell(&self, kind: &str, properties: Value) {
         let _ = self
             .events
             .send(json!({"id": "evt_1", "type": kind, "properties": properties}));
     }
 
     /// Says something in the turn that the last message began, and ends it.
-    fn answer(&self, text: &str) {
+    pub fn answer(&self, text: &str) {
         let session = lock(&self.busy).take().unwrap();
         let mut sessions = lock(&self.sessions);
         let messages = sessions.get_mut(&session).unwrap();
@@ -75,7 +76,7 @@ impl Stand {
         self.tell("session.status", idle);
     }
 
-    async fn serve(self: &Arc<Self>) -> u16 {
+    pub async fn serve(self: &Arc<Self>) -> u16 {
         let router = Router::new()
             .route("/global/health", get(async || "{}"))
             .route("/session", post(create))
@@ -199,7 +200,10 @@ fn a_chat_is_a_session_of_its_own_and_streams() {
             (&whole["text"], &whole["role"]),
             (&json!("hello"), &json!("agent"))
         );
-        assert_eq!(whole["id"], delta["id"]);
+        assert_eq!(
+            (&whole["id"], &whole["reply_to"]),
+            (&delta["id"], &json!("m1"))
+        );
         assert_eq!(next(&mut frames).await["state"], "idle");
         // Said again it is known, and its answer too.
         let again = json!({"text": "hi", "id": "m1", "until": "answered"});
@@ -212,6 +216,16 @@ fn a_chat_is_a_session_of_its_own_and_streams() {
         assert_eq!(all["messages"][0]["id"], "m1");
         assert_eq!(all["messages"][1]["reply_to"], "m1");
         assert_eq!(all["messages"][1]["text"], "hello");
+        // Whoever comes in the midst of a turn knows what its answer refers to.
+        let more = json!({"text": "more", "id": "m2"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", more).await.0, 200);
+        let mut late = caller.stream("/chats/c/events", None).await;
+        for _ in ["state", "hi", "hello", "more"] {
+            next(&mut late).await;
+        }
+        stand.answer("and more");
+        assert_eq!(next(&mut late).await["text"], "and more");
+        assert_eq!(next(&mut late).await["reply_to"], "m2");
     });
 }
 
@@ -254,8 +268,7 @@ fn a_chat_whose_node_is_gone_stays_there() {
         let caller = Caller::of(&under);
         caller.call("POST", "/chats", json!({"chat": "c"})).await;
         let live = under.gateway.nodes.get("o").unwrap();
-        let mut endpoint = live.endpoint.clone().unwrap();
-        endpoint.port = 1;
+        let endpoint = Endpoint::new("o", Dialect::Opencode, 1, "s");
         under
             .gateway
             .nodes

@@ -76,7 +76,7 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
         let body = json!({"key": key, "value": value, "is_secret": false});
         rig.direct(0, "/config/upsert", &body).await.ok();
     }
-    let held = rig.under.gateway.writing.lock().await;
+    let held = rig.under.gateway.goosed.writing.lock().await;
     let live = rig.under.gateway.nodes.get("g1").unwrap();
     let copied = bring(&rig.under.gateway, &live);
     tokio::pin!(copied);
@@ -87,6 +87,21 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
     drop(held);
     copied.await;
     assert_eq!(written(1), 2);
+    assert_eq!(
+        rig.setting("GOOSE_PROVIDER").await,
+        [json!("p"), json!("p"), Value::Null]
+    );
+}
+
+#[tokio::test]
+async fn a_chat_of_the_node_api_has_a_provider_too() {
+    let rig = Rig::bare().await;
+    for (key, value) in [("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+        let body = json!({"key": key, "value": value, "is_secret": false});
+        rig.direct(0, "/config/upsert", &body).await.ok();
+    }
+    let made = rig.post("/chats", &json!({"selector": "g1"})).await;
+    assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(
         rig.setting("GOOSE_PROVIDER").await,
         [json!("p"), json!("p"), Value::Null]
@@ -309,7 +324,7 @@ async fn a_node_that_hangs_holds_up_new_chats_elsewhere_once() {
     assert_eq!(rig.node(0).count("GET /config"), 1);
     // What settings were written meanwhile is not known for ever: who writes them may hang as well.
     let fresh = Rig::new().await;
-    let _held = fresh.under.gateway.writing.lock().await;
+    let _held = fresh.under.gateway.goosed.writing.lock().await;
     let begun = Instant::now();
     fresh.start().await;
     assert!(begun.elapsed() < Duration::from_secs(6));

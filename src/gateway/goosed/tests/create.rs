@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Rig;
 use crate::gateway::ids;
+use crate::gateway::stand_in::policy;
 use crate::routing::policy::Policy;
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn who_names_no_directory_gets_the_policys_or_the_nodes() {
     }
     rig.under.gateway.set_policy(Policy {
         working_dir: Some(own.clone().into()),
-        ..Policy::default()
+        ..policy()
     });
     let begun = rig
         .post("/agent/start", &json!({"recipe": {"title": "t"}}))
@@ -136,7 +137,7 @@ async fn who_names_no_directory_gets_the_policys_or_the_nodes() {
     assert_eq!(begun["working_dir"], "/", "the client's word counts");
     rig.under.gateway.set_policy(Policy {
         working_dir: Some("/no/such".into()),
-        ..Policy::default()
+        ..policy()
     });
     rig.post("/agent/start", &json!({}))
         .await

@@ -8,7 +8,9 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::{Rig, SOON, eventually, message};
-use crate::gateway::stand_in::secret_of;
+use crate::gateway::stand_in::{node, secret_of};
+use crate::routing::node::Dialect;
+use crate::routing::pins::Pins;
 
 /// Reads until what has come contains all of these.
 async fn until(body: &mut Incoming, text: &mut String, wanted: &[&str]) {
@@ -160,6 +162,28 @@ async fn a_client_that_goes_closes_the_nodes_stream() {
     assert_eq!(rig.node(1).streams(), 1);
     drop(body);
     eventually("it is closed", || rig.node(1).streams() == 0).await;
+}
+
+#[tokio::test]
+async fn a_chat_that_is_listened_to_stays_pinned() {
+    let rig = Rig::new().await;
+    let native = rig.everywhere().await;
+    let (chat, node) = (format!("g1.{native}"), node("g1", Dialect::Goosed));
+    let adopt = move |pins: &mut Pins| pins.adopt(&chat, &node, Some(&native)).map(|p| p.chat);
+    let chat: crate::error::Result<String> = rig.under.gateway.pins(adopt).await;
+    let target = format!("/sessions/{}/events", chat.unwrap());
+    let mut body = rig
+        .send(rig.request("GET", &target, None))
+        .await
+        .into_body();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(rig.under.an_hour_passes(), 0);
+    assert_eq!(rig.under.an_hour_passes(), 0);
+    drop(body);
+    eventually("it is closed", || rig.node(1).streams() == 0).await;
+    // Its end is a use, and the last one.
+    assert_eq!(rig.under.an_hour_passes(), 0);
+    assert_eq!(rig.under.an_hour_passes(), 1);
 }
 
 #[tokio::test]

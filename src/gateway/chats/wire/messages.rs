@@ -1,162 +1,11 @@
-//! The node API's own documents. Times are RFC 3339.
-
-use std::collections::BTreeMap;
+//! What is said in a chat, how far it has come, and what happens meanwhile.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::delivery::{Receipt, Rung};
-use crate::gateway::nodes::Live;
-use crate::routing::node::{Dialect, Load};
-use crate::routing::pins::{Ledger, Pin};
-use crate::routing::policy::Strategy;
-
-/// A node, and how it was when it was observed last.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Node {
-    /// Its name.
-    pub id: String,
-    /// The host it is on.
-    pub host: String,
-    /// Group.
-    pub class: String,
-    /// Runtime.
-    pub runtime: String,
-    /// What it understands.
-    pub dialect: Dialect,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Wish for a model.
-    pub model_hint: Option<String>,
-    /// Where it works.
-    pub working_directory: String,
-    /// Among nodes of the same score, the higher one is taken.
-    pub priority: i32,
-    /// Most chats at a time.
-    pub max_chats: Option<u32>,
-    /// Chats that are pinned to it.
-    pub chats: u32,
-    /// It gets no new chats.
-    pub drained: bool,
-    /// How its probe went: healthy, refused, timeout, unauthorized, unfit; `unknown` before the first one.
-    pub health: String,
-    /// Why it is not healthy; empty when it is.
-    pub why: String,
-    /// When it was observed; `null` before the first time.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub observed: Option<Timestamp>,
-    /// What it was seen doing: idle, working, waiting …
-    pub state: String,
-    /// Round trip to it, in milliseconds.
-    pub rtt_ms: Option<f64>,
-    /// Load.
-    pub load: Option<Load>,
-}
-
-impl Node {
-    /// A node as it is known at the moment.
-    pub fn of(live: &Live, ledger: &Ledger) -> Self {
-        let (node, advert) = (&live.node, live.advert());
-        let advert = advert.as_deref();
-        Self {
-            id: node.id.clone(),
-            host: node.host.clone(),
-            class: node.class.clone(),
-            runtime: node.runtime.clone(),
-            dialect: node.dialect,
-            labels: node.labels.clone(),
-            model_hint: node.model_hint.clone(),
-            working_directory: node.working_directory.display().to_string(),
-            priority: node.priority,
-            max_chats: node.max_chats,
-            chats: ledger.chats.get(&node.id).copied().unwrap_or(0),
-            drained: ledger.drained.contains(&node.id),
-            health: advert.map_or("unknown", |a| a.health.as_str()).to_owned(),
-            why: advert.map_or("", |a| a.health.why()).to_owned(),
-            observed: advert.map(|a| a.observed),
-            state: advert.map_or("", |a| a.state.as_str()).to_owned(),
-            rtt_ms: advert.map(|a| a.rtt_ms),
-            load: advert.map(|a| a.load),
-        }
-    }
-}
-
-/// All nodes.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Nodes {
-    /// In the order of their names.
-    pub nodes: Vec<Node>,
-}
-
-/// Begins a chat.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Begin {
-    /// Its name, for example `ISSUE-12`; without one it gets one.
-    pub chat: Option<String>,
-    /// Which nodes come into question: `NAME`, `class:`, `host:`, `runtime:`, `dialect:`, `label:KEY=VALUE`,
-    /// separated by commas.
-    pub selector: Option<String>,
-    /// In place of the fleet's strategy.
-    pub strategy: Option<Strategy>,
-    /// In place of the fleet's preferred host.
-    pub host: Option<String>,
-    /// Where it works: an absolute directory. A plain terminal works where it works already.
-    pub working_dir: Option<String>,
-    /// Title, where a node's sessions have one.
-    pub title: Option<String>,
-}
-
-/// A chat and its node.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Chat {
-    /// Its name.
-    pub chat: String,
-    /// Its node, for the chat's life.
-    pub node: String,
-    /// What the node understands.
-    pub dialect: Dialect,
-    /// The node's own name of the chat, where it has one.
-    pub native: Option<String>,
-    /// When it was placed.
-    #[schema(value_type = String, format = DateTime)]
-    pub created: Timestamp,
-    /// When it was used last, to a minute.
-    #[schema(value_type = String, format = DateTime)]
-    pub used: Timestamp,
-    /// How the node's last probe went.
-    pub health: String,
-    /// What the node was seen doing.
-    pub state: String,
-}
-
-impl Chat {
-    /// A pin, with what is known of its node.
-    pub fn of(pin: Pin, live: Option<&Live>) -> Self {
-        let advert = live.and_then(Live::advert);
-        Self {
-            chat: pin.chat,
-            node: pin.node,
-            dialect: pin.dialect,
-            native: pin.native,
-            created: pin.created,
-            used: pin.used,
-            health: advert
-                .as_ref()
-                .map_or("unknown", |a| a.health.as_str())
-                .to_owned(),
-            state: advert.map_or(String::new(), |a| a.state.clone()),
-        }
-    }
-}
-
-/// Chats.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Chats {
-    /// In the order of their names.
-    pub chats: Vec<Chat>,
-}
+use crate::routing::pins::Pin;
 
 /// How far a message is to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -210,6 +59,13 @@ pub struct Say {
     pub raw: bool,
 }
 
+impl Say {
+    /// What is waited for.
+    pub fn asked(&self) -> Until {
+        self.until.unwrap_or(Until::Accepted)
+    }
+}
+
 /// How far a message has come.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sent {
@@ -240,6 +96,25 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// A message that a server is about to get, under its id or a new one.
+    pub fn to_server(pin: &Pin, say: &Say) -> Self {
+        let new = || uuid::Uuid::new_v4().to_string();
+        Self {
+            id: say.id.clone().unwrap_or_else(new),
+            chat: pin.chat.clone(),
+            node: pin.node.clone(),
+            receipt: Rung::Queued,
+            asked: say.asked().into(),
+            evidence: Vec::new(),
+            reason: None,
+            hint: None,
+            retry: false,
+            answer: None,
+            elapsed_ms: 0,
+            channel: Some("gateway".to_owned()),
+        }
+    }
+
     /// A receipt of the delivery engine's.
     pub fn of(receipt: Receipt, chat: &str) -> Self {
         Self {
@@ -295,6 +170,22 @@ pub struct Message {
     pub reply_to: Option<String>,
 }
 
+impl Message {
+    /// With nothing but what was said.
+    pub fn said(id: String, role: Role, text: String) -> Self {
+        Self {
+            id,
+            role,
+            text,
+            time: None,
+            receipt: None,
+            reason: None,
+            sender: None,
+            reply_to: None,
+        }
+    }
+}
+
 /// A conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Messages {
@@ -315,6 +206,32 @@ pub struct Cancelled {
     pub taken_back: Vec<String>,
     /// What was done, or why nothing.
     pub what: String,
+}
+
+impl Cancelled {
+    /// Nothing was under way.
+    pub fn nothing(pin: &Pin) -> Self {
+        Self {
+            interrupted: false,
+            ..Self::turn(pin, idle(&pin.node, &pin.chat))
+        }
+    }
+
+    /// A turn was broken off.
+    pub fn turn(pin: &Pin, what: String) -> Self {
+        Self {
+            chat: pin.chat.clone(),
+            node: pin.node.clone(),
+            interrupted: true,
+            taken_back: Vec::new(),
+            what,
+        }
+    }
+}
+
+/// That there is nothing to be broken off.
+pub fn idle(node: &str, chat: &str) -> String {
+    format!("`{node}` is not at work on the chat `{chat}`")
 }
 
 /// What a node does; an event of a chat.
@@ -338,11 +255,4 @@ pub struct Delta {
     pub id: String,
     /// What was added.
     pub text: String,
-}
-
-/// What went wrong.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// In words, naming node and chat.
-    pub message: String,
 }
