@@ -2,6 +2,8 @@
 //! chats, the node's own are replaced by the gateway's.
 
 use std::convert::Infallible;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
@@ -103,13 +105,30 @@ pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>, room: Room) -> Response {
     Response::from_parts(parts, body_in(pieces, room))
 }
 
+/// Short pieces go together up to so much: each is written by itself else.
+const TOGETHER: usize = 16 * 1024;
+
 /// A body out of pieces, and the room that they take.
 pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
-    let left = (pieces.into_iter(), room);
+    let left = (pieces.into_iter().peekable(), room);
     Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
-        let piece = left.0.next()?;
+        let piece = together(&mut left.0)?;
         Some((Ok::<_, Infallible>(piece), left))
     }))
+}
+
+/// The next pieces as one, of which a long one is not copied.
+fn together(pieces: &mut Peekable<IntoIter<Bytes>>) -> Option<Bytes> {
+    let first = pieces.next()?;
+    let fits = |length: usize, next: &Bytes| length + next.len() <= TOGETHER;
+    if pieces.peek().is_none_or(|next| !fits(first.len(), next)) {
+        return Some(first);
+    }
+    let mut all = first.to_vec();
+    while let Some(next) = pieces.next_if(|next| fits(all.len(), next)) {
+        all.extend_from_slice(&next);
+    }
+    Some(all.into())
 }
 
 /// A body out of pieces.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,7 +10,8 @@ use tokio::net::TcpStream;
 
 use super::goosed::StandIn;
 use super::{Rig, eventually, message};
-use crate::gateway::limits::Limits;
+use crate::gateway::goosed::whole::whole;
+use crate::gateway::limits::{Budget, Limits};
 use crate::gateway::stand_in::{SECRET, secret_of};
 
 async fn rig(limits: Limits) -> Rig {
@@ -108,7 +110,7 @@ async fn large_answers_take_room_until_their_clients_have_them() {
     assert!(second.body.len() as u64 > 16 * MIB);
     assert_eq!(second.ok()["id"], format!("g2.{native}"));
     eventually("all is given back", || rig.left() == 24 * MIB).await;
-    // A list of all is one answer.
+    // A list of all is one answer, of what the nodes told and no copy of it.
     let listed = rig.get("/sessions").await.ok();
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 3);
     eventually("all is given back", || rig.left() == 24 * MIB).await;
@@ -158,4 +160,21 @@ async fn what_changed_something_is_never_to_be_tried_again() {
     let forked = forked["sessionId"].as_str().unwrap().to_owned();
     let pins: crate::error::Result<_> = rig.under.gateway.pins(|p| p.list()).await;
     assert!(pins.unwrap().iter().any(|pin| pin.chat == forked));
+}
+
+/// A body that does not say how long it is grows as its room does.
+#[tokio::test]
+async fn a_body_without_a_length_takes_no_more_than_its_room() {
+    let budget = Budget::of(64 * MIB);
+    let pieces = (0..1200).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 30_000])));
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let read = whole(body, 64 << 20, &budget).await.unwrap();
+    let taken = 64 * 1024 - budget.left();
+    let room = (taken + 64) * 1024;
+    assert_eq!(read.bytes.len(), 1200 * 30_000);
+    // From 16 MiB on room is taken in steps of that, where a vector would still double.
+    let held = read.bytes.try_into_mut().unwrap().capacity();
+    assert!(held <= room, "{held} in {room}");
+    drop(read.room);
+    assert_eq!(budget.left(), 64 * 1024);
 }
