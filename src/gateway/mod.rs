@@ -90,6 +90,8 @@ pub struct Shared {
     pub answers: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
+    /// What is not ended with its client.
+    pub under_way: detached::UnderWay,
     /// What goosed's dialect keeps.
     pub goosed: goosed::Kept,
     pins: Arc<tokio::sync::Mutex<Pins>>,
@@ -131,6 +133,7 @@ impl Shared {
             answers: limits::Budget::of(limits.answers),
             limits,
             stopping: stream::Switch::latch(),
+            under_way: detached::UnderWay::default(),
             goosed: goosed::Kept::default(),
             file: pins.path().into(),
             pins: Arc::new(tokio::sync::Mutex::new(pins)),
@@ -165,7 +168,7 @@ impl Shared {
     }
 
     /// Reads or writes pins, on a thread that may wait for the disk. Who only reads takes
-    /// [`Shared::look`], which waits for nobody.
+    /// [`Shared::look`], which waits for nobody who writes.
     ///
     /// # Errors
     /// Those of `run`; kind `Busy`: others were at it for too long, and nothing was done.
@@ -231,23 +234,25 @@ impl Shared {
     /// # Errors
     /// It cannot be written.
     pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
-        let pins = self.turn()?;
-        let in_use = self.used.open();
-        in_use.iter().try_for_each(|chat| pins.used(chat))?;
+        let mut pins = self.turn()?;
+        pins.used(self.used.open())?;
         pins.expire(ttl, now)
     }
 
     /// Writes down which chats were used. Blocks.
     ///
     /// # Errors
-    /// It cannot be written; the rest is lost, which only makes pins seem older.
+    /// It cannot be written; it is tried again with the next ones.
     pub fn flush_used(&self) -> Result<()> {
         let used = self.used.take();
         if used.is_empty() {
             return Ok(());
         }
-        let pins = self.turn()?;
-        used.iter().try_for_each(|chat| pins.used(chat))
+        let written = self.turn().and_then(|mut pins| pins.used(&used));
+        if written.is_err() {
+            used.iter().for_each(|chat| self.used.note(chat));
+        }
+        written
     }
 }
 

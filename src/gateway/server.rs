@@ -108,6 +108,7 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
         // Those that have become something else have their places still.
         let every = u32::try_from(limits.connections).unwrap_or(u32::MAX);
         let _ = places.acquire_many(every).await;
+        gateway.under_way.done().await;
     };
     if tokio::time::timeout(ENDING, all).await.is_err() {
         tracing::warn!("requests under way were broken off");

@@ -13,15 +13,13 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::fault::Fault;
 use super::frame::{Id, Message, code};
+use super::gathered::{self, Gathered};
 use super::out::{Gone, Route};
 use super::requests;
 use crate::gateway::lock;
 
 /// Most messages of a batch: as many as may wait for one node.
 const MOST: usize = 256;
-
-/// Most bytes of all answers to a batch, which are kept until the last one is there.
-const ANSWERS: usize = 50 * 1024 * 1024;
 
 /// One message as it came: how long it was, and what it is; or the answer to what is none.
 pub type Entry = (usize, Result<Message, Message>);
@@ -56,6 +54,25 @@ pub fn read(text: &str, one: fn(&str) -> Result<Message, Message>) -> Said {
             Fault::new(code::PARSE, format!("no JSON: {e}")).answer(Id::Null)
         )),
     }
+}
+
+/// A text of more bytes than this is not read on the thread that serves the connection, and others: it is gone
+/// through several times, and a megabyte takes milliseconds.
+const LARGE: usize = 1024 * 1024;
+
+/// The same, wherever it holds up nobody but who waits for it.
+pub async fn read_aside<T>(text: T, one: fn(&str) -> Result<Message, Message>) -> Said
+where
+    T: AsRef<str> + Send + 'static,
+{
+    if text.as_ref().len() <= LARGE {
+        return read(text.as_ref(), one);
+    }
+    let said = tokio::task::spawn_blocking(move || read(text.as_ref(), one)).await;
+    said.unwrap_or_else(|e| {
+        let why = format!("the message was not read: {e}");
+        Said::One(Err(Fault::new(code::INTERNAL, why).answer(Id::Null)))
+    })
 }
 
 /// The items of a list that is not too long: millions of them fit into one text.
@@ -127,8 +144,9 @@ impl Slot {
         };
         let end = lock(&self.batch.end).take();
         match end {
-            Some(End::Stream(route)) => client.out.send(&route, all).await,
-            Some(End::Caller(to)) => to.send(all).map_err(|_| Gone),
+            // They take up their place until they have one there.
+            Some(End::Stream(route)) => client.out.send(&route, all.text).await,
+            Some(End::Caller(to)) => to.send(all.text).map_err(|_| Gone),
             None => Ok(()),
         }
     }
@@ -150,44 +168,6 @@ struct Batch {
     gathered: Mutex<Gathered>,
 }
 
-#[derive(Debug)]
-struct Gathered {
-    answers: Vec<Option<String>>,
-    missing: usize,
-    bytes: usize,
-}
-
-impl Gathered {
-    fn new(answers: usize) -> Self {
-        Self {
-            answers: vec![None; answers],
-            missing: answers,
-            bytes: 0,
-        }
-    }
-
-    /// All answers, if this is the last one.
-    fn put(&mut self, at: usize, answer: &Message) -> Option<String> {
-        let mut text = answer.text();
-        if let (true, Message::Response { id, .. }) = (self.bytes + text.len() > ANSWERS, answer) {
-            let why = format!(
-                "the answers to the batch are longer than {} MiB",
-                ANSWERS >> 20
-            );
-            text = Fault::new(code::INTERNAL, why).answer(id.clone()).text();
-        }
-        self.bytes += text.len();
-        let place = self.answers.get_mut(at)?;
-        if place.replace(text).is_none() {
-            self.missing -= 1;
-        }
-        (self.missing == 0).then(|| {
-            let all: Vec<String> = self.answers.drain(..).flatten().collect();
-            format!("[{}]", all.join(","))
-        })
-    }
-}
-
 /// Takes a batch. What comes before it in the connection is taken before it.
 ///
 /// # Errors
@@ -196,8 +176,12 @@ pub async fn take(client: &Arc<Client>, entries: Vec<Entry>, end: End) -> Result
     let wants = |entry: &Entry| matches!(entry.1, Ok(Message::Request { .. }) | Err(_));
     let batch = Arc::new(Batch {
         end: Mutex::new(Some(end)),
-        gathered: Mutex::new(Gathered::new(entries.iter().filter(|e| wants(e)).count())),
+        gathered: Mutex::new(Gathered::new(
+            entries.iter().filter(|e| wants(e)).count(),
+            &client.kept,
+        )),
     });
+    let full = client.kept.is_full();
     let mut at = 0;
     for entry in entries {
         let slot = wants(&entry).then(|| Slot {
@@ -206,6 +190,9 @@ pub async fn take(client: &Arc<Client>, entries: Vec<Entry>, end: End) -> Result
         });
         at += usize::from(slot.is_some());
         match (entry.1, slot) {
+            (Ok(Message::Request { id, .. }), Some(slot)) if full => {
+                slot.answer(client, &gathered::refusal(id)).await?;
+            }
             (Ok(message), slot) => {
                 let room = client.room(entry.0).await.ok_or(Gone)?;
                 requests::take(client, message, room, slot.map(To::Batch)).await;
@@ -260,27 +247,22 @@ mod tests {
         assert!(long.contains("at most 256"), "{long}");
     }
 
-    #[test]
-    fn answers_come_in_the_order_of_the_requests_and_are_bounded() {
-        let answer = |id: &str, text: &str| {
-            Message::read(&format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":"{text}"}}"#
-            ))
-            .unwrap()
+    thread_local! {
+        static SERVES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    #[tokio::test]
+    async fn a_large_text_is_not_read_where_connections_are_served() {
+        // A test's tasks have one thread.
+        SERVES.set(true);
+        let one = |_: &str| {
+            let here = Fault::params(if SERVES.get() { "here" } else { "aside" });
+            Err(here.answer(Id::Null))
         };
-        let mut gathered = Gathered::new(2);
-        assert_eq!(gathered.put(1, &answer("2", "b")), None);
-        let all = gathered.put(0, &answer("1", "a")).unwrap();
-        let want =
-            r#"[{"jsonrpc":"2.0","id":1,"result":"a"},{"jsonrpc":"2.0","id":2,"result":"b"}]"#;
-        assert_eq!(all, want);
-        let mut gathered = Gathered::new(2);
-        gathered.put(0, &answer("1", &"x".repeat(ANSWERS - 100)));
-        let all = gathered.put(1, &answer("2", &"x".repeat(100))).unwrap();
-        assert!(
-            all.ends_with(r#"longer than 50 MiB"}}]"#),
-            "{}",
-            &all[all.len() - 200..]
-        );
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        for (bytes, want) in [(LARGE, "here"), (LARGE + 1, "aside")] {
+            let said = refusal(read_aside(text(bytes), one).await);
+            assert!(said.contains(want), "{bytes}: {said}");
+        }
     }
 }

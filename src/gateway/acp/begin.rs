@@ -2,6 +2,7 @@
 //! says so, says nothing any more, or is cut.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -11,10 +12,9 @@ use super::batch::{self, End, Entry};
 use super::client::Client;
 use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params, code};
-use super::http::{CONNECTION, Remote, gone, plain, put};
-use super::rooms::Rooms;
+use super::remote::Remote;
+use super::words::{CONNECTION, gone, plain, put};
 use super::{Acp, everywhere};
-use crate::gateway::Gateway;
 
 /// Begins a connection. What else its batch holds, if it is one, is taken then, and answered beside it.
 pub async fn initialize(
@@ -46,10 +46,14 @@ pub async fn initialize(
     let json = [(header::CONTENT_TYPE, "application/json")];
     let text = match rest {
         None => answer.text(),
-        Some(rest) => match beside(&client, answer, refused, rest).await {
-            Some(all) => all,
-            None => return gone(),
-        },
+        Some(rest) => {
+            let all = beside(&client, answer, refused, rest);
+            match tokio::time::timeout(acp.rooms.limits.beginning, all).await {
+                Ok(Some(all)) => all,
+                Ok(None) => return gone(),
+                Err(_) => return unanswered(acp.rooms.limits.beginning),
+            }
+        }
     };
     let mut response = (json, text).into_response();
     if refused {
@@ -62,7 +66,7 @@ pub async fn initialize(
     put(response.headers_mut(), CONNECTION, &connection);
     let (gateway, rooms) = (Arc::clone(&acp.gateway), Arc::clone(&acp.rooms));
     tokio::spawn(async move {
-        until_over(&gateway, &rooms, &remote).await;
+        remote.over(&gateway, rooms.limits.idle).await;
         rooms.remove(&connection);
         remote.client().close();
     });
@@ -70,7 +74,8 @@ pub async fn initialize(
 }
 
 /// The answers to a batch that began a connection; `None`: the client has ended. Where that was refused,
-/// nothing else is taken.
+/// nothing else is taken; and no prompt ever is, for what its turn asks could reach nobody: the client learns
+/// its connection's name by the answer to this.
 async fn beside(
     client: &Arc<Client>,
     first: Message,
@@ -84,6 +89,12 @@ async fn beside(
             Some((bytes, Err(fault.answer(id))))
         }
         Ok(_) if refused => None,
+        Ok(Message::Request { id, method, .. }) if method == "session/prompt" => {
+            let why = "not taken: before the batch is answered that begins the connection, \
+                       what a turn asks reaches nobody";
+            let fault = Fault::new(code::INVALID_REQUEST, why);
+            Some((bytes, Err(fault.answer(id))))
+        }
         entry => Some((bytes, entry)),
     });
     // The answer that is there already takes its place like what is no message.
@@ -98,6 +109,15 @@ async fn beside(
     }
 }
 
+/// Something in it is not answered.
+fn unanswered(within: Duration) -> Response {
+    let why = format!(
+        "not all of the batch was answered within {} s; some of it may have been done, and the connection has ended",
+        within.as_secs()
+    );
+    plain(StatusCode::GATEWAY_TIMEOUT, &why)
+}
+
 /// A client that has no connection yet; it ends unless it gets one.
 struct Unfinished(Option<Arc<Client>>);
 
@@ -106,20 +126,5 @@ impl Drop for Unfinished {
         if let Some(client) = &self.0 {
             client.close();
         }
-    }
-}
-
-/// Until the client says that it ends, or says nothing any more, or is cut, or the gateway stops.
-async fn until_over(gateway: &Gateway, rooms: &Rooms, remote: &Remote) {
-    let idle = rooms.limits.idle;
-    let silent = async {
-        while remote.idle() < idle {
-            tokio::time::sleep(idle / 4).await;
-        }
-    };
-    tokio::select! {
-        () = gateway.stopping.wait() => {}
-        () = remote.client().out.closing() => {}
-        () = silent => tracing::debug!("a silent client's connection is ended"),
     }
 }

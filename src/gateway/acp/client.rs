@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::asked::{Question, Questions};
 use super::fault::Fault;
 use super::frame::{Id, Message, Params, Raw, raw};
+use super::gathered::Kept;
 use super::hello;
 use super::link::{Command, Link};
 use super::out::{Gone, Out, Route};
@@ -46,8 +47,12 @@ pub struct Client {
     pub out: Out,
     /// Its requests on the way to nodes.
     budget: Arc<Semaphore>,
+    /// Answers to its batches that wait for others.
+    pub kept: Arc<Kept>,
     /// What it said of itself, which every node is told.
     hello: Mutex<Params>,
+    /// How many of its introductions are under way.
+    introducing: watch::Sender<usize>,
     /// What it was told of what its agent can do.
     told: Mutex<Option<Raw>>,
     links: Mutex<BTreeMap<String, Link>>,
@@ -87,11 +92,13 @@ impl Client {
             rooms: Arc::clone(rooms),
             out: Out::new(split, patience),
             budget: Arc::new(Semaphore::new(BUDGET)),
+            kept: Arc::default(),
             // Of one that says nothing: it offers neither files nor terminals.
             hello: Mutex::new(Params::of(&json!({
                 "protocolVersion": 1,
                 "clientCapabilities": {},
             }))),
+            introducing: watch::Sender::new(0),
             told: Mutex::new(None),
             links: Mutex::new(BTreeMap::new()),
             questions: Mutex::new(Questions::default()),
@@ -126,6 +133,21 @@ impl Client {
         }
         *lock(&self.hello) = params;
         Ok(())
+    }
+
+    /// It introduces itself for as long as this is kept. To be begun before anything that it says afterwards
+    /// is taken.
+    pub fn introduction(self: &Arc<Self>) -> Introduction {
+        self.introducing.send_modify(|under_way| *under_way += 1);
+        Introduction(Arc::clone(self))
+    }
+
+    /// Waits until nothing is under way that changes what it is told, and how nodes speak to it: it need not
+    /// wait for the answer before it goes on.
+    pub async fn introduced(&self) {
+        let mut under_way = self.introducing.subscribe();
+        // An error: nobody is left who could end it.
+        let _ = under_way.wait_for(|under_way| *under_way == 0).await;
     }
 
     /// What it was told of what its agent can do; `None` before that.
@@ -218,6 +240,16 @@ impl Client {
         self.out.close();
         lock(&self.place).take();
         lock(&self.links).clear();
+    }
+}
+
+/// An introduction under way.
+#[derive(Debug)]
+pub struct Introduction(Arc<Client>);
+
+impl Drop for Introduction {
+    fn drop(&mut self) {
+        self.0.introducing.send_modify(|under_way| *under_way -= 1);
     }
 }
 

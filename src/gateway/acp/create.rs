@@ -62,6 +62,7 @@ pub async fn place(
     if let Directory::Policy(path) = &directory {
         set_cwd(&mut params, path);
     }
+    client.introduced().await;
     let told = client.told();
     let mut unfit = BTreeMap::new();
     let placed = loop {

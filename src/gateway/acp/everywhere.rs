@@ -48,9 +48,11 @@ pub async fn initialize(client: &Arc<Client>, params: &Params) -> Result<Outcome
     // Their connections are not the client's: they may be of another version than what is agreed on.
     let errand = client.errand();
     let mut asked = Asked::default();
-    asked.all(&errand, &greeting, well).await;
+    // An answer that is there already is the first one.
+    let first = said_now.then(Instant::now);
+    asked.all(&errand, &greeting, well, first).await;
     if !said_now && asked.answers.is_empty() && asked.refusals.is_empty() {
-        asked.all(&errand, &greeting, ill).await;
+        asked.all(&errand, &greeting, ill, None).await;
     }
     if !said_now && asked.answers.is_empty() {
         return match asked.refusals.into_values().next() {
@@ -85,8 +87,14 @@ struct Asked {
 }
 
 impl Asked {
-    /// Asks nodes, all at once.
-    async fn all(&mut self, errand: &Arc<Client>, greeting: &str, nodes: Vec<String>) {
+    /// Asks nodes, all at once. `first`: when the first answer was there, if one is.
+    async fn all(
+        &mut self,
+        errand: &Arc<Client>,
+        greeting: &str,
+        nodes: Vec<String>,
+        first: Option<Instant>,
+    ) {
         let mut asked: FuturesUnordered<_> = nodes
             .into_iter()
             .map(|node| {
@@ -94,7 +102,7 @@ impl Asked {
                 async move { (node, link.hello().await) }
             })
             .collect();
-        let mut until = None;
+        let mut until = first.map(|at| at + OTHERS);
         loop {
             let next = asked.next();
             let next = match until {

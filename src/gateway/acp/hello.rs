@@ -58,9 +58,29 @@ pub fn covers(told: &Raw, hello: &Raw) -> bool {
     let read = |raw: &Raw| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
     let (told, hello) = (read(told), read(hello));
     let version = |of: &Value| of[VERSION].as_u64().unwrap_or_default();
-    let able = told.get(ABLE).cloned().unwrap_or_else(|| json!({}));
-    version(&hello) >= version(&told)
-        && common(&able, &hello[ABLE]).is_some_and(|both| both == able)
+    version(&hello) >= version(&told) && has(&told[ABLE], &hello[ABLE])
+}
+
+/// What is said beside the matter, and is no promise.
+const META: &str = "_meta";
+
+/// Whether all that is promised in one is there in the other: each `true`, each object with what it
+/// promises in turn, each item of a list. `false` and `null` promise as little as what is left out, and a
+/// number or a text is no ability: it may be another one after an upgrade.
+fn has(told: &Value, there: &Value) -> bool {
+    match told {
+        Value::Null | Value::Bool(false) | Value::Number(_) | Value::String(_) => true,
+        _ if matches!(there, Value::Null | Value::Bool(false)) => false,
+        Value::Object(told) => told
+            .iter()
+            .filter(|(key, _)| *key != META)
+            .all(|(key, value)| has(value, there.get(key).unwrap_or(&Value::Null))),
+        Value::Array(told) => told.iter().all(|item| {
+            let there = there.as_array();
+            there.is_some_and(|there| there.iter().any(|one| is_same(item, one)))
+        }),
+        Value::Bool(true) => true,
+    }
 }
 
 /// What both have. `true` with `false` is `false`; of what is otherwise unlike there is nothing.
@@ -177,6 +197,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_promised_has_to_be_there_and_nothing_else() {
+        let covers = |told: Value, there: Value| {
+            let of = |able| of(&json!({"protocolVersion": 1, "agentCapabilities": able}));
+            covers(&of(told), &of(there))
+        };
+        for (told, there) in [
+            (json!({"audio": false, "x": null}), json!({})),
+            (json!({}), json!({"audio": false})),
+            (json!(null), json!({"audio": true})),
+            (json!({"load": true}), json!({"load": {}})),
+            (json!({"list": {}}), json!({"list": {"more": true}})),
+            (json!({"list": {}}), json!({"list": true})),
+            (json!({"most": 5, "of": "1.52"}), json!({"most": 9})),
+            (
+                json!({"a": {"_meta": {"b": true}}, "_meta": {"c": {}}}),
+                json!({"a": {}}),
+            ),
+            (json!({"in": ["text"]}), json!({"in": ["image", "text"]})),
+            (
+                json!({"in": [{"id": 1, "x": true}]}),
+                json!({"in": [{"id": 1}]}),
+            ),
+        ] {
+            assert!(covers(told.clone(), there.clone()), "{told} {there}");
+        }
+        for (told, there) in [
+            (json!({"load": true}), json!({"load": false})),
+            (json!({"load": true}), json!({})),
+            (json!({"list": {}}), json!({"list": null})),
+            (json!({"list": {}}), json!({"list": false})),
+            (json!({"list": {}}), json!(null)),
+            (
+                json!({"list": {"a": {"b": true}}}),
+                json!({"list": {"a": {}}}),
+            ),
+            (json!({"in": ["text"]}), json!({"in": ["image"]})),
+            (json!({"in": ["text"]}), json!({"in": true})),
+        ] {
+            assert!(!covers(told.clone(), there.clone()), "{told} {there}");
+        }
+    }
+
+    #[test]
     fn one_answer_stays_as_it_came() {
         let text = r#"{ "protocolVersion":1 , "x":1.10 }"#;
         let hello: Raw = serde_json::from_str::<Raw>(text).unwrap();
@@ -194,7 +257,7 @@ mod tests {
         leaf.prop_recursive(3, 12, 3, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                proptest::collection::btree_map("[abc]", inner, 0..3)
+                proptest::collection::btree_map("[abc]|_meta|id", inner, 0..3)
                     .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })

@@ -3,71 +3,23 @@
 //! in its own response and names the connection; everything else is taken with 202, and answered on event
 //! streams, one for the connection and one for each session.
 
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use tungstenite::Utf8Bytes;
 
 use super::batch::{self, End, Entry, Said};
 use super::client::Client;
 use super::frame::{Message, Params};
-use super::out::{Gone, Lease, Parcel, Route};
-use super::{Acp, begin, methods, names, requests, websocket};
-use crate::gateway::reply::Reply;
-use crate::gateway::{ids, lock};
-
-/// Names the connection.
-pub const CONNECTION: HeaderName = HeaderName::from_static("acp-connection-id");
-
-/// Names the session a request or a stream is about.
-pub const SESSION: HeaderName = HeaderName::from_static("acp-session-id");
+use super::out::{Gone, Route};
+use super::words::{CONNECTION, SESSION, gone, plain, put, text, unknown};
+use super::{Acp, begin, events, methods, names, requests, websocket};
+use crate::gateway::ids;
 
 /// Largest body, as of the real server.
 const BODY: usize = 16 * 1024 * 1024;
-
-/// Between two signs of life on a stream, as of the real server.
-const ALIVE: Duration = Duration::from_secs(15);
-
-/// A client over HTTP.
-#[derive(Debug)]
-pub struct Remote {
-    client: Arc<Client>,
-    streams: AtomicUsize,
-    used: Mutex<Instant>,
-}
-
-impl Remote {
-    /// Of a client that has just come.
-    pub fn new(client: Arc<Client>) -> Arc<Self> {
-        Arc::new(Self {
-            client,
-            streams: AtomicUsize::new(0),
-            used: Mutex::new(Instant::now()),
-        })
-    }
-
-    /// Who it is.
-    pub fn client(&self) -> &Arc<Client> {
-        &self.client
-    }
-
-    fn touch(&self) {
-        *lock(&self.used) = Instant::now();
-    }
-
-    /// How long it has said nothing, with no stream open.
-    pub fn idle(&self) -> Duration {
-        match self.streams.load(Ordering::SeqCst) {
-            0 => lock(&self.used).elapsed(),
-            _ => Duration::ZERO,
-        }
-    }
-}
 
 /// Whatever is asked at `/acp`.
 pub async fn answer(State(acp): State<Acp>, request: Request) -> Response {
@@ -114,10 +66,11 @@ async fn post(acp: &Acp, request: Request) -> Response {
     let Ok(body) = axum::body::to_bytes(request.into_body(), BODY).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "POST body too large");
     };
-    let Ok(body) = std::str::from_utf8(&body) else {
+    let bytes = body.len();
+    let Ok(body) = Utf8Bytes::try_from(body) else {
         return plain(StatusCode::BAD_REQUEST, "Invalid JSON-RPC: no UTF-8");
     };
-    let (first, rest) = match requests::read(body) {
+    let (first, rest) = match requests::read(body).await {
         Said::One(Ok(Message::Request { id, method, params })) if method == "initialize" => {
             ((id, params), None)
         }
@@ -133,7 +86,7 @@ async fn post(acp: &Acp, request: Request) -> Response {
                 return unknown(&connection);
             };
             remote.touch();
-            return take(&remote.client, said, session.as_deref(), body.len()).await;
+            return take(remote.client(), said, session.as_deref(), bytes).await;
         }
     };
     let rest = match rest.map(|entries| with_sessions(entries, session.as_deref())) {
@@ -258,7 +211,7 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
             return plain(StatusCode::BAD_REQUEST, &why);
         }
     };
-    let Some(lease) = remote.client.out.lease(&route) else {
+    let Some(lease) = remote.client().out.lease(&route) else {
         return plain(
             StatusCode::CONFLICT,
             "outbound stream already has a subscriber",
@@ -266,8 +219,8 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
     };
     let using = session
         .as_ref()
-        .map(|name| remote.client.gateway.using(name));
-    let mut response = Response::new(stream(remote, lease));
+        .map(|name| remote.client().gateway.using(name));
+    let mut response = Response::new(events::stream(&remote, lease));
     let out = response.headers_mut();
     put(out, header::CONTENT_TYPE, "text/event-stream");
     put(out, header::CACHE_CONTROL, "no-cache");
@@ -281,83 +234,16 @@ fn get(acp: &Acp, headers: &HeaderMap) -> Response {
     }
 }
 
-/// An open stream of events.
-struct Stream {
-    remote: Arc<Remote>,
-    lease: Lease,
-    /// What was sent last; its place is free once the next one is wanted.
-    sent: Option<Parcel>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.remote.touch();
-        self.remote.streams.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-fn stream(remote: Arc<Remote>, lease: Lease) -> Body {
-    remote.streams.fetch_add(1, Ordering::SeqCst);
-    let stream = Stream {
-        remote,
-        lease,
-        sent: None,
-    };
-    Body::from_stream(futures_util::stream::unfold(stream, |mut stream| async {
-        stream.sent = None;
-        let closing = stream.remote.client.out.closing();
-        let parcel = tokio::select! {
-            biased;
-            parcel = stream.lease.next() => parcel,
-            () = closing => stream.lease.ready(),
-            () = tokio::time::sleep(ALIVE) => {
-                return Some((Ok::<_, Infallible>(Bytes::from_static(b":\n\n")), stream));
-            }
-        }?;
-        let event = Bytes::from(format!("data: {}\n\n", parcel.text));
-        stream.sent = Some(parcel);
-        Some((Ok(event), stream))
-    }))
-}
-
 fn delete(acp: &Acp, headers: &HeaderMap) -> Response {
     let Some(connection) = text(headers, &CONNECTION) else {
         return plain(StatusCode::BAD_REQUEST, "Acp-Connection-Id header required");
     };
     match acp.rooms.remove(&connection) {
         Some(remote) => {
-            remote.client.close();
+            remote.client().close();
             StatusCode::ACCEPTED.into_response()
         }
         None => unknown(&connection),
-    }
-}
-
-/// The real server's words, in the gateway's form of errors.
-pub fn plain(status: StatusCode, why: &str) -> Response {
-    Reply::new(status, why).into_response()
-}
-
-fn unknown(connection: &str) -> Response {
-    plain(
-        StatusCode::NOT_FOUND,
-        &format!("no connection `{connection}`: `initialize` begins one"),
-    )
-}
-
-/// The connection ended while something was done on it.
-pub fn gone() -> Response {
-    plain(StatusCode::NOT_FOUND, "the connection has ended")
-}
-
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.to_owned())
-}
-
-/// A value that is none is left out.
-pub fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
     }
 }
 

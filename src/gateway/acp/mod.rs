@@ -18,9 +18,11 @@ pub mod begin;
 pub mod client;
 pub mod connect;
 pub mod create;
+pub mod events;
 pub mod everywhere;
 pub mod fault;
 pub mod frame;
+pub mod gathered;
 pub mod hello;
 pub mod http;
 pub mod link;
@@ -29,10 +31,12 @@ pub mod methods;
 pub mod names;
 pub mod out;
 pub mod reader;
+pub mod remote;
 pub mod requests;
 pub mod rooms;
 pub mod websocket;
 pub mod wire;
+pub mod words;
 
 #[cfg(test)]
 mod stand_in;

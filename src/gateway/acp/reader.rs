@@ -8,7 +8,7 @@ use futures_util::stream::SplitStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
-use tungstenite::Message as WsMessage;
+use tungstenite::{Message as WsMessage, Utf8Bytes};
 
 use super::asked::{Question, Waiting};
 use super::batch::{self, Said};
@@ -83,7 +83,7 @@ impl Reader {
                 Some(Err(e)) => return format!("the connection to it broke: {e}"),
             };
             if let Some(text) = text
-                && self.heard(&text).await.is_err()
+                && self.heard(text).await.is_err()
                 // What a node is making for a client that has gone is pinned all the same.
                 && lock(&self.waiting).find(Asker::is_the_gateway).is_none()
             {
@@ -109,9 +109,9 @@ impl Reader {
         true
     }
 
-    async fn heard(&self, text: &str) -> Result<(), Gone> {
+    async fn heard(&self, text: Utf8Bytes) -> Result<(), Gone> {
         let one = |text: &str| Message::read(text).map_err(|bad| Fault::from(bad).answer(Id::Null));
-        match batch::read(text, one) {
+        match batch::read_aside(text, one).await {
             Said::One(message) => self.heard_one(message).await,
             Said::Several(messages) => {
                 for (_, message) in messages {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::batch::{self, Said, To};
-use super::client::{Client, Room};
+use super::client::{Client, Introduction, Room};
 use super::create;
 use super::everywhere;
 use super::fault::Fault;
@@ -106,17 +106,19 @@ async fn request(
         | Class::Any
         | Class::Every => {
             // Taken over before anything that comes after it.
-            if class == Class::Initialize
-                && let Err(fault) = client.set_hello(params.clone())
-            {
-                return refuse(client, &to, id, &fault).await;
+            let mut introduction = None;
+            if class == Class::Initialize {
+                if let Err(fault) = client.set_hello(params.clone()) {
+                    return refuse(client, &to, id, &fault).await;
+                }
+                introduction = Some(client.introduction());
             }
             // Its place is taken for as long as something is done for it.
             let (client, place) = (Arc::clone(client), client.place());
             // To its end, even when the client is gone: a link stays until what was asked on it is answered,
             // so what a node has made is pinned, and what was not asked gives its place back.
             tokio::spawn(async move {
-                beside(&client, class, (id, to), method, params, room).await;
+                beside(&client, class, (id, to), method, params, room, introduction).await;
                 drop(place);
             });
         }
@@ -130,6 +132,7 @@ async fn beside(
     method: String,
     params: Params,
     room: Room,
+    introduction: Option<Introduction>,
 ) {
     let made = match class {
         Class::Create | Class::Import => {
@@ -149,6 +152,7 @@ async fn beside(
             .await
             .map(create::Done::of),
     };
+    drop(introduction);
     match made {
         Ok(done) => {
             let outcome = done.outcome;
@@ -225,8 +229,8 @@ pub async fn refuse(client: &Client, to: &To, id: Id, fault: &Fault) {
 }
 
 /// What a client's text holds, and whose fault it is where that is no message.
-pub fn read(text: &str) -> Said {
-    batch::read(text, one)
+pub async fn read<T: AsRef<str> + Send + 'static>(text: T) -> Said {
+    batch::read_aside(text, one).await
 }
 
 /// A message as text, and what is said of one that is none.

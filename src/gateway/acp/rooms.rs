@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::Raw;
-use super::http::Remote;
 use super::out::STALLED;
+use super::remote::Remote;
 use crate::gateway::lock;
+use crate::gateway::upstream::CREATE;
 
 /// Most clients at a time. Each may have a connection to every node.
 const CLIENTS: usize = 1024;
@@ -24,6 +25,10 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Most different ways in which clients introduce themselves that are remembered.
 const GREETINGS: usize = 64;
 
+/// How long a batch that begins a connection over HTTP may take: nobody can be asked anything until it is
+/// answered. As long as a node is given to make a session, and some more.
+const BEGINNING: Duration = Duration::from_secs(CREATE.as_secs() + 15);
+
 /// Times and numbers that tests have smaller.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -33,6 +38,8 @@ pub struct Limits {
     pub idle: Duration,
     /// See [`STALLED`].
     pub stalled: Duration,
+    /// See [`BEGINNING`].
+    pub beginning: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +48,7 @@ impl Default for Limits {
             clients: CLIENTS,
             idle: IDLE,
             stalled: STALLED,
+            beginning: BEGINNING,
         }
     }
 }

@@ -59,6 +59,10 @@ pub struct State {
     pub hellos: Vec<Value>,
     pub config: BTreeMap<String, Value>,
     pub refuses_config: bool,
+    /// Whether `session/load` asks the client something, and waits for that.
+    pub asks_to_load: bool,
+    /// How long `initialize` takes.
+    pub slow_hello: Duration,
     /// Whether `initialize` gets no answer.
     pub mute: bool,
     /// The highest version it speaks, where it is not the client's.
@@ -358,11 +362,15 @@ impl Talk {
                     json!({"loadSession": true,
                         "sessionCapabilities": {"list": {}, "delete": {}, "close": {}}})
                 });
-                Ok(
-                    json!({"protocolVersion": state.version.unwrap_or(asked).min(asked),
+                let said = json!({"protocolVersion": state.version.unwrap_or(asked).min(asked),
                     "agentCapabilities": able,
-                    "agentInfo": {"name": "goose", "version": self.goose.id}}),
-                )
+                    "agentInfo": {"name": "goose", "version": self.goose.id}});
+                let (talk, id, slow) = (self.clone(), id.clone(), state.slow_hello);
+                tokio::spawn(async move {
+                    tokio::time::sleep(slow).await;
+                    talk.answer(&id, Ok(said));
+                });
+                return;
             }
             "session/new" | "_goose/unstable/session/import" => {
                 state.news += 1;
@@ -406,6 +414,15 @@ impl Talk {
                 Ok(json!({ "sessionId": name }))
             }
             "session/list" => Ok(self.list(&state, params)),
+            "session/load" if known && state.asks_to_load => {
+                let (talk, id) = (self.clone(), id.clone());
+                tokio::spawn(async move {
+                    let file = json!({"sessionId": session, "path": "/x"});
+                    talk.ask("fs/read_text_file", file).await;
+                    talk.answer(&id, Ok(json!({})));
+                });
+                return;
+            }
             "session/load" if known => {
                 for text in &state.sessions[&session].history {
                     self.say(

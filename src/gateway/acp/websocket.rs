@@ -20,9 +20,9 @@ use tungstenite::{Error as WsError, Message as WsMessage};
 
 use super::batch::{self, End, Said};
 use super::client::Client;
-use super::http::{CONNECTION, plain, put};
 use super::out::{Lease, Route};
 use super::wire::MESSAGE;
+use super::words::{CONNECTION, plain, put};
 use super::{Acp, requests};
 
 /// Between two pings. Proxies between a client and the gateway close what is silent for a minute.
@@ -139,9 +139,11 @@ async fn read(client: &Arc<Client>, mut stream: SplitStream<Socket>) -> Option<C
                 return None;
             }
         };
-        match requests::read(&text) {
+        let bytes = text.len();
+        // One after the other, so that their order stays.
+        match requests::read(text).await {
             Said::One(Ok(message)) => {
-                let room = client.room(text.len()).await?;
+                let room = client.room(bytes).await?;
                 requests::take(client, message, room, None).await;
             }
             Said::One(Err(refusal)) => client.say(&Route::Connection, &refusal).await.ok()?,

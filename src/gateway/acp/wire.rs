@@ -90,6 +90,8 @@ impl Wire {
             .endpoint
             .clone()
             .ok_or_else(|| gone("it has never started"))?;
+        // In the version that is agreed on.
+        client.introduced().await;
         // Before anything is sent, so that no cut is missed.
         let cut = live.streams.wait();
         let stopped = client.gateway.stopping.wait();

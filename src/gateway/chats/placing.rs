@@ -39,7 +39,7 @@ pub async fn begin(State(api): State<Api>, Given(begin): Given<Begin>) -> Result
     let asked = Asked::of(&begin).await?;
     let named = begin.chat.is_some();
     // A node that makes a session goes on with that when the client has gone, and its place is taken.
-    let begun = detached::to_the_end(async move {
+    let begun = detached::to_the_end(&Arc::clone(&api.gateway), async move {
         match begun(&api, &chat, named, &asked).await {
             Ok((pin, status)) => {
                 let live = api.gateway.nodes.get(&pin.node);

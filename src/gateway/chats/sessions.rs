@@ -10,6 +10,7 @@ use axum::response::IntoResponse as _;
 use super::Api;
 use super::pinned::node_of;
 use super::placing::{Asked, pinned};
+use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made};
 use crate::gateway::reply::Reply;
@@ -71,8 +72,9 @@ pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Repl
     if let Some(native) = &pin.native {
         return Ok((live, native.clone()));
     }
+    let gateway = Arc::clone(&api.gateway);
     let (api, pin) = (Arc::clone(api), pin.clone());
-    to_the_end(async move {
+    to_the_end(&gateway, async move {
         let _turn = api.turns.take(&pin.chat).await;
         // Whoever had the turn may have made it, or the chat is elsewhere by now.
         let pin = super::pinned::pin(&api, &pin.chat).await?;
@@ -130,10 +132,11 @@ pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<Strin
 /// # Errors
 /// Those of `run`; 500: it broke off.
 pub async fn to_the_end<T: Send + 'static>(
+    gateway: &Gateway,
     run: impl Future<Output = Result<T, Reply>> + Send + 'static,
 ) -> Result<T, Reply> {
     let (done, came) = tokio::sync::oneshot::channel();
-    detached::to_the_end(async move {
+    detached::to_the_end(gateway, async move {
         // Nobody waits any more: it is done all the same.
         let _ = done.send(run.await);
         StatusCode::NO_CONTENT.into_response()

@@ -115,11 +115,14 @@ async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Re
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            let made = async move { start::serve(&gateway, route, parts, body).await };
-            return to_the_end(async move { made.await.unwrap_or_else(|refused| refused) }).await;
+            return to_the_end(&Gateway::clone(&gateway), async move {
+                let made = start::serve(&gateway, route, parts, body).await;
+                made.unwrap_or_else(|refused| refused)
+            })
+            .await;
         }
         Class::All(undo) => {
-            return to_the_end(async move {
+            return to_the_end(&Gateway::clone(&gateway), async move {
                 let _alone = gateway.goosed.writing.lock().await;
                 let done = config::serve(&gateway, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
@@ -127,7 +130,7 @@ async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Re
             .await;
         }
         Class::Pinned(place) if pinned::changes_pins(route) => {
-            return to_the_end(async move {
+            return to_the_end(&Gateway::clone(&gateway), async move {
                 let done = pinned::serve(&gateway, route, place, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })

@@ -100,9 +100,10 @@ async fn answer(
         found.class,
         Class::Place | Class::Fork | Class::Delete | Class::Every
     );
+    let gateway = Arc::clone(&asked.state.gateway);
     let answered = answered(asked, found.class, key);
     match whole {
-        true => to_the_end(answered).await,
+        true => to_the_end(&gateway, answered).await,
         false => answered.await,
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -16,7 +17,7 @@ use super::*;
 use crate::gateway::guard::Secret;
 use crate::gateway::stand_in::{SECRET, serve as upstream, well};
 use crate::gateway::upstream::ANSWER;
-use crate::gateway::{Shared, ask, behind_the_door, stand_in, stream, tls};
+use crate::gateway::{Shared, ask, behind_the_door, detached, stand_in, stream, tls};
 use crate::resident::Listens;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pins;
@@ -65,6 +66,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
             }),
         )
         .route("/up", get(up))
+        .route("/made", post(made))
         .route("/node/{*path}", axum::routing::any(pass_on));
     let router = behind_the_door(&gateway, routes);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -89,6 +91,21 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
         served,
         _directory: directory,
     }
+}
+
+/// How far [`made`] is.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// Goes on when its client has gone.
+async fn made(State(gateway): State<Gateway>) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    detached::to_the_end(&gateway, async {
+        MADE.store(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        MADE.store(2, Ordering::Relaxed);
+        StatusCode::OK.into_response()
+    })
+    .await
 }
 
 /// Becomes something else, which takes a moment to end.
@@ -624,6 +641,29 @@ fn the_end_is_orderly() {
             .unwrap();
         assert!(begun.elapsed() < ENDING, "{:?}", begun.elapsed());
         assert!(TcpStream::connect(under.address).await.is_err());
+    });
+}
+
+#[test]
+fn what_has_no_client_any_more_is_waited_for_at_the_end() {
+    runtime().block_on(async {
+        let mut under = under(limits(), None, 1).await;
+        let mut client = connected(&under, &head("POST /made", "")).await;
+        let seen = async {
+            while MADE.load(Ordering::Relaxed) < 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, seen).await.unwrap();
+        client.shutdown().await.unwrap();
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        under.stop.take().unwrap().send(()).unwrap();
+        tokio::time::timeout(LONG, &mut under.served)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(MADE.load(Ordering::Relaxed), 2);
     });
 }
 

@@ -138,3 +138,67 @@ async fn two_clients_leave_one_value_everywhere() {
     }
     assert_eq!((of(0), of(1)), (Some(json!("b")), Some(json!("b"))));
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_hung_node_where_others_have_said_what_they_can_do() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    geese[1].state.lock().unwrap().mute = true;
+    // The first client learns what `n0` can do; the second one has it from there.
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        client(&under).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(geese[0].state.lock().unwrap().hellos.len(), 1);
+}
+
+#[tokio::test]
+async fn what_comes_right_after_initialize_is_said_in_the_version_that_is_agreed_on() {
+    let (under, geese) = fleet(&["n0"]).await;
+    {
+        let mut state = geese[0].state.lock().unwrap();
+        (state.version, state.slow_hello) = (Some(1), Duration::from_millis(300));
+    }
+    let ws = Ws::open(&under.url).await;
+    // Both without waiting for an answer.
+    let hello = ws.ask(
+        "initialize",
+        json!({"protocolVersion": 2, "clientCapabilities": {}}),
+    );
+    let list = ws.ask("session/list", json!({}));
+    assert_eq!(ws.answer(hello).await["result"]["protocolVersion"], 1);
+    assert!(ws.answer(list).await["result"]["sessions"].is_array());
+    let versions: Vec<Value> = geese[0]
+        .state
+        .lock()
+        .unwrap()
+        .hellos
+        .iter()
+        .map(|hello| hello["protocolVersion"].clone())
+        .collect();
+    assert_eq!(versions, [2, 1]);
+}
+
+#[tokio::test]
+async fn sessions_right_after_initialize_are_made_where_what_is_told_can_be_done() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    // It does not say what it can do until the client was told what others can.
+    geese[1].state.lock().unwrap().mute = true;
+    able(&geese[1], json!({"loadSession": false}));
+    let ws = Ws::open(&under.url).await;
+    let told = ws.ask("initialize", hello());
+    let made: Vec<u64> = (0..4).map(|_| ws.ask("session/new", here())).collect();
+    let asked = || geese[1].state.lock().unwrap().hellos.len();
+    eventually("it was asked", || asked() > 0).await;
+    geese[1].state.lock().unwrap().mute = false;
+    let told = ws.answer(told).await;
+    assert_eq!(told["result"]["agentCapabilities"]["loadSession"], true);
+    for id in made {
+        let name = ws.answer(id).await["result"]["sessionId"].clone();
+        assert!(name.as_str().unwrap().starts_with("n0."), "{name}");
+    }
+}

@@ -4,6 +4,13 @@
 
 use serde_json::json;
 
+use super::super::batch::{self, End};
+use super::super::client::Client;
+use super::super::frame::Message;
+use super::super::gathered::{ANSWERS, Gathered};
+use super::super::out::Route;
+use super::super::requests;
+use super::super::rooms::{Limits, Rooms};
 use super::peers::Http;
 use super::*;
 
@@ -161,4 +168,96 @@ async fn batches_over_http() {
         (&json!(-32602), &json!(INVALID))
     );
     assert_eq!(geese[0].state.lock().unwrap().news, news);
+}
+
+#[tokio::test]
+async fn a_client_whose_batches_keep_too_much_gets_no_further_one_taken() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let rooms = Rooms::new(Limits::default());
+    let place = rooms.place().unwrap();
+    let client = Client::new(&under.gateway, &rooms, false, Duration::from_secs(9), place);
+    let long = |bytes: usize| {
+        let text = json!({"jsonrpc": "2.0", "id": 1, "result": "x".repeat(bytes)}).to_string();
+        Message::read(&text).unwrap()
+    };
+    let mut open = Gathered::new(2, &client.kept);
+    open.put(0, &long(ANSWERS - long(0).text().len()));
+    let mut lease = client.out.lease(&Route::Connection).unwrap();
+    let mut say = async |texts: Value| {
+        let batch::Said::Several(entries) = batch::read(&texts.to_string(), requests::one) else {
+            panic!("no batch");
+        };
+        let end = End::Stream(Route::Connection);
+        batch::take(&client, entries, end).await.unwrap();
+        let said = tokio::time::timeout(Duration::from_secs(20), lease.next()).await;
+        serde_json::from_str::<Value>(&said.unwrap().unwrap().text).unwrap()
+    };
+    let two = json!([request(json!("a"), "session/new", here()), 3, list(2)]);
+    let refused = say(two.clone()).await;
+    let codes: Vec<_> = refused
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| (&a["id"], &a["error"]["code"]))
+        .collect();
+    let much = json!(-32054);
+    assert_eq!(
+        codes,
+        [
+            (&json!("a"), &much),
+            (&Value::Null, &json!(INVALID)),
+            (&json!(2), &much)
+        ]
+    );
+    assert_eq!(geese[0].state.lock().unwrap().news, 0);
+    drop(open);
+    let taken = say(two).await;
+    assert!(taken[0]["result"]["sessionId"].is_string(), "{taken}");
+    client.close();
+}
+
+#[tokio::test]
+async fn a_batch_that_begins_a_connection_does_not_wait_for_what_nobody_can_be_asked() {
+    let (under, geese) = fleet(&["n0"]).await;
+    let ws = client(&under).await;
+    let name = session(&ws).await;
+    drop(ws);
+    let limits = Limits {
+        beginning: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let http = Http::new(&super::transports::limited(&under, limits).await);
+    let post = async |second: Value| {
+        let both = json!([request(json!(1), "initialize", hello()), second]).to_string();
+        let json = [("content-type", "application/json")];
+        let answer = http.request("POST", &json, both);
+        let (status, headers, body) = tokio::time::timeout(Duration::from_secs(20), answer)
+            .await
+            .expect("an answer");
+        let body = http_body_util::BodyExt::collect(body).await.unwrap();
+        let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        (
+            status.as_u16(),
+            headers.contains_key("acp-connection-id"),
+            body,
+        )
+    };
+    let asks = request(json!(2), "session/prompt", prompt(&name, "ASK"));
+    let (status, begun, all) = post(asks).await;
+    assert_eq!(
+        (status, begun, &all[1]["error"]["code"]),
+        (200, true, &json!(INVALID))
+    );
+    assert_eq!(all[0]["result"]["protocolVersion"], 1);
+    let native = name.split_once('.').unwrap().1;
+    let said = |goose: &Goose| goose.state.lock().unwrap().sessions[native].history.len();
+    assert_eq!(said(&geese[0]), 0);
+    // Whatever else asks something there is not waited for without end.
+    geese[0].state.lock().unwrap().asks_to_load = true;
+    let load = json!({"sessionId": name, "cwd": "/tmp", "mcpServers": []});
+    let (status, begun, all) = post(request(json!(2), "session/load", load)).await;
+    assert_eq!((status, begun), (504, false));
+    let why = all["message"].as_str().unwrap();
+    assert!(why.contains("may have been done"), "{why}");
+    eventually("the node is left", || geese[0].connected() == 0).await;
 }

@@ -236,7 +236,7 @@ async fn status_codes_are_those_of_the_real_server() {
 }
 
 /// A gateway's dialect alone, with other limits.
-async fn limited(under: &Under, limits: Limits) -> String {
+pub(super) async fn limited(under: &Under, limits: Limits) -> String {
     let router = super::super::with(&under.gateway, limits).with_state(under.gateway.clone());
     format!("http://127.0.0.1:{}", stand_in::serve(router).await)
 }

@@ -139,7 +139,7 @@ pub async fn say(
         id: id.clone(),
         text: say.text,
     };
-    let again = to_the_end(handing.once()).await?;
+    let again = to_the_end(&api.gateway, handing.once()).await?;
     if let Some(frames) = &mut frames {
         let end = tokio::select! {
             end = ended(frames, &request, again) => Ok(end),

@@ -88,7 +88,7 @@ pub async fn say(
         let native = native.to_owned();
         async move { once(&api, &live, &native, &pin, &id, &say.text).await }
     };
-    let message = to_the_end(handing).await?;
+    let message = to_the_end(&api.gateway, handing).await?;
     let left = left(api, live);
     tokio::pin!(left);
     sent.receipt = Rung::Submitted;
