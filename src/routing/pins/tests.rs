@@ -257,7 +257,7 @@ fn unused_pins_expire_and_used_ones_do_not() {
             )
             .unwrap();
     }
-    pins.used("new").unwrap();
+    pins.used(["new"]).unwrap();
     let gone = pins.expire(SignedDuration::from_mins(30), Timestamp::now());
     assert_eq!(gone.unwrap(), 1);
     assert!(pins.pin("old").unwrap().is_none() && pins.pin("new").unwrap().is_some());
@@ -313,6 +313,11 @@ fn a_session_that_has_a_pin_under_another_name_gets_no_second_one() {
     assert!(pins.set_native("ISSUE-14", "a", "ses_3").unwrap());
     assert_eq!(chats(&pins), ["ISSUE-12", "ISSUE-13", "ISSUE-14"]);
     assert_eq!(pins.ledger().unwrap().chats["a"], 3);
+    // It is used under either name.
+    pins.db.execute("UPDATE pin SET used = 0", []).unwrap();
+    pins.used(["ses_1"]).unwrap();
+    let used = pins.pin("ISSUE-12").unwrap().unwrap().used;
+    assert!(used > Timestamp::UNIX_EPOCH);
     // Another dialect's chat of the same name is somebody else's.
     pins.adopt("x", &node("g"), Some("ses_4")).unwrap();
     assert_eq!(pins.session("ses_4").unwrap(), None);
