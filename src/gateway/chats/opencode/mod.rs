@@ -31,6 +31,9 @@ use crate::routing::pins::Pin;
 /// Between two looks for an answer.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The same among the messages of a session that is at rest and has none.
+const RARELY: Duration = Duration::from_secs(2);
+
 /// How long a message that was taken may take to stand in its session. Measured: 20 ms.
 const HELD: Duration = Duration::from_secs(2);
 
@@ -98,20 +101,25 @@ pub async fn say(
     sent.receipt = Rung::Submitted;
     sent.evidence = vec!["opencode took it".to_owned()];
     let held = wait.max(HELD);
+    let mut looks = Looks::new();
     while sent.receipt < sent.asked.max(Rung::Accepted) {
-        let all = session.messages().await?;
-        if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
-            sent.receipt = Rung::Accepted;
-            sent.evidence = vec![format!("opencode has it as {message} in {native}")];
-        }
-        if asked == Until::Answered
-            && let Some(answer) = read::answer(&all, &message)
-            && session.at_rest().await?
-        {
-            sent.receipt = Rung::Answered;
-            sent.evidence
-                .push(format!("opencode ended the turn of {message}"));
-            sent.answer = Some(answer);
+        let rested = asked == Until::Answered && session.at_rest().await?;
+        if sent.receipt < Rung::Accepted || looks.due(rested) {
+            let all = session.messages().await?;
+            if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
+                sent.receipt = Rung::Accepted;
+                sent.evidence = vec![format!("opencode has it as {message} in {native}")];
+            }
+            // Before and after: what ended may have been an earlier turn, or one of its steps.
+            if rested
+                && let Some(answer) = read::answer(&all, &message)
+                && session.at_rest().await?
+            {
+                sent.receipt = Rung::Answered;
+                sent.evidence
+                    .push(format!("opencode ended the turn of {message}"));
+                sent.answer = Some(answer);
+            }
         }
         let limit = match sent.receipt {
             Rung::Submitted => held,
@@ -136,6 +144,37 @@ pub async fn say(
     }
     sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(sent)
+}
+
+/// When a session's messages are worth reading for an answer: they may be megabytes, and whether it is at
+/// rest is a word. At rest without an answer, its turn has not begun, or broke off before it said anything:
+/// the longer it is so, the more rarely they are read.
+struct Looks {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Looks {
+    fn new() -> Self {
+        Self {
+            next: Instant::now(),
+            pause: LOOK,
+        }
+    }
+
+    fn due(&mut self, rested: bool) -> bool {
+        let now = Instant::now();
+        if !rested {
+            (self.next, self.pause) = (now, LOOK);
+            return false;
+        }
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.pause;
+            self.pause = (self.pause * 2).min(RARELY);
+        }
+        due
+    }
 }
 
 /// Hands a message over unless that was done. Its id there.

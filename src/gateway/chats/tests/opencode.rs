@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -25,6 +26,8 @@ pub struct Stand {
     /// Of the sessions, in their order.
     directories: Mutex<Vec<String>>,
     prompts: Mutex<usize>,
+    /// What is answered as soon as something is said.
+    at_once: Mutex<Option<String>>,
     /// What was asked, without what it was asked with.
     asked: Mutex<Vec<String>>,
 }
@@ -50,6 +53,7 @@ impl Stand {
             events: broadcast::Sender::new(64),
             directories: Mutex::default(),
             prompts: Mutex::default(),
+            at_once: Mutex::default(),
             asked: Mutex::default(),
         })
     }
@@ -61,7 +65,6 @@ impl Stand {
     }
 
     /// How often something was asked for.
-    #[allow(dead_code)]
     fn asked(&self, what: &str) -> usize {
         let asked = lock(&self.asked);
         asked.iter().filter(|a| *a == what).count()
@@ -178,6 +181,10 @@ async fn prompt(
     );
     let busy = json!({"sessionID": id, "status": {"type": "busy"}});
     stand.tell("session.status", busy);
+    drop(sessions);
+    if let Some(text) = lock(&stand.at_once).take() {
+        stand.answer(&text);
+    }
     StatusCode::NO_CONTENT
 }
 
@@ -351,6 +358,65 @@ fn a_step_of_a_turn_that_goes_on_elsewhere_is_no_answer() {
         let (status, sent) = caller.call("POST", "/chats/c/messages", hi).await;
         assert_eq!(status, 504, "{sent}");
         assert_eq!(sent["receipt"], "accepted");
+    });
+}
+
+/// A long conversation is megabytes: it is read when there is something to be found in it.
+#[test]
+fn while_a_turn_lasts_only_its_end_is_looked_for() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let hi = json!({"text": "hi", "until": "answered"});
+        let turn = caller.call("POST", "/chats/c/messages", hi);
+        let ((status, sent), ()) = tokio::join!(turn, async {
+            while stand.asked("status") < 8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stand.answer("hello");
+        });
+        assert_eq!((status, &sent["answer"]), (200, &json!("hello")), "{sent}");
+        // For its id, whether it is there, and for the answer.
+        assert_eq!(stand.asked("messages"), 3);
+    });
+}
+
+#[test]
+fn a_turn_that_ended_before_anybody_looked_is_answered() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        *lock(&stand.at_once) = Some("hello".to_owned());
+        let hi = json!({"text": "hi", "until": "answered"});
+        let (status, sent) = caller.call("POST", "/chats/c/messages", hi).await;
+        assert_eq!((status, &sent["answer"]), (200, &json!("hello")), "{sent}");
+    });
+}
+
+/// A turn that broke off before its first step has no answer, ever.
+#[test]
+fn a_session_at_rest_without_an_answer_is_read_ever_more_rarely() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let hi = json!({"text": "hi", "until": "answered", "timeout_secs": 3});
+        let turn = caller.call("POST", "/chats/c/messages", hi);
+        let ((status, sent), ()) = tokio::join!(turn, async {
+            while lock(&stand.busy).take().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert_eq!(status, 504, "{sent}");
+        assert!(stand.asked("messages") < 9, "{}", stand.asked("messages"));
     });
 }
 
