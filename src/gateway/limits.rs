@@ -1,7 +1,7 @@
 //! What a client may take: connections, heads, bodies, time. A client that stands still holds a place that
-//! another one needs, and behind a body that never ends a node would wait.
+//! another one needs, and behind a body that never ends a node would wait. How it takes what it is answered is
+//! looked at in [`super::taking`].
 
-use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,11 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::lock;
 use super::reply::Reply;
-use super::workers::Seat;
 
 /// Bytes of a permit in [`Budget`], which counts in `u32`.
 const PERMIT: u64 = 1024;
@@ -35,12 +33,19 @@ pub struct Limits {
     pub body: u64,
     /// Most bytes of all bodies of requests that are held at a time.
     pub bodies: u64,
+    /// The same of all answers that are read whole. They have a room of their own: a request's body takes what
+    /// it needs or is refused, and an answer that waits for room would make all of them be refused.
+    pub answers: u64,
     /// A body may be waited for so long, whatever comes of it.
     pub patience: Duration,
     /// And a second more for so many bytes of it that came.
     pub rate: u64,
     /// How long a client may take nothing of an answer, and send nothing of a body it has begun.
     pub stall: Duration,
+    /// How many bytes of an answer a client takes in a second at least, while there are more for it.
+    pub taken: u64,
+    /// And for how long in all it may be behind that.
+    pub behind: Duration,
 }
 
 impl Default for Limits {
@@ -50,10 +55,16 @@ impl Default for Limits {
             connections: 4096,
             head: Duration::from_secs(30),
             body: 50 * 1024 * 1024,
-            bodies: 512 * 1024 * 1024,
+            bodies: 256 * 1024 * 1024,
+            // The longest one that is read has room.
+            answers: 256 * 1024 * 1024,
             patience: Duration::from_secs(30),
             rate: 16 * 1024,
             stall: Duration::from_secs(30),
+            // The longest one is with its client within twenty minutes; the first 7 MiB may come as slowly as
+            // they like, as long as they do not stand still.
+            taken: 256 * 1024,
+            behind: Duration::from_secs(30),
         }
     }
 }
@@ -121,14 +132,14 @@ pub fn unwanted() -> Response {
     closing(Reply::new(StatusCode::PAYLOAD_TOO_LARGE, why).into_response())
 }
 
-/// What all bodies together may take.
+/// What all bodies of a kind together may take.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Semaphore>);
 
 impl Budget {
-    /// As the limits have it.
-    pub fn of(limits: &Limits) -> Self {
-        let permits = usize::try_from(limits.bodies / PERMIT).unwrap_or(usize::MAX);
+    /// So many bytes.
+    pub fn of(bytes: u64) -> Self {
+        let permits = usize::try_from(bytes / PERMIT).unwrap_or(usize::MAX);
         Self(Arc::new(Semaphore::new(
             permits.min(Semaphore::MAX_PERMITS),
         )))
@@ -276,104 +287,5 @@ impl HttpBody for Bounded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connection that fails when its client takes nothing for too long.
-pub struct Taking<S> {
-    stream: S,
-    stall: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    waits: bool,
-    _place: Option<Place>,
-}
-
-/// A connection's place among all of them, and with the thread that serves it.
-#[derive(Debug)]
-pub struct Place {
-    /// Among all.
-    pub permit: OwnedSemaphorePermit,
-    /// With its thread.
-    pub seat: Option<Seat>,
-}
-
-impl<S> Taking<S> {
-    /// Of a connection.
-    pub fn new(stream: S, stall: Duration) -> Self {
-        Self {
-            stream,
-            stall,
-            timer: None,
-            waits: false,
-            _place: None,
-        }
-    }
-
-    /// With its place, which is free when the last one lets go of the connection: that is not the server any
-    /// more once it has become something else, say a WebSocket.
-    pub fn in_place(self, place: Place) -> Self {
-        Self {
-            _place: Some(place),
-            ..self
-        }
-    }
-
-    /// Passes a write on; one that is not possible for too long is an error.
-    fn within<T>(&mut self, cx: &mut Context<'_>, write: Poll<Result<T>>) -> Poll<Result<T>> {
-        if write.is_ready() {
-            self.waits = false;
-            return write;
-        }
-        let stall = self.stall;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(stall)));
-        if !self.waits {
-            self.waits = true;
-            timer.as_mut().reset(Instant::now() + stall);
-        }
-        ready!(timer.as_mut().poll(cx));
-        let why = format!("the client took nothing for {} s", stall.as_secs());
-        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, why)))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Taking<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Taking<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.within(cx, write)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.within(cx, write)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -36,6 +36,7 @@ pub mod secret;
 pub mod server;
 pub mod source;
 pub mod stream;
+pub mod taking;
 pub mod tls;
 pub mod upstream;
 pub mod using;
@@ -83,8 +84,10 @@ pub struct Shared {
     pub names: tls::Names,
     /// What clients may take.
     pub limits: Limits,
-    /// What is left of the limit of all bodies.
+    /// What is left of the limit of all bodies of requests.
     pub bodies: limits::Budget,
+    /// The same of the answers that are read whole.
+    pub answers: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     /// What is not ended with its client.
@@ -114,6 +117,7 @@ impl Shared {
 
     fn of(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Self {
         let metrics = Metrics::new();
+        let limits = Limits::default();
         if let Err(e) = pins.wait_at_most(PINS) {
             tracing::warn!("{e}");
         }
@@ -125,8 +129,9 @@ impl Shared {
             metrics,
             secret,
             names: tls::Names::default(),
-            limits: Limits::default(),
-            bodies: limits::Budget::of(&Limits::default()),
+            bodies: limits::Budget::of(limits.bodies),
+            answers: limits::Budget::of(limits.answers),
+            limits,
             stopping: stream::Switch::latch(),
             under_way: detached::UnderWay::default(),
             goosed: goosed::Kept::default(),
@@ -144,10 +149,10 @@ impl Shared {
 
     /// The same with limits of its own.
     pub fn within(self, limits: Limits) -> Self {
-        let bodies = limits::Budget::of(&limits);
         Self {
+            bodies: limits::Budget::of(limits.bodies),
+            answers: limits::Budget::of(limits.answers),
             limits,
-            bodies,
             ..self
         }
     }
@@ -163,7 +168,7 @@ impl Shared {
     }
 
     /// Reads or writes pins, on a thread that may wait for the disk. Who only reads takes
-    /// [`Shared::look`], which waits for nobody.
+    /// [`Shared::look`], which waits for nobody who writes.
     ///
     /// # Errors
     /// Those of `run`; kind `Busy`: others were at it for too long, and nothing was done.
@@ -229,23 +234,25 @@ impl Shared {
     /// # Errors
     /// It cannot be written.
     pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
-        let pins = self.turn()?;
-        let in_use = self.used.open();
-        in_use.iter().try_for_each(|chat| pins.used(chat))?;
+        let mut pins = self.turn()?;
+        pins.used(self.used.open())?;
         pins.expire(ttl, now)
     }
 
     /// Writes down which chats were used. Blocks.
     ///
     /// # Errors
-    /// It cannot be written; the rest is lost, which only makes pins seem older.
+    /// It cannot be written; it is tried again with the next ones.
     pub fn flush_used(&self) -> Result<()> {
         let used = self.used.take();
         if used.is_empty() {
             return Ok(());
         }
-        let pins = self.turn()?;
-        used.iter().try_for_each(|chat| pins.used(chat))
+        let written = self.turn().and_then(|mut pins| pins.used(&used));
+        if written.is_err() {
+            used.iter().for_each(|chat| self.used.note(chat));
+        }
+        written
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
-use super::limits::{Limits, Place, Taking};
+use super::limits::Limits;
+use super::taking::{Place, Taking};
 use super::workers::Workers;
 
 /// How long a client may take for the handshake of TLS.
@@ -146,7 +147,7 @@ impl Connection {
     }
 
     async fn begin(mut self, stream: TcpStream, place: Place) {
-        let stream = Taking::new(stream, self.limits.stall).in_place(place);
+        let stream = Taking::new(stream, &self.limits).in_place(place);
         match self.tls.take() {
             None => self.serve(stream).await,
             Some(tls) => self.secured(tls, stream).await,

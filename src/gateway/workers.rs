@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub const MOST: usize = 4;
 
 /// Most threads of one runtime that wait for the disk, or for somebody else's terminal.
-const WAITING: usize = 128;
+const WAITING: usize = 256;
 
 /// How long those are given at the end.
 const LEFT: Duration = Duration::from_millis(1500);

@@ -17,12 +17,13 @@
     reason = "shared by several suites, each of which uses a part; a test may panic and speak"
 )]
 
+pub mod agents;
 pub mod bus;
 pub mod process;
 pub mod routes;
 pub mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,8 +101,8 @@ pub struct Node {
     faults: Mutex<Faults>,
     seen: Mutex<Vec<Seen>>,
     store: store::Store,
-    /// Sessions whose model is there; gone with the process.
-    loaded: Mutex<BTreeSet<String>>,
+    /// Gone with the process.
+    agents: Mutex<agents::Agents>,
     buses: Mutex<BTreeMap<String, Arc<bus::Bus>>>,
     /// Streams that somebody reads.
     streams: AtomicUsize,
@@ -114,7 +115,7 @@ impl Node {
             options,
             faults: Mutex::default(),
             seen: Mutex::default(),
-            loaded: Mutex::default(),
+            agents: Mutex::default(),
             buses: Mutex::default(),
             streams: AtomicUsize::new(0),
         })
@@ -204,7 +205,7 @@ impl StandIn {
             served.abort();
             let _ = served.await;
         }
-        lock(&self.node.loaded).clear();
+        lock(&self.node.agents).clear();
         lock(&self.node.buses).clear();
     }
 

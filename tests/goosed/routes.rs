@@ -191,7 +191,7 @@ fn load(node: &Node, id: &str) -> bool {
         true
     });
     if loaded {
-        lock(&node.loaded).insert(id.to_owned());
+        *lock(&node.agents).of(id) = true;
     }
     loaded
 }
@@ -225,14 +225,14 @@ async fn restart(State(node): Stand, Json(asked): Json<Named>) -> Response {
 }
 
 async fn stop(State(node): Stand, Json(asked): Json<Named>) -> Response {
-    match lock(&node.loaded).remove(&asked.session_id) {
+    match lock(&node.agents).stop(&asked.session_id) {
         true => StatusCode::OK.into_response(),
         false => error(404, "Failed to stop agent for session"),
     }
 }
 
 async fn tools(State(node): Stand, Query(asked): Query<Named>) -> Response {
-    match lock(&node.loaded).contains(&asked.session_id) {
+    match *lock(&node.agents).of(&asked.session_id) {
         true => Json(json!([{"name": "developer__shell"}])).into_response(),
         false => StatusCode::FAILED_DEPENDENCY.into_response(),
     }
@@ -476,7 +476,7 @@ async fn speak(
     mut cancelled: tokio::sync::watch::Receiver<bool>,
 ) {
     let tokens = json!({"inputTokens": 10, "outputTokens": 0, "totalTokens": 10});
-    if !lock(&node.loaded).contains(id) {
+    if !*lock(&node.agents).of(id) {
         let event = json!({"type": "Error", "error": "Provider not set"});
         let _ = out.send(Some(event)).await;
         return;

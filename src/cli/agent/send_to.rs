@@ -100,7 +100,7 @@ pub(super) fn run(
     if let Some(e) = failed {
         return Err(e);
     }
-    pins.used(chat)?;
+    pins.used([chat])?;
     let Some(sent) = sent else {
         return Err(Error::bug("a message was neither sent nor refused"));
     };

@@ -2,6 +2,8 @@
 //! chats, the node's own are replaced by the gateway's.
 
 use std::convert::Infallible;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
@@ -10,7 +12,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 
 use super::json::{self, Edit};
-use super::table::Ids;
+use super::table::{Ids, Route};
 use super::whole::{self, Room};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
@@ -19,7 +21,7 @@ use crate::gateway::{Gateway, ids, stream, upstream};
 /// What `/schedule/{id}/run_now` says in place of a name.
 const NO_NAME: &str = "CANCELLED";
 
-/// Passes an answer on.
+/// Passes an answer on, with the gateway's names of chats in it.
 ///
 /// # Errors
 /// One that must be read whole did not come whole.
@@ -28,21 +30,32 @@ pub async fn back(
     live: &Live,
     chat: &str,
     answer: HttpResponse<Incoming>,
-    ids: Ids,
+    route: &Route,
 ) -> Result<Response, Reply> {
+    let named = !route.ids.is_empty() && answer.status().is_success();
+    if !named || !is_json(answer.headers()) {
+        return Ok(as_it_is(gateway, live, answer));
+    }
     let (mut parts, body) = answer.into_parts();
     clean(&mut parts.headers);
-    if ids.is_empty() || !parts.status.is_success() || !is_json(&parts.headers) {
-        let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
-        return Ok(Response::from_parts(parts, body));
-    }
-    let body = whole::answer(gateway, live, chat, body).await?;
-    let edits = renamed(&body.bytes, &live.node.id, ids);
+    let body = match route.method {
+        "GET" => whole::read(gateway, live, chat, body).await?,
+        _ => whole::done(gateway, live, chat, body).await?,
+    };
+    let edits = renamed(&body.bytes, &live.node.id, route.ids);
     Ok(of_pieces(
         parts,
         json::spliced(&body.bytes, edits),
         body.room,
     ))
+}
+
+/// Passes an answer on in which no chat is named.
+pub fn as_it_is(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    clean(&mut parts.headers);
+    let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);
+    Response::from_parts(parts, body)
 }
 
 /// What an answer's headers say to the gateway only, and what only the gateway may say.
@@ -92,13 +105,30 @@ pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>, room: Room) -> Response {
     Response::from_parts(parts, body_in(pieces, room))
 }
 
+/// Short pieces go together up to so much: each is written by itself else.
+const TOGETHER: usize = 16 * 1024;
+
 /// A body out of pieces, and the room that they take.
 pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
-    let left = (pieces.into_iter(), room);
+    let left = (pieces.into_iter().peekable(), room);
     Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
-        let piece = left.0.next()?;
+        let piece = together(&mut left.0)?;
         Some((Ok::<_, Infallible>(piece), left))
     }))
+}
+
+/// The next pieces as one, of which a long one is not copied.
+fn together(pieces: &mut Peekable<IntoIter<Bytes>>) -> Option<Bytes> {
+    let first = pieces.next()?;
+    let fits = |length: usize, next: &Bytes| length + next.len() <= TOGETHER;
+    if pieces.peek().is_none_or(|next| !fits(first.len(), next)) {
+        return Some(first);
+    }
+    let mut all = first.to_vec();
+    while let Some(next) = pieces.next_if(|next| fits(all.len(), next)) {
+        all.extend_from_slice(&next);
+    }
+    Some(all.into())
 }
 
 /// A body out of pieces.

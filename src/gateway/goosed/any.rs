@@ -43,7 +43,7 @@ pub async fn any(
             Ok::<_, Reply>(ask(gateway, &live, request, route.wait).await)
         };
         match tried.await {
-            Ok(Ok(answer)) => return back(gateway, &live, "", answer, route.ids).await,
+            Ok(Ok(answer)) => return back(gateway, &live, "", answer, route).await,
             Ok(Err(Failure::NotSent(why))) => refused.push(format!("`{}`: {why}", live.node.id)),
             Ok(Err(failure)) => return Err(Reply::failed(&live.node.id, "", &failure)),
             Err(reply) => refused.push(reply.message),
@@ -101,5 +101,5 @@ pub async fn on_fixed(
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, "", &failure))?;
-    back(gateway, &live, "", answer, route.ids).await
+    back(gateway, &live, "", answer, route).await
 }

@@ -1,28 +1,29 @@
-//! Which chats have their model. A goosed keeps chats over a restart and their models not: a message then is
-//! answered with "Provider not set" until the chat is resumed. Clients that have resumed it once do not know
-//! of the restart; the gateway sees that another process listens, and resumes the chat before it is asked
-//! for anything that its agent does.
+//! Which chats have their model. A goosed keeps chats over a restart and their models not, and it keeps the
+//! agents of the hundred chats used last only (`GOOSE_MAX_ACTIVE_AGENTS`): a message to any other one is answered
+//! with "Provider not set" until the chat is resumed. Clients that have resumed it once know of neither; the
+//! gateway resumes the chat before it is asked for anything that its agent does.
 //!
 //! A chat that this gateway knows nothing of, since it was itself started later, is resumed as well, as Goose
 //! Desktop does with every chat that it opens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
-use axum::http::{Request, header};
+use axum::http::{Request, StatusCode, header};
+use tokio::sync::OnceCell;
 
 use super::ask::ask;
-use super::key::Key;
+use super::process::Known;
 use super::table::{Route, Wait};
-use super::whole::answer as read;
+use super::whole::unwanted;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, lock};
-use crate::host::listening;
 
-/// Most chats of a node that are known to have their model. Beyond that all are forgotten, and resumed again.
-const MOST: usize = 4096;
+/// Most chats of a process that are known to have their model: well below the hundred that goosed keeps, since
+/// it has others too, of jobs and of whoever asks it past the gateway.
+const MOST: usize = 64;
 
 /// What a client says to have its chat's model loaded, which the gateway has to know.
 const RESUME: &str = "/agent/resume";
@@ -30,24 +31,72 @@ const RESTART: &str = "/agent/restart";
 
 /// What takes the model away.
 const STOP: &str = "/agent/stop";
+const DELETE: (&str, &str) = ("DELETE", "/sessions/{session}");
 
-/// What was done for the processes of nodes.
+/// The chats that have their model, and those that are being given it.
 #[derive(Debug, Default)]
-pub struct Awake(Mutex<BTreeMap<String, Process>>);
-
-/// A node's process, and what was done for it.
-#[derive(Debug, Default)]
-struct Process {
-    name: String,
-    chats: BTreeSet<String>,
-    in_step: bool,
+pub struct Awake {
+    chats: Known<Recent>,
+    waking: Waking,
 }
 
-/// What names a node's process: its listener. `None`: nobody listens.
-pub async fn process(live: &Live) -> Option<String> {
-    let port = live.endpoint.as_ref()?.port;
-    let name = tokio::task::spawn_blocking(move || listening::name_on_loopback(port));
-    name.await.ok()?
+/// Chats that are being given their model, by their node, its process and their native names.
+type Waking = Mutex<BTreeMap<(String, String, String), Arc<Woken>>>;
+
+/// What came of it, for all that wait for the same; else what their clients are told.
+type Woken = OnceCell<Result<(), (StatusCode, String)>>;
+
+/// Who waits for a chat's model.
+struct Waiting<'a> {
+    all: &'a Waking,
+    name: (String, String, String),
+    woken: Arc<Woken>,
+}
+
+impl<'a> Waiting<'a> {
+    fn of(all: &'a Waking, live: &Live, process: &str, native: &str) -> Self {
+        let name = (live.node.id.clone(), process.to_owned(), native.to_owned());
+        let woken = Arc::clone(lock(all).entry(name.clone()).or_default());
+        Self { all, name, woken }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    /// The next one tries anew, if it has to. The last one that goes leaves nothing behind.
+    fn drop(&mut self) {
+        let mut all = lock(self.all);
+        let same = all.get(&self.name);
+        let same = same.is_some_and(|woken| Arc::ptr_eq(woken, &self.woken));
+        if same && (self.woken.initialized() || Arc::strong_count(&self.woken) == 2) {
+            all.remove(&self.name);
+        }
+    }
+}
+
+/// Chats in the order of their use, the last used last.
+#[derive(Debug, Default)]
+struct Recent(Vec<String>);
+
+impl Recent {
+    /// Notes that a chat is used, if it is among them. Whether it is.
+    fn touch(&mut self, native: &str) -> bool {
+        let at = self.0.iter().position(|known| known == native);
+        at.map(|at| self.0[at..].rotate_left(1)).is_some()
+    }
+
+    fn add(&mut self, native: &str) {
+        if self.touch(native) {
+            return;
+        }
+        if self.0.len() >= MOST {
+            self.0.remove(0);
+        }
+        self.0.push(native.to_owned());
+    }
+
+    fn forget(&mut self, native: &str) {
+        self.0.retain(|known| known != native);
+    }
 }
 
 /// Whether the answer to a request tells something of whether its chat has its model.
@@ -69,96 +118,95 @@ pub fn resume(native: &str) -> Result<Request<Body>, Reply> {
 
 impl Awake {
     /// Makes sure that a chat has its model, where that is possible: what its node says against it, it will
-    /// say of the request too, and better.
+    /// say of the request too, and better. `process` is the node's, as it is now. However many ask for a chat
+    /// at once, it is resumed once, and they wait for that.
     ///
     /// # Errors
-    /// The node did not answer, and the request was not sent.
+    /// The node did not answer, and the request must not be sent.
     pub async fn wake(
         &self,
         gateway: &Gateway,
         live: &Arc<Live>,
-        process: Option<String>,
-        key: &Key,
+        process: Option<&str>,
+        native: &str,
+        chat: &str,
     ) -> Result<(), Reply> {
-        let Some(name) = &process else { return Ok(()) };
-        if self.has(live, name, &key.native) {
+        let Some(process) = process else {
+            return Ok(());
+        };
+        if self.touch(live, process, native) {
             return Ok(());
         }
-        let answer = ask(gateway, live, resume(&key.native)?, Wait::Create)
+        let waiting = Waiting::of(&self.waking, live, process, native);
+        // Whoever is first does it; where its client goes away, the next one.
+        let done = waiting
+            .woken
+            .get_or_init(|| async {
+                if self.touch(live, process, native) {
+                    return Ok(());
+                }
+                let resumed = self.resumed(gateway, live, process, native, chat).await;
+                resumed.map_err(|reply| (reply.status, reply.message))
+            })
+            .await;
+        done.clone()
+            .map_err(|(status, message)| Reply::new(status, message))
+    }
+
+    async fn resumed(
+        &self,
+        gateway: &Gateway,
+        live: &Arc<Live>,
+        process: &str,
+        native: &str,
+        chat: &str,
+    ) -> Result<(), Reply> {
+        let answer = ask(gateway, live, resume(native)?, Wait::Create)
             .await
-            .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
+            .map_err(|failure| Reply::failed(&live.node.id, chat, &failure))?;
         let status = answer.status();
-        // To its end, so that the connection is free for the request.
-        let _ = read(gateway, live, &key.chat, answer.into_body()).await;
+        unwanted(answer.into_body()).await;
         match status.is_success() {
-            true => self.woke(live, process, &key.native),
+            true => self.woke(live, Some(process), native),
             false => tracing::info!(
                 node = live.node.id,
-                chat = key.chat,
+                chat,
                 "the chat could not be resumed: {status}"
             ),
         }
         Ok(())
     }
 
-    /// Whether a chat is known to have its model.
-    pub fn has(&self, live: &Live, process: &str, native: &str) -> bool {
-        self.with(live, process, |of| of.chats.contains(native))
+    /// Whether a chat is known to have its model, which is being used.
+    pub fn touch(&self, live: &Live, process: &str, native: &str) -> bool {
+        self.chats.with(live, process, |of| of.touch(native))
     }
 
     /// Notes that a chat has its model. `process` is that of before it was asked for.
-    pub fn woke(&self, live: &Live, process: Option<String>, native: &str) {
-        let Some(name) = process else { return };
-        self.with(live, &name, |of| {
-            if of.chats.len() >= MOST {
-                of.chats.clear();
-            }
-            of.chats.insert(native.to_owned());
-        });
+    pub fn woke(&self, live: &Live, process: Option<&str>, native: &str) {
+        if let Some(process) = process {
+            self.chats.with(live, process, |of| of.add(native));
+        }
     }
 
-    /// Notes what the good answer to a client's own request means.
+    /// Notes what the answer to a client's own request means.
     pub fn told(
         &self,
         route: &Route,
         body: &[u8],
         live: &Live,
-        process: Option<String>,
+        process: Option<&str>,
         native: &str,
+        status: StatusCode,
     ) {
+        // Nobody has what is not there.
+        let gone = status.is_success() || status == StatusCode::NOT_FOUND;
         match (route.method, route.path) {
-            (_, RESTART) => self.woke(live, process, native),
-            (_, RESUME) if loads(body) => self.woke(live, process, native),
-            (_, STOP) | ("DELETE", "/sessions/{session}") => {
-                if let Some(of) = lock(&self.0).get_mut(&live.node.id) {
-                    of.chats.remove(native);
-                }
-            }
+            (_, RESTART) if status.is_success() => self.woke(live, process, native),
+            (_, RESUME) if status.is_success() && loads(body) => self.woke(live, process, native),
+            (_, STOP) | DELETE if gone => self.chats.of_any(live, |of| of.forget(native)),
             _ => {}
         }
-    }
-
-    /// Whether a node's process has been brought in step with the others.
-    pub fn is_in_step(&self, live: &Live, process: &str) -> bool {
-        self.with(live, process, |of| of.in_step)
-    }
-
-    /// Notes that.
-    pub fn in_step(&self, live: &Live, process: &str) {
-        self.with(live, process, |of| of.in_step = true);
-    }
-
-    /// Of the process that is there now; what was done for an earlier one is forgotten.
-    fn with<T>(&self, live: &Live, name: &str, run: impl FnOnce(&mut Process) -> T) -> T {
-        let mut all = lock(&self.0);
-        let of = all.entry(live.node.id.clone()).or_default();
-        if of.name != name {
-            *of = Process {
-                name: name.to_owned(),
-                ..Process::default()
-            };
-        }
-        run(of)
     }
 }
 
@@ -166,4 +214,23 @@ impl Awake {
 fn loads(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body)
         .is_ok_and(|asked| asked["load_model_and_extensions"] == true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chats_used_last_are_known() {
+        let mut recent = Recent::default();
+        for n in 0..MOST {
+            recent.add(&n.to_string());
+        }
+        assert!(recent.touch("0"));
+        recent.add("new");
+        assert!(recent.touch("0") && recent.touch("new") && !recent.touch("1"));
+        assert_eq!(recent.0.len(), MOST);
+        recent.forget("0");
+        assert!(!recent.touch("0"));
+    }
 }

@@ -21,7 +21,7 @@ use super::any::target;
 use super::ask::{ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
-use super::whole::answer as read;
+use super::whole::done;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::Failure;
@@ -51,7 +51,10 @@ pub async fn serve(
     let keys = keys(undo, &body);
     let mut before = Vec::new();
     for live in &nodes {
-        before.push(values(gateway, live, &keys).await?);
+        before.push(values(gateway, live, &keys).await.map_err(|why| {
+            let why = format!("{why}; nothing was changed on any node");
+            Reply::new(StatusCode::BAD_GATEWAY, why)
+        })?);
     }
     let (mut first, mut absent) = (None, None);
     for (n, live) in nodes.iter().enumerate() {
@@ -59,19 +62,19 @@ pub async fn serve(
         let wrong = match ask(gateway, live, request, route.wait).await {
             Ok(answer) if answer.status().is_success() => {
                 if first.is_none() {
-                    first = Some(back(gateway, live, "", answer, route.ids).await?);
+                    first = Some(back(gateway, live, "", answer, route).await?);
                 }
                 continue;
             }
             // What is not there is removed: so a removal that got half-way can be asked for again.
             Ok(answer) if removes(&parts) && answer.status() == StatusCode::NOT_FOUND => {
                 if absent.is_none() {
-                    absent = Some(back(gateway, live, "", answer, route.ids).await?);
+                    absent = Some(back(gateway, live, "", answer, route).await?);
                 }
                 continue;
             }
             // It was never another one's turn: the refusal is about the request.
-            Ok(answer) if n == 0 => return back(gateway, live, "", answer, route.ids).await,
+            Ok(answer) if n == 0 => return back(gateway, live, "", answer, route).await,
             Ok(answer) => Wrong::refused(gateway, live, answer).await,
             Err(failure) => Wrong::failed(live, &failure),
         };
@@ -132,7 +135,7 @@ struct Wrong {
 impl Wrong {
     async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Self {
         let status = answer.status();
-        let body = read(gateway, live, "", answer.into_body()).await;
+        let body = done(gateway, live, "", answer.into_body()).await;
         let body = body.map(|body| body.bytes).unwrap_or_default();
         let said = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         let said = said["message"].as_str().map(|m| format!(": {m}"));
@@ -220,21 +223,13 @@ pub async fn values(
     gateway: &Gateway,
     live: &Arc<Live>,
     keys: &[String],
-) -> Result<Vec<Setting>, Reply> {
+) -> Result<Vec<Setting>, String> {
     let mut values = Vec::new();
     for key in keys {
         let asked = json!({"key": key, "is_secret": false});
-        let unread = |why: String| {
-            Reply::new(
-                StatusCode::BAD_GATEWAY,
-                format!("{why}; nothing was changed on any node"),
-            )
-        };
-        let answer = setting(gateway, live, "/config/read", &asked)
-            .await
-            .map_err(unread)?;
+        let answer = setting(gateway, live, "/config/read", &asked).await?;
         let value = serde_json::from_slice(&answer)
-            .map_err(|e| unread(format!("`{}` answers no JSON: {e}", live.node.id)))?;
+            .map_err(|e| format!("`{}` answers no JSON: {e}", live.node.id))?;
         values.push((key.clone(), value));
     }
     Ok(values)
@@ -244,16 +239,28 @@ pub async fn values(
 ///
 /// # Errors
 /// What they were is not known, or it does not take them.
-pub async fn put_back(
+async fn put_back(
     gateway: &Gateway,
     live: &Arc<Live>,
     before: Option<&Vec<Setting>>,
     unknown: bool,
 ) -> Result<(), String> {
-    if unknown {
-        return Err("what it was cannot be read".to_owned());
+    match before {
+        Some(before) if !unknown => write(gateway, live, before).await,
+        _ => Err("what it was cannot be read".to_owned()),
     }
-    for (key, value) in before.into_iter().flatten() {
+}
+
+/// Gives a node settings. One that is nothing is taken away.
+///
+/// # Errors
+/// It does not take one; those before it are written.
+pub async fn write(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    settings: &[Setting],
+) -> Result<(), String> {
+    for (key, value) in settings {
         let (path, body) = match value {
             Value::Null => ("/config/remove", json!({"key": key, "is_secret": false})),
             value => (
@@ -308,7 +315,7 @@ async fn answered(
         .await
         .map_err(|failure| format!("`{}`: {failure}", live.node.id))?;
     let status = answer.status();
-    let body = read(gateway, live, "", answer.into_body())
+    let body = done(gateway, live, "", answer.into_body())
         .await
         .map_err(|reply| reply.message)?;
     match status.is_success() {

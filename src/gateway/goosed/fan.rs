@@ -19,7 +19,7 @@ use super::json::{self, Step};
 use super::key::unescaped;
 use super::pinned::request;
 use super::table::{Merge, Route, SESSION};
-use super::whole::{Room, Whole, answer as read};
+use super::whole::{Room, Whole, read};
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
@@ -92,17 +92,17 @@ pub async fn serve(
         };
     }
     let merged = match merge {
-        Merge::Sessions => format!(
-            "{{\"sessions\":[{}]}}",
-            list(&got, &[Step::Key("sessions")], usize::MAX)
-        ),
-        Merge::Found => format!("[{}]", list(&got, &[], limit(parts.uri.query()))),
-        Merge::Sum => sum(&got).to_string(),
+        Merge::Sessions => {
+            let all = list(&got, &[Step::Key("sessions")], usize::MAX);
+            within("{\"sessions\":[", all, "]}")
+        }
+        Merge::Found => within("[", list(&got, &[], limit(parts.uri.query())), "]"),
+        Merge::Sum => vec![sum(&got).to_string().into()],
     };
-    // As long as its parts, and not longer than a name for each: it takes their room.
-    drop(got);
-    let mut response = body_in(vec![merged.into()], room).into_response();
+    let length: usize = merged.iter().map(Bytes::len).sum();
+    let mut response = body_in(merged, room).into_response();
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
@@ -138,8 +138,9 @@ async fn one(gateway: &Gateway, live: &Arc<Live>, route: &Route, parts: &Parts) 
     }
 }
 
-/// The items of several nodes' lists, the last changed first, with the gateway's names in them.
-pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> String {
+/// The items of several nodes' lists, the last changed first, with the gateway's names in them: pieces of what
+/// the nodes answered, which are not copied, for a list of all is as long as they are together.
+pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> Vec<Bytes> {
     let mut all = Vec::new();
     for (node, body) in got {
         let Ok(text) = json::text(body) else { continue };
@@ -151,17 +152,21 @@ pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> String {
     }
     // A stable sort: of those changed at the same time, the lower node's first.
     all.sort_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
-    let mut list = String::new();
+    let mut list = Vec::new();
     for (n, (_, item, (node, body))) in all.into_iter().take(most).enumerate() {
         if n > 0 {
-            list.push(',');
+            list.push(Bytes::from_static(b","));
         }
         let edits = renamed(item.as_bytes(), node, SESSION);
-        for piece in json::spliced(&body.slice_ref(item.as_bytes()), edits) {
-            list.push_str(&String::from_utf8_lossy(&piece));
-        }
+        list.extend(json::spliced(&body.slice_ref(item.as_bytes()), edits));
     }
     list
+}
+
+fn within(before: &'static str, mut pieces: Vec<Bytes>, after: &'static str) -> Vec<Bytes> {
+    pieces.insert(0, Bytes::from_static(before.as_bytes()));
+    pieces.push(Bytes::from_static(after.as_bytes()));
+    pieces
 }
 
 /// When a session was changed last; the beginning of time where it does not say.

@@ -4,61 +4,125 @@
 //!
 //! Its own settings it keeps, for they may be meant. Keys and other secrets are no node's to tell: they come
 //! by `/config/upsert`, which reaches all, or with the node's environment.
+//!
+//! A new chat waits for this, so it is done as far as that goes within seconds: another node that does not tell
+//! its settings is left out, and is not asked again for a while.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
+use tokio::sync::MutexGuard;
 
-use super::config::{PROVIDER, Setting, all, put_back, values};
-use super::{any, awake};
-use crate::gateway::Gateway;
+use super::any;
+use super::config::{PROVIDER, Setting, all, values, write};
+use super::process::{self, Known};
 use crate::gateway::nodes::Live;
+use crate::gateway::{Gateway, lock};
 use crate::routing::node::Dialect;
 
 /// Each of its entries is a setting by itself.
 const EXTENSIONS: &str = "extensions";
 
-/// Gives a node what it lacks.
-///
-/// # Errors
-/// Why it cannot; the chat's first message may say the same.
-pub async fn in_step(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
-    let process = awake::process(live).await;
-    if let Some(process) = process
-        && !gateway.goosed.awake.is_in_step(live, &process)
-    {
-        settings(gateway, live).await?;
-        gateway.goosed.awake.in_step(live, &process);
-    }
-    provider(gateway, live).await
+/// How long settings that others write are waited for, and how long another node may take to tell its own.
+const SOON: Duration = Duration::from_secs(3);
+
+/// How long a node that did not is left out.
+const LEFT_OUT: Duration = Duration::from_secs(30);
+
+/// What was found out of the nodes' settings.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Processes whose settings were compared with those of others.
+    processes: Known<bool>,
+    /// Nodes that did not tell theirs, and when.
+    silent: Mutex<BTreeMap<String, Instant>>,
 }
 
-/// Those that are goosed, too, and well.
+impl Compared {
+    fn is_silent(&self, live: &Live) -> bool {
+        let since = lock(&self.silent).get(&live.node.id).copied();
+        since.is_some_and(|since| since.elapsed() < LEFT_OUT)
+    }
+
+    /// What another node tells, if it does so soon.
+    async fn told<T>(
+        &self,
+        live: &Live,
+        asked: impl Future<Output = Result<T, String>>,
+    ) -> Option<T> {
+        let why = match tokio::time::timeout(SOON, asked).await {
+            Ok(Ok(told)) => return Some(told),
+            Ok(Err(why)) => why,
+            Err(_) => format!("nothing within {} s", SOON.as_secs()),
+        };
+        tracing::warn!(node = live.node.id, "left out, it tells no settings: {why}");
+        lock(&self.silent).insert(live.node.id.clone(), Instant::now());
+        None
+    }
+}
+
+/// Gives a node what it lacks. What cannot be done is said in the log: the chat's first message may say the same.
+pub async fn bring(gateway: &Gateway, live: &Arc<Live>) {
+    if let Some(process) = process::name(live).await
+        && let Err(why) = settings(gateway, live, &process).await
+    {
+        tracing::warn!(node = live.node.id, "{why}");
+    }
+    if let Err(why) = provider(gateway, live).await {
+        tracing::warn!(node = live.node.id, "{why}");
+    }
+}
+
+/// Those that are goosed, too, and well, and tell their settings.
 fn others(gateway: &Gateway, live: &Live) -> Vec<Arc<Live>> {
     let mut others = gateway.nodes.speaking(Dialect::Goosed);
-    others.retain(|other| other.node.id != live.node.id && any::is_well(other));
+    others.retain(|other| {
+        let another = other.node.id != live.node.id;
+        another && any::is_well(other) && !gateway.goosed.compared.is_silent(other)
+    });
     others
 }
 
-/// The settings that all others have alike.
-async fn settings(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
+/// Settings that are being written are on some nodes and not yet on others, and whoever writes them may have read
+/// already what is put back when they fail.
+async fn alone(gateway: &Gateway) -> Result<MutexGuard<'_, ()>, String> {
+    let alone = tokio::time::timeout(SOON, gateway.goosed.writing.lock()).await;
+    alone.map_err(|_| format!("settings are being written since {} s", SOON.as_secs()))
+}
+
+/// The settings that all others have alike: once for each process, and only where there is somebody to compare
+/// it with.
+async fn settings(gateway: &Gateway, live: &Arc<Live>, process: &str) -> Result<(), String> {
+    let compared = &gateway.goosed.compared;
+    let done = || compared.processes.with(live, process, |done| *done);
+    if done() || others(gateway, live).is_empty() {
+        return Ok(());
+    }
+    let _alone = alone(gateway).await?;
+    // Who had the turn before may have done it, or found that somebody hangs.
+    if done() {
+        return Ok(());
+    }
     let others = others(gateway, live);
-    if others.is_empty() {
+    let asked = others
+        .iter()
+        .map(|other| compared.told(other, all(gateway, other)));
+    let theirs: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+    if theirs.is_empty() {
         return Ok(());
     }
-    // Settings that are being written would be on some nodes and not yet on others.
-    let _alone = gateway.goosed.writing.lock().await;
     let own = all(gateway, live).await?;
-    let theirs = join_all(others.iter().map(|other| all(gateway, other))).await;
-    let theirs: Vec<Map<String, Value>> = theirs.into_iter().collect::<Result<_, _>>()?;
     let lacking = lacking(&own, &theirs);
-    if lacking.is_empty() {
-        return Ok(());
+    if !lacking.is_empty() {
+        let keys: Vec<&str> = lacking.iter().map(|(key, _)| key.as_str()).collect();
+        tracing::info!(node = live.node.id, "settings copied: {}", keys.join(", "));
+        write(gateway, live, &lacking).await?;
     }
-    let keys: Vec<&str> = lacking.iter().map(|(key, _)| key.as_str()).collect();
-    tracing::info!(node = live.node.id, "settings copied: {}", keys.join(", "));
-    put_back(gateway, live, Some(&lacking), false).await
+    compared.processes.with(live, process, |done| *done = true);
+    Ok(())
 }
 
 /// What all others have alike, and this one has not.
@@ -101,35 +165,35 @@ fn lacking(own: &Map<String, Value>, others: &[Map<String, Value>]) -> Vec<Setti
 
 /// Gives a node that has no provider that of the first other one that has: every chat on it would fail.
 async fn provider(gateway: &Gateway, live: &Arc<Live>) -> Result<(), String> {
-    let provider = PROVIDER.map(str::to_owned);
-    let of = async |live: &Arc<Live>| {
-        let read = values(gateway, live, &provider).await;
-        read.map_err(|reply| reply.message)
-    };
-    let has = |settings: &[Setting]| {
-        settings
-            .iter()
-            .any(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
-    };
-    if has(&of(live).await?) {
+    let keys = PROVIDER.map(str::to_owned);
+    if has_provider(&values(gateway, live, &keys).await?) {
         return Ok(());
     }
-    // Settings that are being written may hold another provider, and whoever writes them may have read
-    // already what is put back when they fail.
-    let _alone = gateway.goosed.writing.lock().await;
-    if has(&of(live).await?) {
+    if others(gateway, live).is_empty() {
+        return Ok(());
+    }
+    let _alone = alone(gateway).await?;
+    if has_provider(&values(gateway, live, &keys).await?) {
         return Ok(());
     }
     for other in others(gateway, live) {
-        let Ok(settings) = of(&other).await else {
+        let asked = values(gateway, &other, &keys);
+        let Some(settings) = gateway.goosed.compared.told(&other, asked).await else {
             continue;
         };
-        if has(&settings) {
+        if has_provider(&settings) {
             tracing::info!(node = live.node.id, from = other.node.id, "provider copied");
-            return put_back(gateway, live, Some(&settings), false).await;
+            return write(gateway, live, &settings).await;
         }
     }
     Ok(())
+}
+
+/// A model alone is none.
+fn has_provider(settings: &[Setting]) -> bool {
+    settings
+        .iter()
+        .any(|(key, value)| key == PROVIDER[0] && value.as_str().is_some_and(|v| !v.is_empty()))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod in_step;
 mod json;
 mod key;
 mod pinned;
+pub mod process;
 mod start;
 mod table;
 mod whole;
@@ -35,21 +36,19 @@ use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 pub use ask::ask;
-pub use awake::process;
 pub use start::session;
 pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
 
-/// The right to write the configuration.
-type Writing = tokio::sync::Mutex<()>;
-
 /// What this dialect keeps. Nothing of it must survive.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Whoever writes settings, alone.
-    writing: Writing,
-    /// What was done for the processes of nodes.
+    /// The right to write the configuration.
+    writing: tokio::sync::Mutex<()>,
+    /// Which chats have their models.
     pub awake: awake::Awake,
+    /// Which nodes have the settings of the others.
+    compared: in_step::Compared,
 }
 
 /// Its routes.

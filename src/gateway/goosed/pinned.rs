@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 
 use super::answer::{self, back, body_of};
 use super::ask::{ask, ready};
-use super::awake;
 use super::json;
 use super::key::{self, Key, Missing};
 use super::table::{Route, Where};
-use super::whole::{Whole, answer as read};
+use super::whole::{Whole, done};
+use super::{awake, process};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::{Gateway, access, ids};
@@ -50,18 +50,14 @@ pub async fn serve(
     access::chat(&key.chat);
     ready(gateway, &live, &key.chat).await?;
     let process = match route.agent || awake::tells(route) {
-        true => awake::process(&live).await,
+        true => process::name(&live).await,
         false => None,
     };
+    let (process, awake) = (process.as_deref(), &gateway.goosed.awake);
     if route.agent {
         // It is long, and seldom has anything to do.
-        Box::pin(
-            gateway
-                .goosed
-                .awake
-                .wake(gateway, &live, process.clone(), &key),
-        )
-        .await?;
+        let woken = awake.wake(gateway, &live, process, &key.native, &key.chat);
+        Box::pin(woken).await?;
     }
     let headers = std::mem::take(&mut parts.headers);
     let request = with_headers(&parts.method, headers, &native.target, native.body)?;
@@ -69,12 +65,8 @@ pub async fn serve(
     let answer = ask(gateway, &live, request, route.wait)
         .await
         .map_err(|failure| Reply::failed(&live.node.id, &key.chat, &failure))?;
-    if answer.status().is_success() {
-        gateway
-            .goosed
-            .awake
-            .told(route, &body, &live, process, &key.native);
-    }
+    let status = answer.status();
+    awake.told(route, &body, &live, process, &key.native, status);
     match (route.method, route.path) {
         DELETE => released(gateway, &key, &answer).await,
         FORK => {
@@ -82,7 +74,7 @@ pub async fn serve(
         }
         _ => {}
     }
-    let answer = back(gateway, &live, &key.chat, answer, route.ids).await?;
+    let answer = back(gateway, &live, &key.chat, answer, route).await?;
     Ok(using.until_the_end_of(answer))
 }
 
@@ -185,11 +177,11 @@ async fn forked(
     answer: HttpResponse<Incoming>,
 ) -> Result<Response, Reply> {
     if !answer.status().is_success() || !answer::is_json(answer.headers()) {
-        return back(gateway, live, &key.chat, answer, route.ids).await;
+        return back(gateway, live, &key.chat, answer, route).await;
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
-    let Whole { bytes: body, room } = read(gateway, live, &key.chat, body).await?;
+    let Whole { bytes: body, room } = done(gateway, live, &key.chat, body).await?;
     let names = json::text(&body).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
     for (_, found) in names.unwrap_or_default() {
         let Some(native) = found.string() else {

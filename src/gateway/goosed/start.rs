@@ -9,13 +9,12 @@ use axum::http::request::Parts;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::answer::{self, back};
+use super::answer::{self, as_it_is};
 use super::ask::ask;
-use super::in_step::in_step;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::whole::{Whole, answer as read};
-use super::{any, awake, pinned};
+use super::whole::{Whole, done};
+use super::{any, awake, in_step, pinned, process};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
 use crate::gateway::nodes::Live;
@@ -70,10 +69,7 @@ pub async fn serve(
                 Ok(request) => request,
                 Err(refused) => return Ok(Made::Refused(refused.into_response())),
             };
-            match starts {
-                true => begin(&gateway, &live, request).await,
-                false => make(&gateway, &live, request).await,
-            }
+            begin(&gateway, &live, request).await
         }
     })
     .await?;
@@ -87,11 +83,14 @@ pub async fn serve(
     } = value;
     let mut edits = answer::renamed(&body, &live.node.id, SESSION);
     if starts {
-        let process = awake::process(&live).await;
+        let process = process::name(&live).await;
         let session = give_model(gateway, &live, &chat, &native)
             .await
             .map_err(|r| r.into_response())?;
-        gateway.goosed.awake.woke(&live, process, &native);
+        gateway
+            .goosed
+            .awake
+            .woke(&live, process.as_deref(), &native);
         edits.extend(reported(&body, &session));
     }
     Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
@@ -125,15 +124,13 @@ pub async fn session(
     })
 }
 
-/// Begins a session on a node that has a provider.
+/// Makes a session on a node that has what the others have.
 async fn begin(
     gateway: &Gateway,
     live: &Arc<Live>,
     request: Request<Body>,
 ) -> Result<Made<MadeBy>, Failure> {
-    if let Err(why) = in_step(gateway, live).await {
-        tracing::warn!(node = live.node.id, "{why}");
-    }
+    in_step::bring(gateway, live).await;
     make(gateway, live, request).await
 }
 
@@ -148,13 +145,12 @@ async fn make(
         return Err(Failure::NotSent(format!("it answers {}", answer.status())));
     }
     if !answer.status().is_success() {
-        let refused = back(gateway, live, "", answer, &[]).await;
-        return Ok(Made::Refused(refused.unwrap_or_else(|r| r.into_response())));
+        return Ok(Made::Refused(as_it_is(gateway, live, answer)));
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
     let unknown = |why: String| Failure::NoAnswer(why);
-    let body = read(gateway, live, "", body)
+    let body = done(gateway, live, "", body)
         .await
         .map_err(|reply| unknown(reply.message))?;
     let name = json::text(&body.bytes).and_then(|text| json::fields(text, &["id"]));
@@ -196,7 +192,7 @@ async fn give_model(
             failed(status, &format!("did not answer: {failure}"))
         })?;
     let status = answer.status();
-    let body = read(gateway, live, chat, answer.into_body()).await?.bytes;
+    let body = done(gateway, live, chat, answer.into_body()).await?.bytes;
     if status.is_success() {
         return Ok(body);
     }

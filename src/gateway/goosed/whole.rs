@@ -1,7 +1,7 @@
 //! Bodies that are read whole. A client's is within the limits that hold for every dialect
 //! ([`crate::gateway::limits`]), which alone say how long it may be and take. A node's answer that holds
-//! names of chats takes its room from the same budget, until the client has it: some large histories at
-//! once would else be all the machine's memory.
+//! names of chats takes room until the client has it: some large histories at once would else be all the
+//! machine's memory. Answers wait for each other only, and short ones for nobody.
 
 use std::time::Duration;
 
@@ -26,10 +26,14 @@ const ROOM: Duration = Duration::from_secs(5);
 /// Most of an answer that is read whole, for the names of chats in it: a history with its pictures.
 const MOST: usize = 256 * 1024 * 1024;
 
+/// An answer that is no longer takes no room: each connection has as much of it on its way anyway. So what has
+/// changed something on its node, which is answered shortly, is told to the client whatever others hold.
+const SHORT: usize = 64 * 1024;
+
 /// Most room that is taken beforehand for a body that does not say how long it is.
 const STEP: usize = 16 * 1024 * 1024;
 
-/// The room that bodies take, until it is dropped.
+/// The room that a body takes, until it is dropped.
 #[derive(Debug, Default)]
 pub struct Room(Vec<OwnedSemaphorePermit>);
 
@@ -70,16 +74,16 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut taking = Taking {
+    let mut growing = Growing {
         most,
         budget,
         room: Room::default(),
-        taken: 0,
+        fits: SHORT,
     };
     // At once what is known beforehand, so that several do not each wait with a part of it.
     let promised = body.size_hint().exact();
     if let Some(promised) = promised {
-        taking
+        growing
             .enough_for(usize::try_from(promised).unwrap_or(usize::MAX))
             .await?;
     }
@@ -98,19 +102,19 @@ where
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        taking
-            .enough_for(first.len() + all.len() + data.len())
-            .await?;
-        match (first.is_empty(), all.is_empty()) {
-            (true, true) => first = data,
-            // More than one piece: they become one.
-            (false, _) => {
-                all.reserve_exact(taking.taken.saturating_sub(all.len()));
-                all.extend_from_slice(&std::mem::take(&mut first));
-                all.extend_from_slice(&data);
-            }
-            (true, false) => all.extend_from_slice(&data),
+        let length = first.len() + all.len() + data.len();
+        growing.enough_for(length).await?;
+        if length == data.len() {
+            first = data;
+            continue;
         }
+        // More than one piece: they become one, which grows as its room does, and not by doubling.
+        if all.capacity() < length {
+            let fits = promised.and_then(|p| usize::try_from(p).ok());
+            all.reserve_exact(fits.unwrap_or(growing.fits).max(length) - all.len());
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&data);
     }
     let bytes = match all.is_empty() {
         true => first,
@@ -118,35 +122,34 @@ where
     };
     Ok(Whole {
         bytes,
-        room: taking.room,
+        room: growing.room,
     })
 }
 
 /// Takes room for a body that grows.
-struct Taking<'a> {
+struct Growing<'a> {
     most: usize,
     budget: &'a Budget,
     room: Room,
-    taken: usize,
+    /// So much of it has room.
+    fits: usize,
 }
 
-impl Taking<'_> {
+impl Growing<'_> {
     async fn enough_for(&mut self, length: usize) -> Result<(), Unread> {
         if length > self.most {
             return Err(Unread::TooLong);
         }
-        let more = length.saturating_sub(self.taken);
+        let more = length.saturating_sub(self.fits);
         if more == 0 {
             return Ok(());
         }
         // In large steps: a body that does not say how long it is comes in thousands of pieces.
-        let more = match self.taken {
-            0 => more,
-            taken => more.max(taken.min(STEP)),
-        };
+        let more = more.max(self.fits.min(STEP));
+        let more = more.min(self.most.saturating_sub(self.fits));
         let taken = self.budget.within(more as u64, ROOM).await;
         self.room.0.push(taken.ok_or(Unread::NoRoom)?);
-        self.taken += more;
+        self.fits += more;
         Ok(())
     }
 }
@@ -161,42 +164,69 @@ pub async fn request(body: Body) -> Result<Bytes, Reply> {
         .map_err(|e| Reply::bad(format!("the body broke off: {e}")))
 }
 
-/// The body of a node's answer.
+/// The body of a node's answer to a request that changes nothing.
 ///
 /// # Errors
 /// 504, 502 or 503: it did not come whole, or there is no room for it.
-pub async fn answer(
+pub async fn read(
     gateway: &Gateway,
     live: &Live,
     chat: &str,
     body: Incoming,
 ) -> Result<Whole, Reply> {
-    whole(body, MOST, &gateway.bodies)
+    whole(body, MOST, &gateway.answers)
         .await
-        .map_err(|e| match e {
-            Unread::TooLong => Reply::new(
-                StatusCode::BAD_GATEWAY,
+        .map_err(|unread| match unread {
+            Unread::NoRoom => Reply::new(
+                StatusCode::SERVICE_UNAVAILABLE,
                 format!(
-                    "the answer of the node `{}` is longer than {} MiB",
+                    "the node `{}` has answered, and {}; try again",
                     live.node.id,
-                    MOST >> 20
+                    no_room()
                 ),
             ),
-            Unread::NoRoom => no_room(&live.node.id),
-            Unread::Broken(why) => Reply::failed(
-                &live.node.id,
-                chat,
-                &Failure::NoAnswer(format!("its answer broke off: {why}")),
-            ),
+            unread => lost(live, chat, unread),
         })
 }
 
-fn no_room(node: &str) -> Reply {
-    Reply::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!(
-            "the node `{node}` has answered, and the gateway holds so much for others that there was no room for it within {} s; try again",
-            ROOM.as_secs()
-        ),
+/// The body of a node's answer to a request that changes something. Where it does not come whole the node has
+/// done it all the same, and a client must not be told to try again.
+///
+/// # Errors
+/// 504 or 502.
+pub async fn done(
+    gateway: &Gateway,
+    live: &Live,
+    chat: &str,
+    body: Incoming,
+) -> Result<Whole, Reply> {
+    let body = whole(body, MOST, &gateway.answers).await;
+    body.map_err(|unread| lost(live, chat, unread))
+}
+
+/// Lets an answer come to its end that nobody wants, so that its connection is free again. It takes no room.
+pub async fn unwanted(mut body: Incoming) {
+    while let Ok(Some(Ok(_))) = tokio::time::timeout(QUIET, body.frame()).await {}
+}
+
+/// What a client is told of an answer that did not come whole.
+fn lost(live: &Live, chat: &str, unread: Unread) -> Reply {
+    let node = &live.node.id;
+    let why = match unread {
+        Unread::TooLong => {
+            let most = MOST >> 20;
+            let why = format!("the answer of the node `{node}` is longer than {most} MiB");
+            return Reply::new(StatusCode::BAD_GATEWAY, why);
+        }
+        Unread::NoRoom => format!("it has answered, and {}", no_room()),
+        Unread::Broken(why) => format!("its answer broke off: {why}"),
+    };
+    Reply::failed(node, chat, &Failure::NoAnswer(why))
+}
+
+fn no_room() -> String {
+    format!(
+        "the gateway holds so much for others that there was no room for the answer within {} s",
+        ROOM.as_secs()
     )
 }

@@ -270,19 +270,18 @@ impl Pins {
         read(&self.db, &self.path, rows::list)
     }
 
-    /// Notes that a chat was used just now.
+    /// Notes that chats were used just now: all in one write to the disk.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn used(&self, chat: &str) -> Result<()> {
+    pub fn used(&mut self, chats: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         let now = Timestamp::now();
-        self.db
-            .execute(
-                "UPDATE pin SET used = ?2 WHERE chat = ?1 AND used < ?3",
-                params![chat, now.as_millisecond(), (now - USED).as_millisecond()],
-            )
-            .map(drop)
-            .map_err(|e| PINS.error("write to", &self.path, &e))
+        let (now, before) = (now.as_millisecond(), (now - USED).as_millisecond());
+        self.within("write to", |t| {
+            let mut note = t.prepare("UPDATE pin SET used = ?2 WHERE chat = ?1 AND used < ?3")?;
+            let mut chats = chats.into_iter();
+            chats.try_for_each(|chat| note.execute(params![chat.as_ref(), now, before]).map(drop))
+        })
     }
 
     /// Notes the node's own name of a chat. `false`, and nothing is changed, when the chat is not pinned

@@ -257,7 +257,7 @@ fn unused_pins_expire_and_used_ones_do_not() {
             )
             .unwrap();
     }
-    pins.used("new").unwrap();
+    pins.used(["new"]).unwrap();
     let gone = pins.expire(SignedDuration::from_mins(30), Timestamp::now());
     assert_eq!(gone.unwrap(), 1);
     assert!(pins.pin("old").unwrap().is_none() && pins.pin("new").unwrap().is_some());

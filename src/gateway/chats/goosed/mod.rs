@@ -78,8 +78,8 @@ pub async fn create(
 /// The client's answer; it is tried again with the next message.
 pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
     let (node, awake) = (live.node.id.as_str(), &api.gateway.goosed.awake);
-    let process = goosed::process(live).await;
-    let has = |process: &String| awake.has(live, process, native);
+    let process = goosed::process::name(live).await;
+    let has = |process: &String| awake.touch(live, process, native);
     if process.as_ref().is_some_and(has) {
         return Ok(());
     }
@@ -87,7 +87,7 @@ pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<
     let post = Method::POST;
     match ask(api, live, post, "/agent/resume", Some(body), Wait::Create).await {
         Ok(answer) if answer.status.is_success() => {
-            awake.woke(live, process, native);
+            awake.woke(live, process.as_deref(), native);
             Ok(())
         }
         Ok(answer) => Err(answer.refusal(node, chat)),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::goosed::agents::MOST;
 use super::{Rig, message};
 use crate::gateway::ids;
 
@@ -137,4 +138,73 @@ async fn a_node_that_hangs_at_the_resume_is_sent_nothing_else() {
         begun.elapsed()
     );
     assert_eq!(rig.paths(n), ["/agent/resume"]);
+}
+
+/// goosed keeps the agents of a hundred chats in one process.
+#[tokio::test]
+async fn a_chat_whose_agent_was_given_up_for_others_is_resumed() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let n = number(&chat);
+    // Others take its place, some through the gateway and some past it.
+    for _ in 0..MOST {
+        let directory = json!({"working_dir": "/"});
+        let begun = rig.direct(n, "/agent/start", &directory).await.ok();
+        let id = begun["id"].clone();
+        let name = format!("g{n}.{}", id.as_str().unwrap());
+        let resume = json!({"session_id": name, "load_model_and_extensions": true});
+        rig.post("/agent/resume", &resume).await.ok();
+    }
+    rig.seen();
+    assert!(rig.said(&chat).await.contains("Finish"));
+    assert_eq!(rig.paths(n), BOTH);
+    rig.said(&chat).await;
+    assert_eq!(rig.paths(n), ["/reply"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_ask_at_once_a_chat_is_resumed_once() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let n = number(&chat);
+    let stop = json!({"session_id": chat});
+    assert_eq!(rig.post("/agent/stop", &stop).await.status, 200);
+    rig.node(n).fault(|f| f.slow = Duration::from_millis(300));
+    rig.seen();
+    let tools = format!("/agent/tools?session_id={chat}");
+    let (said, one, two, three) = tokio::join!(
+        rig.said(&chat),
+        rig.get(&tools),
+        rig.get(&tools),
+        rig.get(&tools)
+    );
+    assert!(said.contains("Finish"), "{said}");
+    assert!([one, two, three].iter().all(|tools| tools.status == 200));
+    let paths = rig.paths(n);
+    let resumed = paths.iter().filter(|path| *path == "/agent/resume").count();
+    assert_eq!((resumed, paths.len()), (1, 5), "{paths:?}");
+    // Whoever does it may go away: another one does it then.
+    assert_eq!(rig.post("/agent/stop", &stop).await.status, 200);
+    let request = rig.request("GET", &tools, None);
+    let first = tokio::time::timeout(Duration::from_millis(100), rig.client.request(request));
+    let (gone, other) = tokio::join!(first, async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.said(&chat).await
+    });
+    assert!(gone.is_err(), "{gone:?}");
+    assert!(other.contains("Finish"), "{other}");
+}
+
+#[tokio::test]
+async fn what_is_gone_is_forgotten() {
+    let rig = Rig::new().await;
+    let chat = rig.start().await;
+    let (n, native) = (number(&chat), ids::split(&chat).unwrap().1.to_owned());
+    rig.node(n).fail(&format!("/sessions/{native}"), 404);
+    let gone = rig.raw("DELETE", &format!("/sessions/{chat}"), None).await;
+    assert_eq!(gone.status, 404);
+    rig.node(n).fault(|f| f.fail.clear());
+    rig.seen();
+    rig.said(&chat).await;
+    assert_eq!(rig.paths(n), BOTH);
 }

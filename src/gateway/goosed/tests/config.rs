@@ -1,17 +1,18 @@
 //! The configuration: everywhere or nowhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::Rig;
-use crate::gateway::goosed::in_step::in_step;
+use crate::gateway::goosed::in_step::bring;
+use crate::routing::node::Health;
 
 impl Rig {
     /// Asks a node behind the gateway's back.
-    async fn direct(&self, n: usize, path: &str, body: &Value) -> super::Answer {
+    pub(super) async fn direct(&self, n: usize, path: &str, body: &Value) -> super::Answer {
         let node = &self.nodes[n];
         let request = Request::post(format!("http://127.0.0.1:{}{path}", node.port))
             .header("x-secret-key", &node.node.options.secret)
@@ -75,17 +76,16 @@ async fn a_provider_is_not_copied_while_settings_are_written() {
         let body = json!({"key": key, "value": value, "is_secret": false});
         rig.direct(0, "/config/upsert", &body).await.ok();
     }
-    let gateway = rig.under.gateway.clone();
-    let held = gateway.goosed.writing.lock().await;
+    let held = rig.under.gateway.goosed.writing.lock().await;
     let live = rig.under.gateway.nodes.get("g1").unwrap();
-    let copied = in_step(&rig.under.gateway, &live);
+    let copied = bring(&rig.under.gateway, &live);
     tokio::pin!(copied);
     let early = tokio::time::timeout(Duration::from_millis(500), &mut copied).await;
     assert!(early.is_err());
     let written = |n: usize| rig.node(n).count("POST /config/upsert");
     assert_eq!(written(1), 0);
     drop(held);
-    copied.await.unwrap();
+    copied.await;
     assert_eq!(written(1), 2);
     assert_eq!(
         rig.setting("GOOSE_PROVIDER").await,
@@ -282,6 +282,115 @@ async fn a_node_that_comes_later_gets_the_settings_that_all_others_have() {
     remove(2, "K").await;
     while !rig.start().await.starts_with("g2.") {}
     assert_eq!(rig.setting("K").await[2], Value::Null);
+}
+
+/// How often a node was asked for all its settings.
+fn read(rig: &Rig) -> Vec<usize> {
+    (0..3).map(|n| rig.node(n).count("GET /config")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_chats_at_once_compare_each_node_once() {
+    let rig = Rig::new().await;
+    for node in &rig.nodes {
+        node.node.fault(|f| f.slow = Duration::from_millis(50));
+    }
+    futures_util::future::join_all((0..12).map(|_| rig.start())).await;
+    assert_eq!(read(&rig), [3, 3, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_holds_up_new_chats_elsewhere_once() {
+    let rig = Rig::new().await;
+    rig.node(0).fault(|f| f.hang_but_probes = true);
+    let begun = Instant::now();
+    let chat = async |name: &str| {
+        let live = rig.under.gateway.nodes.get(name).unwrap();
+        bring(&rig.under.gateway, &live).await;
+    };
+    tokio::join!(
+        chat("g1"),
+        chat("g1"),
+        chat("g2"),
+        chat("g2"),
+        chat("g1"),
+        chat("g2")
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(rig.node(0).count("GET /config"), 1);
+    // What settings were written meanwhile is not known for ever: who writes them may hang as well.
+    let fresh = Rig::new().await;
+    let _held = fresh.under.gateway.goosed.writing.lock().await;
+    let begun = Instant::now();
+    fresh.start().await;
+    assert!(begun.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn a_node_that_was_alone_is_compared_as_soon_as_it_is_not() {
+    let rig = Rig::bare().await;
+    for n in [0, 1] {
+        for (key, value) in [("K", "v"), ("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+            let body = json!({"key": key, "value": value, "is_secret": false});
+            rig.direct(n, "/config/upsert", &body).await.ok();
+        }
+    }
+    let well = |name: &str, health: Health| {
+        let live = rig.under.gateway.nodes.get(name).unwrap();
+        live.found(health);
+    };
+    for name in ["g0", "g1"] {
+        well(name, Health::Refused("away".to_owned()));
+    }
+    let live = rig.under.gateway.nodes.get("g2").unwrap();
+    bring(&rig.under.gateway, &live).await;
+    assert_eq!(rig.setting("K").await[2], Value::Null);
+    for name in ["g0", "g1"] {
+        well(name, Health::Healthy);
+    }
+    bring(&rig.under.gateway, &live).await;
+    assert_eq!(rig.setting("K").await[2], "v");
+}
+
+#[tokio::test]
+async fn one_that_tells_no_settings_keeps_no_other_from_its_provider() {
+    let rig = Rig::bare().await;
+    for n in [0, 1] {
+        for (key, value) in [("K", "v"), ("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+            let body = json!({"key": key, "value": value, "is_secret": false});
+            rig.direct(n, "/config/upsert", &body).await.ok();
+        }
+    }
+    // A model alone is no provider.
+    let model = json!({"key": "GOOSE_MODEL", "value": "mine", "is_secret": false});
+    rig.direct(2, "/config/upsert", &model).await.ok();
+    rig.node(0).fail("/config", 500);
+    let live = rig.under.gateway.nodes.get("g2").unwrap();
+    bring(&rig.under.gateway, &live).await;
+    assert_eq!(rig.setting("GOOSE_PROVIDER").await[2], "p");
+    assert_eq!(rig.setting("GOOSE_MODEL").await[2], "m");
+    assert_eq!(rig.setting("K").await[2], "v");
+}
+
+#[tokio::test]
+async fn an_imported_chats_node_is_brought_in_step_too() {
+    let rig = Rig::bare().await;
+    for (key, value) in [("GOOSE_PROVIDER", "p"), ("GOOSE_MODEL", "m")] {
+        let body = json!({"key": key, "value": value, "is_secret": false});
+        rig.direct(1, "/config/upsert", &body).await.ok();
+    }
+    let chat = rig.start().await;
+    let exported = rig.get(&format!("/sessions/{chat}/export")).await.ok();
+    for _ in 0..3 {
+        rig.post("/sessions/import", &json!({"json": exported}))
+            .await
+            .ok();
+    }
+    assert_eq!(rig.setting("GOOSE_PROVIDER").await, ["p", "p", "p"]);
 }
 
 #[tokio::test]

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::goosed::StandIn;
 use super::{Rig, eventually, message};
-use crate::gateway::limits::Limits;
+use crate::gateway::goosed::whole::whole;
+use crate::gateway::limits::{Budget, Limits};
 use crate::gateway::stand_in::{SECRET, secret_of};
 
 async fn rig(limits: Limits) -> Rig {
@@ -49,36 +51,46 @@ async fn a_body_that_stands_still_is_408_when_the_limit_says_so() {
     assert_eq!(rig.seen(), [0, 0, 0]);
 }
 
+const MIB: u64 = 1024 * 1024;
+
+impl Rig {
+    /// One whose answers have 24 MiB, with a history of 16 MiB each on `g1` and `g2`, of the same name.
+    async fn with_long_histories() -> (Self, String) {
+        let rig = rig(Limits {
+            answers: 24 * MIB,
+            ..Limits::default()
+        })
+        .await;
+        let native = rig.everywhere().await;
+        for name in ["g1", "g2"] {
+            let said = message(&"x".repeat(8 << 20)).1;
+            rig.post(&format!("/sessions/{name}.{native}/reply"), &said)
+                .await
+                .ok();
+        }
+        eventually("they are said", || {
+            let spoken = |n: usize| rig.node(n).messages(&native) == 2;
+            spoken(1) && spoken(2) && rig.left() == 24 * MIB
+        })
+        .await;
+        (rig, native)
+    }
+
+    /// What is left for answers.
+    fn left(&self) -> u64 {
+        self.under.gateway.answers.left() as u64 * 1024
+    }
+}
+
 /// Answers that are read whole, and not taken by their clients, do not pile up.
 #[tokio::test]
 async fn large_answers_take_room_until_their_clients_have_them() {
-    const MIB: u64 = 1024 * 1024;
-    let limits = Limits {
-        bodies: 24 * MIB,
-        ..Limits::default()
-    };
-    let rig = rig(limits).await;
-    let native = rig.everywhere().await;
-    for name in ["g1", "g2"] {
-        let said = message(&"x".repeat(8 << 20)).1;
-        rig.post(&format!("/sessions/{name}.{native}/reply"), &said)
-            .await
-            .ok();
-    }
-    let left = || rig.under.gateway.bodies.left() as u64 * 1024;
+    let (rig, native) = Rig::with_long_histories().await;
     let whole = async |name: &str| rig.get(&format!("/sessions/{name}.{native}")).await;
-    eventually("they are said", || {
-        let spoken = |n: usize| {
-            let node = rig.node(n);
-            node.messages(&native) == 2
-        };
-        spoken(1) && spoken(2) && left() == 24 * MIB
-    })
-    .await;
     let first = rig.request("GET", &format!("/sessions/g1.{native}"), None);
     let first = rig.send(first).await;
     assert_eq!(first.status(), 200);
-    assert!(left() < 9 * MIB, "{}", left());
+    assert!(rig.left() < 9 * MIB, "{}", rig.left());
     // There is no room for another, which is told so in time. A small one has it.
     let begun = Instant::now();
     whole("g2")
@@ -97,9 +109,72 @@ async fn large_answers_take_room_until_their_clients_have_them() {
     });
     assert!(second.body.len() as u64 > 16 * MIB);
     assert_eq!(second.ok()["id"], format!("g2.{native}"));
-    eventually("all is given back", || left() == 24 * MIB).await;
-    // A list of all is one answer.
+    eventually("all is given back", || rig.left() == 24 * MIB).await;
+    // A list of all is one answer, of what the nodes told and no copy of it.
     let listed = rig.get("/sessions").await.ok();
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 3);
-    eventually("all is given back", || left() == 24 * MIB).await;
+    eventually("all is given back", || rig.left() == 24 * MIB).await;
+}
+
+/// An answer that waits for room queues before the others of its kind, and before no request.
+#[tokio::test]
+async fn requests_and_short_answers_wait_for_no_large_one() {
+    let (rig, native) = Rig::with_long_histories().await;
+    let large = |name: &str| rig.request("GET", &format!("/sessions/{name}.{native}"), None);
+    let first = rig.send(large("g1")).await;
+    let second = tokio::spawn(rig.client.request(large("g2")));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begun = Instant::now();
+    let said = rig
+        .post(&format!("/sessions/g0.{native}/reply"), &message("x").1)
+        .await;
+    assert_eq!(said.status, 200, "{said:?}");
+    rig.start().await;
+    rig.get("/sessions").await.ok();
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(!second.is_finished(), "it waits for room still");
+    drop(first);
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+}
+
+/// What a node has done must not be done again.
+#[tokio::test]
+async fn what_changed_something_is_never_to_be_tried_again() {
+    let (rig, native) = Rig::with_long_histories().await;
+    let first = rig
+        .send(rig.request("GET", &format!("/sessions/g1.{native}"), None))
+        .await;
+    assert_eq!(first.status(), 200);
+    // Its answer is the whole history.
+    let resume = json!({"session_id": format!("g2.{native}"), "load_model_and_extensions": true});
+    let lost = rig.post("/agent/resume", &resume).await;
+    lost.says(504, &["`g2`", "no room", "may have taken"]);
+    let told = lost.json()["message"].as_str().unwrap().to_owned();
+    assert!(!told.contains("try again"), "{told}");
+    // A short answer comes whatever others hold.
+    let fork = json!({"truncate": false, "copy": true});
+    let forked = rig
+        .post(&format!("/sessions/g2.{native}/fork"), &fork)
+        .await
+        .ok();
+    let forked = forked["sessionId"].as_str().unwrap().to_owned();
+    let pins: crate::error::Result<_> = rig.under.gateway.pins(|p| p.list()).await;
+    assert!(pins.unwrap().iter().any(|pin| pin.chat == forked));
+}
+
+/// A body that does not say how long it is grows as its room does.
+#[tokio::test]
+async fn a_body_without_a_length_takes_no_more_than_its_room() {
+    let budget = Budget::of(64 * MIB);
+    let pieces = (0..1200).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 30_000])));
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let read = whole(body, 64 << 20, &budget).await.unwrap();
+    let taken = 64 * 1024 - budget.left();
+    let room = (taken + 64) * 1024;
+    assert_eq!(read.bytes.len(), 1200 * 30_000);
+    // From 16 MiB on room is taken in steps of that, where a vector would still double.
+    let held = read.bytes.try_into_mut().unwrap().capacity();
+    assert!(held <= room, "{held} in {room}");
+    drop(read.room);
+    assert_eq!(budget.left(), 64 * 1024);
 }

@@ -342,11 +342,26 @@ fn lists_merge_by_time_and_figures_add_up() {
         ),
     ];
     let ids = |most| {
-        let list = format!("[{}]", fan::list(&got, &[], most));
+        let list = fan::list(&got, &[], most).concat();
+        let list = format!("[{}]", String::from_utf8(list).unwrap());
         let list: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
         let ids = list.iter().map(|s| s["id"].as_str().unwrap().to_owned());
         ids.collect::<Vec<_>>().join(" ")
     };
+    // Nothing of what a node told is copied, but the names.
+    let all = fan::list(&got, &[], 10);
+    let own = |piece: &Bytes| {
+        let piece = piece.as_ptr_range();
+        got.iter().any(|(_, body)| {
+            let body = body.as_ptr_range();
+            body.start <= piece.start && piece.end <= body.end
+        })
+    };
+    let copied: Vec<&Bytes> = all.iter().filter(|piece| !own(piece)).collect();
+    assert!(
+        copied.iter().all(|piece| piece.len() <= "\"g0.1\"".len()),
+        "{copied:?}"
+    );
     assert_eq!(ids(10), "g1.1 g0.1 g0.2 g1.3");
     assert_eq!(ids(2), "g1.1 g0.1");
     for (query, want) in [
