@@ -133,6 +133,7 @@ impl Three {
         self.all_where_they_were(&chats);
         self.a_killed_one(&chats);
         self.broken_off(&chats);
+        self.elsewhere();
 
         // All of them begin anew, and so does the gateway.
         drop(self.running.take());
@@ -181,27 +182,55 @@ impl Three {
 
     /// A turn is broken off, and no other chat's.
     fn broken_off(&self, chats: &BTreeMap<String, (String, String)>) {
-        let (real, way) = (&self.real, &self.way);
         let beside = chats
             .iter()
             .find(|(chat, (node, _))| *node == chats["c0"].0 && *chat != "c0");
         let beside = beside.unwrap().0;
-        let cancel = |chat: &str| way.call("POST", &format!("/chats/{chat}/cancel"), &json!({}));
-        // One that has just begun takes its time, and is handed the same message.
-        let slow = json!({"text": "SLEEP 60", "id": "slow"});
-        eventually("it is taken", || way.say("c0", &slow).0 == 200);
-        eventually("the model is asked", || {
-            !real.model.turns("SLEEP 60").is_empty()
-        });
-        let (_, done) = cancel(beside);
+        self.sleeps("c0");
+        let done = self.cancel(beside);
         assert_eq!(done["interrupted"], false, "{done}");
-        let (status, done) = cancel("c0");
-        assert_eq!(
-            (status, &done["interrupted"]),
-            (200, &json!(true)),
-            "{done}"
-        );
-        eventually("it is at rest", || cancel("c0").1["interrupted"] == false);
+        self.cancelled("c0");
+    }
+
+    /// A chat in a directory in which no server works: it is heard, answered and broken off there.
+    fn elsewhere(&self) {
+        let (real, way) = (&self.real, &self.way);
+        let directory = real.s.home("elsewhere");
+        std::fs::create_dir_all(&directory).unwrap();
+        let begin = json!({
+            "chat": "far", "selector": "dialect:opencode", "working_dir": directory,
+        });
+        let (status, placed) = way.call("POST", "/chats", &begin);
+        assert_eq!(status, 201, "{placed}");
+        turn(way, &real.model, "far", &hello("far"));
+        self.sleeps("far");
+        self.cancelled("far");
+    }
+
+    /// Begins a turn that lasts.
+    fn sleeps(&self, chat: &str) {
+        let says = format!("SLEEP 60 in {chat}");
+        // One that has just begun takes its time, and is handed the same message.
+        let slow = json!({"text": says, "id": format!("slow-{chat}")});
+        eventually("it is taken", || self.way.say(chat, &slow).0 == 200);
+        eventually("the model is asked", || {
+            !self.real.model.turns(&says).is_empty()
+        });
+    }
+
+    fn cancel(&self, chat: &str) -> Value {
+        let path = format!("/chats/{chat}/cancel");
+        let (status, done) = self.way.call("POST", &path, &json!({}));
+        assert_eq!(status, 200, "{done}");
+        done
+    }
+
+    fn cancelled(&self, chat: &str) {
+        let done = self.cancel(chat);
+        assert_eq!(done["interrupted"], true, "{done}");
+        eventually("it is at rest", || {
+            self.cancel(chat)["interrupted"] == false
+        });
     }
 }
 

@@ -351,9 +351,16 @@ async fn list(State(inner): State<Arc<Inner>>) -> Json<Value> {
     Json(store.values().cloned().collect())
 }
 
-async fn status(State(inner): State<Arc<Inner>>) -> Json<Value> {
+/// Those that are worked at in one directory.
+async fn status(State(inner): State<Arc<Inner>>, request: Request) -> Json<Value> {
+    let own = directory(&inner, request.headers(), request.uri().query());
     let busy = inner.busy.lock().unwrap().clone();
-    Json(busy.into_iter().collect::<serde_json::Map<_, _>>().into())
+    let store = inner.store.lock().unwrap();
+    let here = busy.into_iter().filter(|(id, _)| {
+        let of = store.get(id).and_then(|s| s["directory"].as_str());
+        of.is_none_or(|of| of == own)
+    });
+    Json(here.collect::<serde_json::Map<_, _>>().into())
 }
 
 fn known(inner: &Inner, id: &str) -> Result<Value, Response> {

@@ -37,6 +37,8 @@ pub struct Frame {
 #[derive(Debug, Default)]
 pub struct Parser {
     left: Vec<u8>,
+    /// Up to where no line ends in it.
+    seen: usize,
     frame: Frame,
     some: bool,
 }
@@ -50,13 +52,16 @@ impl Parser {
         let mut frames = Vec::new();
         self.left.extend_from_slice(piece);
         let mut begun = 0;
-        while let Some(length) = self.left[begun..].iter().position(|b| *b == b'\n') {
-            let line = self.left[begun..begun + length].to_vec();
-            begun += length + 1;
+        while let Some(more) = self.left[self.seen..].iter().position(|b| *b == b'\n') {
+            let end = self.seen + more;
+            let line = self.left[begun..end].to_vec();
+            begun = end + 1;
+            self.seen = begun;
             let line = line.strip_suffix(b"\r").unwrap_or(&line);
             self.line(&String::from_utf8_lossy(line), &mut frames);
         }
         self.left.drain(..begun);
+        self.seen = self.left.len();
         match self.left.len() + self.frame.data.len() > MOST {
             true => Err(()),
             false => Ok(frames),
@@ -198,6 +203,21 @@ mod tests {
             parse(&["event: x\n\n", "\n\n", "data\n\n"]),
             [(None, String::new())]
         );
+    }
+
+    #[test]
+    fn a_long_line_is_looked_through_once() {
+        let (piece, pieces) = (vec![b'x'; 4096], 2048);
+        let mut parser = Parser::default();
+        let begun = std::time::Instant::now();
+        parser.take(b"data: ").unwrap();
+        for _ in 0..pieces {
+            assert_eq!(parser.take(&piece), Ok(Vec::new()));
+        }
+        let frames = parser.take(b"\n\n").unwrap();
+        assert_eq!(frames[0].data.len(), piece.len() * pieces);
+        // From its start for each piece it would be eight gigabytes.
+        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! of its own, so that it is there once however often it is handed over.
 
 mod read;
+mod session;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 pub use read::Reader;
+use session::Session;
 
 use super::Api;
 use super::events::{Told, server};
-use super::server::{Wait, ask, ask_for, escaped, left, open};
+use super::server::{Wait, ask, escaped, left};
 use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
@@ -29,11 +31,11 @@ use crate::routing::pins::Pin;
 /// Between two looks for an answer.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The same among the messages of a session that is at rest and has none.
+const RARELY: Duration = Duration::from_secs(2);
+
 /// How long a message that was taken may take to stand in its session. Measured: 20 ms.
 const HELD: Duration = Duration::from_secs(2);
-
-/// How many messages at the end of a session are looked at. Each step of a turn is one.
-const LAST: u32 = 200;
 
 /// Makes a session.
 ///
@@ -83,10 +85,15 @@ pub async fn say(
     let begun = Instant::now();
     let mut sent = Sent::to_server(pin, &say);
     let (id, asked) = (sent.id.clone(), say.asked());
+    let session = Session::of(api, live, native, pin).await?;
     let handing = {
-        let (api, live, pin) = (Arc::clone(api), Arc::clone(live), pin.clone());
-        let native = native.to_owned();
-        async move { once(&api, &live, &native, &pin, &id, &say.text).await }
+        let session = session.clone();
+        let turns = Arc::clone(api);
+        async move {
+            // Between the look for a message of this id and the hand-over nobody else may hand one over.
+            let _turn = turns.turns.take(&session.pin.chat).await;
+            once(&session, &id, &say.text).await
+        }
     };
     let message = to_the_end(&api.gateway, handing).await?;
     let left = left(api, live);
@@ -94,20 +101,25 @@ pub async fn say(
     sent.receipt = Rung::Submitted;
     sent.evidence = vec!["opencode took it".to_owned()];
     let held = wait.max(HELD);
+    let mut looks = Looks::new();
     while sent.receipt < sent.asked.max(Rung::Accepted) {
-        let all = messages(api, live, native, pin).await?;
-        if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
-            sent.receipt = Rung::Accepted;
-            sent.evidence = vec![format!("opencode has it as {message} in {native}")];
-        }
-        if asked == Until::Answered
-            && let Some(answer) = read::answer(&all, &message)
-            && at_rest(api, live, native, pin).await?
-        {
-            sent.receipt = Rung::Answered;
-            sent.evidence
-                .push(format!("opencode ended the turn of {message}"));
-            sent.answer = Some(answer);
+        let rested = asked == Until::Answered && session.at_rest().await?;
+        if sent.receipt < Rung::Accepted || looks.due(rested) {
+            let all = session.messages().await?;
+            if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
+                sent.receipt = Rung::Accepted;
+                sent.evidence = vec![format!("opencode has it as {message} in {native}")];
+            }
+            // Before and after: what ended may have been an earlier turn, or one of its steps.
+            if rested
+                && let Some(answer) = read::answer(&all, &message)
+                && session.at_rest().await?
+            {
+                sent.receipt = Rung::Answered;
+                sent.evidence
+                    .push(format!("opencode ended the turn of {message}"));
+                sent.answer = Some(answer);
+            }
         }
         let limit = match sent.receipt {
             Rung::Submitted => held,
@@ -134,37 +146,52 @@ pub async fn say(
     Ok(sent)
 }
 
+/// When a session's messages are worth reading for an answer: they may be megabytes, and whether it is at
+/// rest is a word. At rest without an answer, its turn has not begun, or broke off before it said anything:
+/// the longer it is so, the more rarely they are read.
+struct Looks {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Looks {
+    fn new() -> Self {
+        Self {
+            next: Instant::now(),
+            pause: LOOK,
+        }
+    }
+
+    fn due(&mut self, rested: bool) -> bool {
+        let now = Instant::now();
+        if !rested {
+            (self.next, self.pause) = (now, LOOK);
+            return false;
+        }
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.pause;
+            self.pause = (self.pause * 2).min(RARELY);
+        }
+        due
+    }
+}
+
 /// Hands a message over unless that was done. Its id there.
-async fn once(
-    api: &Api,
-    live: &Live,
-    native: &str,
-    pin: &Pin,
-    id: &str,
-    text: &str,
-) -> Result<String, Reply> {
-    // Between the look for a message of this id and the hand-over nobody else may hand one over.
-    let _turn = api.turns.take(&pin.chat).await;
-    let before = messages(api, live, native, pin).await?;
+async fn once(session: &Session, id: &str, text: &str) -> Result<String, Reply> {
+    let before = session.messages().await?;
     match before.iter().find(|m| is_named(m, id)) {
         Some(message) if read::text_of(message) != text => Err(super::messages::another(id)),
         Some(message) => {
             let there = message["info"]["id"].as_str();
             Ok(there.unwrap_or_default().to_owned())
         }
-        None => hand_over(api, live, native, pin, id, text).await,
+        None => hand_over(session, id, text).await,
     }
 }
 
 /// Hands a message over. Its id there.
-async fn hand_over(
-    api: &Api,
-    live: &Live,
-    native: &str,
-    pin: &Pin,
-    id: &str,
-    text: &str,
-) -> Result<String, Reply> {
+async fn hand_over(session: &Session, id: &str, text: &str) -> Result<String, Reply> {
     let name = native_id(id, jiff::Timestamp::now().as_millisecond());
     let body = json!({
         "messageID": format!("msg_{name}"),
@@ -172,8 +199,7 @@ async fn hand_over(
             "id": format!("prt_{name}"), "type": "text", "text": text, "metadata": {"mosaic": id},
         }],
     });
-    let path = format!("/session/{native}/prompt_async");
-    ask_for(api, live, &pin.chat, Method::POST, &path, Some(body)).await?;
+    session.prompt(body).await?;
     Ok(format!("msg_{name}"))
 }
 
@@ -185,47 +211,39 @@ fn is_named(message: &Value, id: &str) -> bool {
         .is_some_and(|there| there.starts_with("msg_") && there.ends_with(&name[12..]))
 }
 
-async fn at_rest(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<bool, Reply> {
-    let busy = ask_for(api, live, &pin.chat, Method::GET, "/session/status", None).await?;
-    Ok(busy.get(native).is_none_or(|s| s["type"] == "idle"))
-}
-
-async fn messages(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Vec<Value>, Reply> {
-    let path = format!("/session/{native}/message?limit={LAST}");
-    let all = ask_for(api, live, &pin.chat, Method::GET, &path, None).await?;
-    Ok(match all {
-        Value::Array(all) => all,
-        _ => Vec::new(),
-    })
-}
-
 /// What was said in a chat.
 ///
 /// # Errors
 /// The client's answer.
 pub async fn conversation(
     api: &Api,
-    live: &Live,
+    live: &Arc<Live>,
     native: &str,
     pin: &Pin,
 ) -> Result<Vec<Message>, Reply> {
-    Ok(read::conversation(&messages(api, live, native, pin).await?))
+    let session = Session::of(api, live, native, pin).await?;
+    Ok(read::conversation(&session.messages().await?))
 }
 
 /// Breaks a chat's turn off.
 ///
 /// # Errors
 /// The client's answer.
-pub async fn cancel(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Cancelled, Reply> {
-    let rested = at_rest(api, live, native, pin).await?;
-    if !rested {
-        let path = format!("/session/{native}/abort");
-        ask_for(api, live, &pin.chat, Method::POST, &path, Some(json!({}))).await?;
+pub async fn cancel(
+    api: &Api,
+    live: &Arc<Live>,
+    native: &str,
+    pin: &Pin,
+) -> Result<Cancelled, Reply> {
+    let session = Session::of(api, live, native, pin).await?;
+    if session.at_rest().await? {
+        return Ok(Cancelled::nothing(pin));
     }
-    Ok(match rested {
-        true => Cancelled::nothing(pin),
-        false => Cancelled::turn(pin, "opencode was told to abort".to_owned()),
-    })
+    session.abort().await?;
+    Ok(Cancelled::turn(
+        pin,
+        "opencode was told to abort".to_owned(),
+    ))
 }
 
 /// What happens in a chat, from the node's own stream.
@@ -238,14 +256,15 @@ pub async fn events(
     native: String,
     pin: Pin,
 ) -> Result<Response, Reply> {
+    let session = Session::of(api, &live, &native, &pin).await?;
     // The stream first: what is said between the two comes twice, and is not missing.
-    let frames = open(api, &live, "/event", None, &pin.chat).await?;
-    let state = match at_rest(api, &live, &native, &pin).await? {
+    let frames = session.events().await?;
+    let state = match session.at_rest().await? {
         true => "idle",
         false => "working",
     };
     let mut begin = vec![Told::state(&pin.node, state, "opencode says so")];
-    let before = messages(api, &live, &native, &pin).await?;
+    let before = session.messages().await?;
     let said = read::conversation(&before);
     begin.extend(said.into_iter().map(Told::Message));
     let reader = Reader::new(&pin.node, &native, &before);

@@ -1,7 +1,9 @@
-//! Chats on opencode, over a stand-in with its routes (1.18).
+//! Chats on opencode, over a stand-in with its routes (1.18): what happens in a directory is told where that
+//! directory is named, and its turns are known there only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -21,11 +23,27 @@ pub struct Stand {
     sessions: Mutex<BTreeMap<String, Vec<Value>>>,
     pub busy: Mutex<Option<String>>,
     pub events: broadcast::Sender<Value>,
+    /// Of the sessions, in their order.
     directories: Mutex<Vec<String>>,
     prompts: Mutex<usize>,
+    /// What is answered as soon as something is said.
+    at_once: Mutex<Option<String>>,
+    /// What was asked, without what it was asked with.
+    asked: Mutex<Vec<String>>,
 }
 
+/// Where the server itself works.
+const OWN: &str = "/own";
+
 type Here = State<Arc<Stand>>;
+type Named = Query<BTreeMap<String, String>>;
+
+fn place(named: &BTreeMap<String, String>) -> String {
+    named
+        .get("directory")
+        .map_or(OWN, String::as_str)
+        .to_owned()
+}
 
 impl Stand {
     pub fn new() -> Arc<Self> {
@@ -35,7 +53,21 @@ impl Stand {
             events: broadcast::Sender::new(64),
             directories: Mutex::default(),
             prompts: Mutex::default(),
+            at_once: Mutex::default(),
+            asked: Mutex::default(),
         })
+    }
+
+    /// Where a session is.
+    fn directory(&self, session: &str) -> Option<String> {
+        let n: usize = session.strip_prefix("ses_")?.parse().ok()?;
+        lock(&self.directories).get(n - 1).cloned()
+    }
+
+    /// How often something was asked for.
+    fn asked(&self, what: &str) -> usize {
+        let asked = lock(&self.asked);
+        asked.iter().filter(|a| *a == what).count()
     }
 
     pub fn tell(&self, kind: &str, properties: Value) {
@@ -81,6 +113,7 @@ impl Stand {
             .route("/global/health", get(async || "{}"))
             .route("/session", post(create))
             .route("/session/status", get(status))
+            .route("/session/{id}", get(session))
             .route("/session/{id}/message", get(messages))
             .route("/session/{id}/prompt_async", post(prompt))
             .route("/session/{id}/abort", post(abort))
@@ -90,35 +123,46 @@ impl Stand {
     }
 }
 
-async fn create(
-    State(stand): Here,
-    Query(query): Query<BTreeMap<String, String>>,
-    Json(body): Json<Value>,
-) -> Json<Value> {
+async fn create(State(stand): Here, Query(named): Named, Json(body): Json<Value>) -> Json<Value> {
     let mut sessions = lock(&stand.sessions);
     let id = format!("ses_{}", sessions.len() + 1);
     sessions.insert(id.clone(), Vec::new());
-    let directory = query.get("directory").cloned().unwrap_or_default();
-    lock(&stand.directories).push(directory);
-    Json(json!({"id": id, "title": body["title"]}))
+    let directory = place(&named);
+    lock(&stand.directories).push(directory.clone());
+    Json(json!({"id": id, "title": body["title"], "directory": directory}))
 }
 
-async fn status(State(stand): Here) -> Json<Value> {
+async fn session(State(stand): Here, Path(id): Path<String>) -> Result<Json<Value>, StatusCode> {
+    let directory = stand.directory(&id).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(Json(json!({"id": id, "directory": directory})))
+}
+
+async fn status(State(stand): Here, Query(named): Named) -> Json<Value> {
+    lock(&stand.asked).push("status".to_owned());
+    let here = place(&named);
     let busy = lock(&stand.busy).clone();
     let all: serde_json::Map<String, Value> = busy
         .into_iter()
+        .filter(|id| stand.directory(id).as_ref() == Some(&here))
         .map(|id| (id, json!({"type": "busy"})))
         .collect();
     Json(Value::Object(all))
 }
 
 async fn messages(State(stand): Here, Path(id): Path<String>) -> Result<Json<Value>, StatusCode> {
+    lock(&stand.asked).push("messages".to_owned());
     let sessions = lock(&stand.sessions);
     let all = sessions.get(&id).ok_or(StatusCode::NOT_FOUND)?;
     Ok(Json(Value::Array(all.clone())))
 }
 
-async fn prompt(State(stand): Here, Path(id): Path<String>, Json(body): Json<Value>) -> StatusCode {
+async fn prompt(
+    State(stand): Here,
+    Path(id): Path<String>,
+    Query(named): Named,
+    Json(body): Json<Value>,
+) -> StatusCode {
+    assert_eq!(stand.directory(&id), Some(place(&named)));
     *lock(&stand.prompts) += 1;
     let info = json!({"id": body["messageID"], "sessionID": id, "role": "user",
         "time": {"created": 1_795_261_836_000_i64}});
@@ -137,10 +181,15 @@ async fn prompt(State(stand): Here, Path(id): Path<String>, Json(body): Json<Val
     );
     let busy = json!({"sessionID": id, "status": {"type": "busy"}});
     stand.tell("session.status", busy);
+    drop(sessions);
+    if let Some(text) = lock(&stand.at_once).take() {
+        stand.answer(&text);
+    }
     StatusCode::NO_CONTENT
 }
 
-async fn abort(State(stand): Here, Path(id): Path<String>) -> Json<bool> {
+async fn abort(State(stand): Here, Path(id): Path<String>, Query(named): Named) -> Json<bool> {
+    assert_eq!(stand.directory(&id), Some(place(&named)));
     let mut busy = lock(&stand.busy);
     assert_eq!(busy.take(), Some(id));
     Json(true)
@@ -148,14 +197,21 @@ async fn abort(State(stand): Here, Path(id): Path<String>) -> Json<bool> {
 
 async fn events(
     State(stand): Here,
+    Query(named): Named,
 ) -> Sse<impl futures_util::Stream<Item = Result<Event, std::convert::Infallible>>> {
     let receiver = stand.events.subscribe();
     Sse::new(futures_util::stream::unfold(
-        receiver,
-        |mut receiver| async move {
-            let event = receiver.recv().await.ok()?;
-            let event = Event::default().data(event.to_string());
-            Some((Ok(event), receiver))
+        (receiver, stand, place(&named)),
+        |(mut receiver, stand, here)| async move {
+            loop {
+                let event = receiver.recv().await.ok()?;
+                let session = event["properties"]["sessionID"].as_str();
+                let of = session.and_then(|id| stand.directory(id));
+                if of.is_none_or(|of| of == here) {
+                    let event = Event::default().data(event.to_string());
+                    return Some((Ok(event), (receiver, stand, here)));
+                }
+            }
         },
     ))
 }
@@ -256,6 +312,111 @@ fn a_turn_that_does_not_end_is_told_and_can_be_broken_off() {
             "{done}"
         );
         assert_eq!(*lock(&stand.busy), None);
+    });
+}
+
+#[test]
+fn a_chat_elsewhere_than_its_server_is_heard_and_broken_off() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        let begin = json!({"chat": "c", "working_dir": "/usr/share"});
+        assert_eq!(caller.call("POST", "/chats", begin).await.0, 201);
+        let mut frames = caller.stream("/chats/c/events", None).await;
+        assert_eq!(next(&mut frames).await["state"], "idle");
+        let hi = json!({"text": "hi", "until": "answered", "timeout_secs": 1});
+        let (status, sent) = caller.call("POST", "/chats/c/messages", hi).await;
+        assert_eq!(status, 504, "{sent}");
+        assert_eq!(next(&mut frames).await["text"], "hi");
+        let mut late = caller.stream("/chats/c/events", None).await;
+        assert_eq!(next(&mut late).await["state"], "working");
+        let (status, done) = caller.call("POST", "/chats/c/cancel", json!({})).await;
+        assert_eq!(
+            (status, &done["interrupted"]),
+            (200, &json!(true)),
+            "{done}"
+        );
+    });
+}
+
+#[test]
+fn a_step_of_a_turn_that_goes_on_elsewhere_is_no_answer() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        let begin = json!({"chat": "c", "working_dir": "/usr/share"});
+        assert_eq!(caller.call("POST", "/chats", begin).await.0, 201);
+        let hi = json!({"text": "hi", "id": "m1"});
+        assert_eq!(caller.call("POST", "/chats/c/messages", hi).await.0, 200);
+        stand.answer("a step");
+        *lock(&stand.busy) = Some("ses_1".to_owned());
+        let hi = json!({"text": "hi", "id": "m1", "until": "answered", "timeout_secs": 1});
+        let (status, sent) = caller.call("POST", "/chats/c/messages", hi).await;
+        assert_eq!(status, 504, "{sent}");
+        assert_eq!(sent["receipt"], "accepted");
+    });
+}
+
+/// A long conversation is megabytes: it is read when there is something to be found in it.
+#[test]
+fn while_a_turn_lasts_only_its_end_is_looked_for() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let hi = json!({"text": "hi", "until": "answered"});
+        let turn = caller.call("POST", "/chats/c/messages", hi);
+        let ((status, sent), ()) = tokio::join!(turn, async {
+            while stand.asked("status") < 8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stand.answer("hello");
+        });
+        assert_eq!((status, &sent["answer"]), (200, &json!("hello")), "{sent}");
+        // For its id, whether it is there, and for the answer.
+        assert_eq!(stand.asked("messages"), 3);
+    });
+}
+
+#[test]
+fn a_turn_that_ended_before_anybody_looked_is_answered() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        *lock(&stand.at_once) = Some("hello".to_owned());
+        let hi = json!({"text": "hi", "until": "answered"});
+        let (status, sent) = caller.call("POST", "/chats/c/messages", hi).await;
+        assert_eq!((status, &sent["answer"]), (200, &json!("hello")), "{sent}");
+    });
+}
+
+/// A turn that broke off before its first step has no answer, ever.
+#[test]
+fn a_session_at_rest_without_an_answer_is_read_ever_more_rarely() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let under = gateway(&[("o", Dialect::Opencode, port)]).await;
+        let caller = Caller::of(&under);
+        caller.call("POST", "/chats", json!({"chat": "c"})).await;
+        let hi = json!({"text": "hi", "until": "answered", "timeout_secs": 3});
+        let turn = caller.call("POST", "/chats/c/messages", hi);
+        let ((status, sent), ()) = tokio::join!(turn, async {
+            while lock(&stand.busy).take().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert_eq!(status, 504, "{sent}");
+        assert!(stand.asked("messages") < 9, "{}", stand.asked("messages"));
     });
 }
 
