@@ -19,6 +19,11 @@ pub const MOST: usize = 4;
 /// Most threads of one runtime that wait for the disk, or for somebody else's terminal.
 const WAITING: usize = 256;
 
+/// A timer that ends later than the next one of its runtime is set without a word. Every other one wakes
+/// whoever waits for timers, with a system call, though that is the thread that sets it: so there is always
+/// a next one, and those of requests (some seconds each) cost nothing.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How long those are given at the end.
 const LEFT: Duration = Duration::from_millis(1500);
 
@@ -125,8 +130,16 @@ impl Worker {
             .spawn(move || {
                 let _alive = alive;
                 SEAT.set(seat);
-                // An error means that nobody is there any more who could tell.
-                let _ = runtime.block_on(told.changed());
+                runtime.block_on(async {
+                    let mut ticks = tokio::time::interval(TICK);
+                    loop {
+                        tokio::select! {
+                            // An error means that nobody is there any more who could tell.
+                            _ = told.changed() => break,
+                            _ = ticks.tick() => {}
+                        }
+                    }
+                });
                 // What is left waits on other threads, for a disk say.
                 runtime.shutdown_timeout(LEFT);
             })
