@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
 };
 
-use super::upstream::SECRET_HEADER;
+use super::credentials::SECRET_HEADER;
 use crate::error::{Error, Result};
 use crate::resident::Listens;
 

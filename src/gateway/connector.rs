@@ -137,9 +137,10 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::gateway::failure::Failure;
     use crate::gateway::metrics::Metrics;
     use crate::gateway::nodes::Endpoint;
-    use crate::gateway::upstream::{ANSWER, Failure, Upstream};
+    use crate::gateway::upstream::{ANSWER, Upstream};
     use crate::routing::node::Dialect;
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::failure::Failure;
 use super::nodes::Live;
-use super::upstream::Failure;
 use super::{Gateway, place};
 use crate::routing::node::Health;
 

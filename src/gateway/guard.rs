@@ -11,14 +11,11 @@ use hyper::body::Body as _;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
+use super::credentials::{SECRET_HEADER, USER};
 use super::reply::Reply;
 use super::tls::Names;
-use super::upstream::SECRET_HEADER;
 use super::{Gateway, limits};
 use crate::host::basic_auth::basic;
-
-/// The user in HTTP Basic, as opencode's clients send it and its servers expect it.
-pub const USER: &str = "opencode";
 
 /// Paths that are answered without a secret, as the servers whose clients ask them do; by the gateway
 /// itself, for what a node says is for those who may ask.

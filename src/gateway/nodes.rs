@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, header};
 
-use super::guard::USER;
+use super::credentials::{SECRET_HEADER, USER};
 use super::lock;
 use super::stream::Switch;
-use super::upstream::SECRET_HEADER;
 use crate::host::basic_auth::basic;
 use crate::routing::node::{Advert, Dialect, Health, Node};
 use crate::routing::pins::Ledger;

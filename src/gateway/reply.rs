@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use super::upstream::Failure;
+use super::failure::Failure;
 use crate::error::{Error, Kind};
 
 /// Names the nodes that are not in an answer.

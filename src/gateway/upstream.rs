@@ -1,5 +1,5 @@
-//! The way to the nodes: one pool of connections, and what a failure means. Only "certainly not taken"
-//! may be tried again elsewhere. A connection to another user's process is none.
+//! The way to the nodes: pools of connections, and what is said on each. A connection to another user's
+//! process is none.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::access;
 use super::connector::{Connector, Owners};
+use super::credentials::SECRET_HEADER;
+use super::failure::Failure;
 use super::metrics::Metrics;
 use super::nodes::Endpoint;
 use super::workers;
@@ -49,26 +51,6 @@ static DROPPED: [HeaderName; 13] = [
     header::COOKIE,
     SECRET_HEADER,
 ];
-
-/// goosed's header of the secret.
-pub const SECRET_HEADER: HeaderName = HeaderName::from_static("x-secret-key");
-
-/// Why there is no answer of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The node certainly did not take the request.
-    NotSent(String),
-    /// It may have taken it.
-    NoAnswer(String),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Failure::NotSent(why) | Failure::NoAnswer(why) => f.write_str(why),
-        }
-    }
-}
 
 /// The pools: one for each thread that serves, so that nobody waits for a connection of another thread.
 #[derive(Debug, Clone)]

@@ -14,8 +14,9 @@ use tungstenite::{Error as WsError, Message as WsMessage};
 
 use super::frame::{Id, Message, Outcome, Params, Raw};
 use super::wire::{MESSAGE, send};
+use crate::gateway::credentials::SECRET_HEADER;
 use crate::gateway::nodes::Endpoint;
-use crate::gateway::upstream::{SECRET_HEADER, Upstream};
+use crate::gateway::upstream::Upstream;
 use crate::routing::node::Health;
 
 /// For a connection on loopback.

@@ -16,8 +16,9 @@ use super::hello;
 use super::link::{Answer, Link, Lost};
 use super::names;
 use super::requests::found;
+use crate::gateway::failure::Failure;
 use crate::gateway::place::{self, Made, Name, Wanted};
-use crate::gateway::upstream::{CREATE, Failure};
+use crate::gateway::upstream::CREATE;
 use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
 

@@ -18,8 +18,9 @@ use super::link::Lost;
 use super::merge;
 use super::names;
 use super::requests::{nodes, result};
+use crate::gateway::failure::Failure;
 use crate::gateway::place;
-use crate::gateway::upstream::{ANSWER, Failure};
+use crate::gateway::upstream::ANSWER;
 
 /// What all nodes can do. They are asked with the client's own words, and their answers remembered. Of one
 /// that does not answer what it said before counts; one that never said anything counts when a session is to

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::frame::{Bad, Id, Message, Outcome, code, raw};
 use super::link::Lost;
+use crate::gateway::failure::Failure;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 
 /// The session's node is down; the session stays there, and the request was not executed.
 pub const NODE_DOWN: i64 = -32050;

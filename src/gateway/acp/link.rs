@@ -16,7 +16,8 @@ use super::client::{Client, Room};
 use super::fault::Fault;
 use super::frame::{Id, Message, Outcome, Params};
 use super::wire::{Unopened, Wire, WriteError};
-use crate::gateway::upstream::{CREATE, Failure};
+use crate::gateway::failure::Failure;
+use crate::gateway::upstream::CREATE;
 use crate::gateway::using::Using;
 
 /// Most messages that wait for one node. Each is on its way within the second that a connection may take.

@@ -20,9 +20,9 @@ use super::link::{Answer, Asker};
 use super::names;
 use super::out::{Gone, Route};
 use super::wire::Sink;
+use crate::gateway::failure::Failure;
 use crate::gateway::lock;
 use crate::gateway::nodes::Live;
-use crate::gateway::upstream::Failure;
 
 /// How often a look is taken at whether the node still lives.
 const LOOK: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use super::link::{Asker, Command, too_much};
 use super::methods::{self, Class};
 use super::names;
 use super::out::Route;
-use crate::gateway::upstream::Failure;
+use crate::gateway::failure::Failure;
 use crate::gateway::{access, ids};
 use crate::routing::node::Dialect;
 

@@ -17,8 +17,8 @@ use super::connect::{Closed, Socket, connect};
 use super::frame::{Id, Message, Outcome, Params, Raw};
 use super::link::{Asker, Lost};
 use super::reader::Reader;
+use crate::gateway::failure::Failure;
 use crate::gateway::lock;
-use crate::gateway::upstream::Failure;
 
 /// Largest message either way.
 pub const MESSAGE: usize = 50 * 1024 * 1024;

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::Api;
 use super::events::sse::Frames;
+use crate::gateway::failure::Failure;
 pub use crate::gateway::goosed::Wait;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::gateway::{goosed, opencode};
 use crate::routing::node::Dialect;
 

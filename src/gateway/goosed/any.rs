@@ -13,9 +13,9 @@ use super::ask::{ask, ready};
 use super::pinned::request;
 use super::table::Route;
 use crate::gateway::Gateway;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
 
 /// Serves what any node can answer: the one with the lowest name of those that are well, so that a client

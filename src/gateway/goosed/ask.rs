@@ -10,9 +10,10 @@ use hyper::body::Incoming;
 
 use super::table::Wait;
 use crate::gateway::doubt::{self, Patience};
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{Failure, PROBE};
+use crate::gateway::upstream::PROBE;
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 

@@ -17,10 +17,10 @@ use super::whole::{Whole, done};
 use super::{any, awake, in_step, pinned, process};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made, Placed, Wanted};
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::routing::node::Dialect;
 use crate::routing::select::{Selector, Term};
 

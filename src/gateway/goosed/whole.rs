@@ -12,10 +12,10 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::gateway::Gateway;
+use crate::gateway::failure::Failure;
 use crate::gateway::limits::Budget;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 
 /// For how long nothing may come of an answer that is read whole.
 const QUIET: Duration = Duration::from_secs(10);

@@ -12,9 +12,10 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::gateway::doubt::{self, Patience};
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{Failure, PROBE};
+use crate::gateway::upstream::PROBE;
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 

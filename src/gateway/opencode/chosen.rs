@@ -11,10 +11,10 @@ use super::create;
 use super::pass::{self, Read};
 use super::pinned;
 use super::scope;
+use crate::gateway::failure::Failure;
 use crate::gateway::metrics::Placement;
 use crate::gateway::place::Wanted;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::gateway::{access, lock, place};
 use crate::routing::pins::{Pin, Placing};
 

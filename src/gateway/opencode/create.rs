@@ -12,10 +12,11 @@ use super::pinned;
 use super::routes;
 use super::scope;
 use crate::gateway::directory;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made, Name, Wanted};
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{CREATE, Failure};
+use crate::gateway::upstream::CREATE;
 
 /// Makes a session.
 ///

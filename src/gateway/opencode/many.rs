@@ -14,9 +14,9 @@ use super::pinned;
 use super::routes::List;
 use super::scope;
 use crate::gateway::Gateway;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
-use crate::gateway::upstream::Failure;
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");

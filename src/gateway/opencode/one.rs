@@ -12,9 +12,9 @@ use super::named::Named;
 use super::pass::{self, Asked};
 use super::pinned;
 use super::scope;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 
 /// On the node that is read from; on the next one only if that one certainly has not taken it.
 ///

@@ -15,9 +15,10 @@ use super::one;
 use super::pass::{self, Asked};
 use crate::gateway::Gateway;
 use crate::gateway::doubt;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::{Endpoint, Live};
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::{self, Failure};
+use crate::gateway::upstream;
 
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::failure::Failure;
 use super::metrics::Placement;
 use super::nodes::Live;
 use super::reply::Reply;
-use super::upstream::Failure;
 use super::{Gateway, access, ids};
 use crate::error::{Kind, Result as Done};
 use crate::routing::node::{Dialect, Health};

@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
 use crate::gateway::Gateway;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
-use crate::gateway::upstream::{Failure, PROBE};
+use crate::gateway::upstream::PROBE;
 use crate::routing::node::{Dialect, Health};
 
 /// Whether a node is there and takes its secret, within [`PROBE`].

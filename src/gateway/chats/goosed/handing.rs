@@ -9,9 +9,9 @@ use super::{read, resume, session};
 use crate::gateway::chats::Api;
 use crate::gateway::chats::messages::another;
 use crate::gateway::chats::server::{Wait, ask, escaped};
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 
 /// A message on its way to goosed.

@@ -22,10 +22,10 @@ use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::Failure;
 use crate::routing::pins::Pin;
 
 /// Between two looks for an answer.
