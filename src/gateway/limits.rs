@@ -56,14 +56,13 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             body: 50 * 1024 * 1024,
             bodies: 256 * 1024 * 1024,
-            // The longest one that is read has room.
+            // Twice the longest one that is read.
             answers: 256 * 1024 * 1024,
             patience: Duration::from_secs(30),
             rate: 16 * 1024,
             stall: Duration::from_secs(30),
-            // The longest one is with its client within twenty minutes; the first 7 MiB may come as slowly as
-            // they like, as long as they do not stand still.
-            taken: 256 * 1024,
+            // As of bodies: who has a slow line is no foe, and a terminal or a stream of events is one too.
+            taken: 16 * 1024,
             behind: Duration::from_secs(30),
         }
     }

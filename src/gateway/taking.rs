@@ -124,7 +124,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taking<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before && self.waits.is_none() {
+            // It has what it was answered, and asks anew: with what it was behind before, that has no more to do.
+            self.pace.behind = Duration::ZERO;
+        }
+        read
     }
 }
 

@@ -38,8 +38,9 @@ pub async fn back(
     }
     let (mut parts, body) = answer.into_parts();
     clean(&mut parts.headers);
-    let body = match route.method {
-        "GET" => whole::read(gateway, live, chat, body).await?,
+    // What may be asked again whatever came of it, and what may not.
+    let body = match (route.method, route.path) {
+        ("GET", _) | (_, "/agent/resume") => whole::read(gateway, live, chat, body).await?,
         _ => whole::done(gateway, live, chat, body).await?,
     };
     let edits = renamed(&body.bytes, &live.node.id, route.ids);

@@ -26,8 +26,11 @@ use crate::routing::node::Dialect;
 /// Each of its entries is a setting by itself.
 const EXTENSIONS: &str = "extensions";
 
-/// How long settings that others write are waited for, and how long another node may take to tell its own.
+/// How long another node may take to tell its settings.
 const SOON: Duration = Duration::from_secs(3);
+
+/// How long settings that others write are waited for: longer than they wait for a node that hangs.
+const TURN: Duration = Duration::from_secs(8);
 
 /// How long a node that did not is left out.
 const LEFT_OUT: Duration = Duration::from_secs(30);
@@ -89,8 +92,8 @@ fn others(gateway: &Gateway, live: &Live) -> Vec<Arc<Live>> {
 /// Settings that are being written are on some nodes and not yet on others, and whoever writes them may have read
 /// already what is put back when they fail.
 async fn alone(gateway: &Gateway) -> Result<MutexGuard<'_, ()>, String> {
-    let alone = tokio::time::timeout(SOON, gateway.goosed.writing.lock()).await;
-    alone.map_err(|_| format!("settings are being written since {} s", SOON.as_secs()))
+    let alone = tokio::time::timeout(TURN, gateway.goosed.writing.lock()).await;
+    alone.map_err(|_| format!("settings are being written since {} s", TURN.as_secs()))
 }
 
 /// The settings that all others have alike: once for each process, and only where there is somebody to compare

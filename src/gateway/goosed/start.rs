@@ -61,7 +61,7 @@ pub async fn serve(
             let body = match asked.as_ref() {
                 Some(wants) => match wants.body(&gateway, &live, &body).await {
                     Ok(body) => body,
-                    Err(refused) => return Ok(Made::Refused(refused.into_response())),
+                    Err(not) => return Ok(not),
                 },
                 None => vec![body],
             };
@@ -284,14 +284,26 @@ impl Wants {
         gateway: &Gateway,
         live: &Live,
         body: &Bytes,
-    ) -> Result<Vec<Bytes>, Reply> {
+    ) -> Result<Vec<Bytes>, Made<MadeBy, Response>> {
         if self.directory.is_some() {
             return Ok(vec![body.clone()]);
         }
         let policy = gateway.policy();
-        let directory = policy.working_dir.as_ref();
-        let directory = directory.unwrap_or(&live.node.working_directory);
-        usable(directory).await?;
+        let directory = match &policy.working_dir {
+            // That of the gateway: no other node would do better. The client has named none, and is not to
+            // blame.
+            Some(all) => usable(all)
+                .await
+                .map(|_| all)
+                .map_err(|bad| Made::Refused(place::unavailable(&bad.message).into_response()))?,
+            None => {
+                let own = &live.node.working_directory;
+                let usable = usable(own).await;
+                usable
+                    .map(|_| own)
+                    .map_err(|bad| Made::Unable(bad.message))?
+            }
+        };
         let value = json::quoted(&directory.to_string_lossy());
         let new = match (self.at.is_empty(), self.more) {
             (false, _) => value,

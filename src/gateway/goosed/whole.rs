@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(10);
 const ROOM: Duration = Duration::from_secs(5);
 
 /// Most of an answer that is read whole, for the names of chats in it: a history with its pictures.
-const MOST: usize = 256 * 1024 * 1024;
+const MOST: usize = 128 * 1024 * 1024;
 
 /// An answer that is no longer takes no room: each connection has as much of it on its way anyway. So what has
 /// changed something on its node, which is answered shortly, is told to the client whatever others hold.

@@ -327,7 +327,11 @@ async fn a_node_that_hangs_holds_up_new_chats_elsewhere_once() {
     let _held = fresh.under.gateway.goosed.writing.lock().await;
     let begun = Instant::now();
     fresh.start().await;
-    assert!(begun.elapsed() < Duration::from_secs(6));
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]

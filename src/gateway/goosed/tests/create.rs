@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Rig;
 use crate::gateway::ids;
 use crate::gateway::stand_in::policy;
+use crate::routing::node::Health;
 use crate::routing::policy::Policy;
 
 #[tokio::test]
@@ -141,7 +142,25 @@ async fn who_names_no_directory_gets_the_policys_or_the_nodes() {
     });
     rig.post("/agent/start", &json!({}))
         .await
-        .says(400, &["/no/such"]);
+        .says(503, &["/no/such"]);
+    // A node whose own directory is gone is passed over, and is no worse for it.
+    rig.under.gateway.set_policy(policy());
+    let live = rig.under.gateway.nodes.get("g0").unwrap();
+    let (mut node, endpoint) = (live.node.clone(), live.endpoint.clone());
+    node.working_directory = "/no/such".into();
+    let mut all: Vec<_> = ["g1", "g2"]
+        .iter()
+        .map(|id| rig.under.gateway.nodes.get(id).unwrap())
+        .map(|live| (live.node.clone(), live.endpoint.clone()))
+        .collect();
+    all.push((node, endpoint));
+    rig.under.gateway.nodes.set(all);
+    for _ in 0..6 {
+        let begun = rig.post("/agent/start", &json!({})).await.ok();
+        assert!(!begun["id"].as_str().unwrap().starts_with("g0."), "{begun}");
+    }
+    let well = rig.under.gateway.nodes.get("g0").unwrap().advert().unwrap();
+    assert_eq!(well.health, Health::Healthy);
 }
 
 #[tokio::test]

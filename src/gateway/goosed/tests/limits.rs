@@ -141,14 +141,19 @@ async fn requests_and_short_answers_wait_for_no_large_one() {
 #[tokio::test]
 async fn what_changed_something_is_never_to_be_tried_again() {
     let (rig, native) = Rig::with_long_histories().await;
+    let export = format!("/sessions/g2.{native}/export");
+    let exported = rig.get(&export).await.ok();
     let first = rig
         .send(rig.request("GET", &format!("/sessions/g1.{native}"), None))
         .await;
     assert_eq!(first.status(), 200);
-    // Its answer is the whole history.
+    // The answers are whole histories. One changes nothing that a second one would not.
     let resume = json!({"session_id": format!("g2.{native}"), "load_model_and_extensions": true});
-    let lost = rig.post("/agent/resume", &resume).await;
-    lost.says(504, &["`g2`", "no room", "may have taken"]);
+    let again = rig.post("/agent/resume", &resume).await;
+    again.says(503, &["`g2`", "no room", "try again"]);
+    let import = json!({"json": exported.as_str().unwrap()});
+    let lost = rig.post("/sessions/import", &import).await;
+    lost.says(504, &["no room"]);
     let told = lost.json()["message"].as_str().unwrap().to_owned();
     assert!(!told.contains("try again"), "{told}");
     // A short answer comes whatever others hold.
