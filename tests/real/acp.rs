@@ -146,10 +146,13 @@ fn roster(real: &Real) -> Roster {
         // Longer than it takes to see that a killed one is down.
         .default("restart_delay", json!("6s"))
         .key("runtimes", json!({ "goose-serve": goose }))
-        // A busy machine is no reason here.
+        // Chats alone decide: the machine is as busy as it is.
         .key(
             "routing",
-            json!({"max_cpu_load_pct": 100, "max_memory_used_pct": 100, "min_disk_available_bytes": 0}),
+            json!({
+                "max_cpu_load_pct": 100, "max_memory_used_pct": 100, "min_disk_available_bytes": 0,
+                "weight_rtt": 0, "weight_cpu_load": 0, "weight_memory_used": 0,
+            }),
         )
 }
 

@@ -12,6 +12,7 @@ use super::{Running, Sandbox, eventually, eventually_some};
 pub fn routing() -> Value {
     json!({
         "max_cpu_load_pct": 100, "max_memory_used_pct": 100, "min_disk_available_bytes": 0,
+        "weight_rtt": 0, "weight_cpu_load": 0, "weight_memory_used": 0,
         "publish_interval_secs": 1,
     })
 }
