@@ -111,7 +111,13 @@ impl Real {
             .s
             .mosaic(&["agent", "send", agent, "-m", text, "--json"])
             .ok();
-        assert_eq!(out.json()["receipt"], "accepted", "{}", out.stdout);
+        // A model that answers at once may be done before anybody looks.
+        let receipt = &out.json()["receipt"];
+        assert!(
+            receipt == "accepted" || receipt == "answered",
+            "{}",
+            out.stdout
+        );
         let turn: Turn = eventually_some(&format!("`{text}` reaches the model"), || {
             self.model.turns(&format!(":{agent}] {text}")).pop()
         });
