@@ -57,7 +57,7 @@ use axum::routing::get;
 
 use crate::error::{Error, Result};
 use crate::install::Install;
-use crate::routing::pins::{Pins, Reader};
+use crate::routing::pins::{Pin, Pins, Reader};
 use crate::routing::policy::Policy;
 use guard::Secret;
 use limits::Limits;
@@ -205,6 +205,15 @@ impl Shared {
         })
         .await
         .unwrap_or_else(|e| Err(E::from(broken_off(&e))))
+    }
+
+    /// A chat's pin, if it has one.
+    ///
+    /// # Errors
+    /// As of [`Shared::look`].
+    pub async fn pin(&self, chat: &str) -> Result<Option<Pin>> {
+        let chat = chat.to_owned();
+        self.look(move |pins| pins.pin(&chat)).await
     }
 
     /// The pins, for a thread that may wait.

@@ -203,8 +203,7 @@ pub async fn found(client: &Client, chat: &str) -> Result<(String, String), Faul
         return Ok(known);
     }
     if ids::split(chat).is_some() {
-        let name = chat.to_owned();
-        let pin: crate::error::Result<_> = client.gateway.look(move |pins| pins.pin(&name)).await;
+        let pin = client.gateway.pin(chat).await;
         let pin = pin.map_err(|e| Fault::new(code::INTERNAL, e.to_string()))?;
         if let Some(pin) = pin.filter(|pin| pin.dialect == Dialect::Acp) {
             let why = match client.gateway.nodes.get(&pin.node) {

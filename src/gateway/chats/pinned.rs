@@ -63,12 +63,7 @@ pub async fn release(State(api): State<Api>, Path(id): Path<String>) -> Result<S
 /// # Errors
 /// 404: there is none.
 pub async fn pin(api: &Api, chat: &str) -> Result<Pin, Reply> {
-    let id = chat.to_owned();
-    let pin = api
-        .gateway
-        .look(move |pins| pins.pin(&id).map_err(Reply::from))
-        .await?
-        .ok_or_else(|| missing(chat))?;
+    let pin = api.gateway.pin(chat).await?.ok_or_else(|| missing(chat))?;
     access::chat(&pin.chat);
     access::node(&pin.node);
     Ok(pin)

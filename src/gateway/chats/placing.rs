@@ -60,7 +60,8 @@ async fn begun(
 ) -> Result<(Pin, StatusCode), Response> {
     let _turn = api.turns.take(chat).await;
     let refused = |e: Reply| e.into_response();
-    let (pin, status) = match pinned(api, chat).await.map_err(refused)? {
+    let was = api.gateway.pin(chat).await;
+    let (pin, status) = match was.map_err(|e| refused(e.into()))? {
         Some(pin) => {
             let pin = complete(api, pin, asked).await.map_err(refused)?;
             (pin, StatusCode::OK)
@@ -129,17 +130,6 @@ impl Asked {
         let there = |directory: &String| node.working_directory == Path::new(directory);
         node.dialect != Dialect::Tui || self.directory.as_ref().is_none_or(there)
     }
-}
-
-/// A chat's pin, if it has one.
-///
-/// # Errors
-/// They cannot be read.
-pub async fn pinned(api: &Api, chat: &str) -> Result<Option<Pin>, Reply> {
-    let chat = chat.to_owned();
-    api.gateway
-        .look(move |pins| pins.pin(&chat).map_err(Reply::from))
-        .await
 }
 
 async fn place(

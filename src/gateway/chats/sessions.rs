@@ -8,14 +8,14 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 
 use super::Api;
-use super::pinned::node_of;
-use super::placing::{Asked, pinned};
+use super::pinned::{self, node_of};
+use super::placing::Asked;
 use crate::gateway::Gateway;
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made};
 use crate::gateway::reply::Reply;
-use crate::gateway::{detached, directory, ids};
+use crate::gateway::{detached, ids};
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pin;
 
@@ -28,25 +28,15 @@ pub async fn session(
     live: &Arc<Live>,
     asked: &Asked,
 ) -> Result<Made<(), Reply>, Failure> {
-    let policy = api.gateway.policy();
+    let default;
     let directory = match &asked.directory {
         Some(directory) => Path::new(directory),
-        None => match &policy.working_dir {
-            // That of the gateway: no other node would do better. The client has named none, and is not
-            // to blame.
-            Some(all) => {
-                if let Err(bad) = directory::usable(all).await {
-                    return Ok(Made::Refused(place::unavailable(&bad.message)));
-                }
-                all
+        None => match place::default_directory(&api.gateway, live, |refused| refused).await {
+            Ok(path) => {
+                default = path;
+                &default
             }
-            None => {
-                let own = &live.node.working_directory;
-                if let Err(bad) = directory::usable(own).await {
-                    return Ok(Made::Unable(bad.message));
-                }
-                own
-            }
+            Err(not) => return Ok(not),
         },
     };
     let title = asked.title.as_deref();
@@ -86,7 +76,7 @@ pub async fn native_of(api: &Api, pin: &Pin) -> Result<(Arc<Live>, String), Repl
     to_the_end(&gateway, async move {
         let _turn = api.turns.take(&pin.chat).await;
         // Whoever had the turn may have made it, or the chat is elsewhere by now.
-        let pin = super::pinned::pin(&api, &pin.chat).await?;
+        let pin = pinned::pin(&api, &pin.chat).await?;
         let native = native_in_turn(&api, &pin, &Asked::default()).await?;
         Ok((node_of(&api, &pin)?, native))
     })
@@ -121,7 +111,7 @@ pub async fn native_in_turn(api: &Api, pin: &Pin, asked: &Asked) -> Result<Strin
         return Ok(native);
     }
     // Somebody else was first, or the chat was moved while its session was made.
-    match pinned(api, &pin.chat).await? {
+    match api.gateway.pin(&pin.chat).await? {
         Some(Pin {
             node,
             native: Some(native),

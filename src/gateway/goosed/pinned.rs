@@ -114,9 +114,8 @@ async fn node_of(gateway: &Gateway, key: &Key) -> Result<Arc<Live>, Reply> {
             (why, format!("there is no node `{}`", key.node))
         }
     };
-    let chat = key.chat.clone();
-    let pin: crate::error::Result<_> = gateway.look(move |pins| pins.pin(&chat)).await;
-    Err(match pin?.filter(|pin| pin.dialect == Dialect::Goosed) {
+    let pin = gateway.pin(&key.chat).await?;
+    Err(match pin.filter(|pin| pin.dialect == Dialect::Goosed) {
         // A client that is told 404 forgets its chat.
         Some(_) => Reply::down(&key.node, &key.chat, &why),
         None => Reply::missing(format!("no chat `{}`: {none}", key.chat)),

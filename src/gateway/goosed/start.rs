@@ -288,22 +288,8 @@ impl Wants {
         if self.directory.is_some() {
             return Ok(vec![body.clone()]);
         }
-        let policy = gateway.policy();
-        let directory = match &policy.working_dir {
-            // That of the gateway: no other node would do better. The client has named none, and is not to
-            // blame.
-            Some(all) => usable(all)
-                .await
-                .map(|_| all)
-                .map_err(|bad| Made::Refused(place::unavailable(&bad.message).into_response()))?,
-            None => {
-                let own = &live.node.working_directory;
-                let usable = usable(own).await;
-                usable
-                    .map(|_| own)
-                    .map_err(|bad| Made::Unable(bad.message))?
-            }
-        };
+        let refused = Reply::into_response;
+        let directory = place::default_directory(gateway, live, refused).await?;
         let value = json::quoted(&directory.to_string_lossy());
         let new = match (self.at.is_empty(), self.more) {
             (false, _) => value,

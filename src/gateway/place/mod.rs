@@ -7,6 +7,7 @@
 //! ```
 
 mod choose;
+mod directory;
 mod probe;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::routing::node::{Dialect, Health};
 use crate::routing::pins::{Pin, Pins, Placing, Reservation};
 use choose::reserve;
 pub use choose::{Wanted, choose, concerning, unavailable};
+pub use directory::default_directory;
 pub use probe::{probe, probe_within};
 
 /// How long the pin of a chat that was made is tried to be written: others may be at it, or the disk is full
