@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 
+use super::door::Rooms;
 use super::{Gateway, guard, lock};
 
 tokio::task_local! {
@@ -39,17 +39,17 @@ pub fn along<F: Future>(run: F) -> impl Future<Output = F::Output> + use<F> {
 
 /// Counts and tells of a request, and lets it in if it may. One step for both: each costs every request the
 /// same again. The answer's head is what is told: a stream may last for days.
-pub async fn tell(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub async fn tell(gateway: &Gateway, rooms: Rooms, request: Request) -> Response {
     let uri = request.uri().clone();
     if !tracing::enabled!(tracing::Level::INFO) {
-        let response = guard::check(&gateway, request, next).await;
+        let response = guard::check(gateway, rooms, request).await;
         gateway.metrics.answered(uri.path(), response.status());
         return response;
     }
     let (method, begun) = (request.method().clone(), Instant::now());
     let about = Arc::new(Mutex::new(About::default()));
     let response = ABOUT
-        .scope(Arc::clone(&about), guard::check(&gateway, request, next))
+        .scope(Arc::clone(&about), guard::check(gateway, rooms, request))
         .await;
     gateway.metrics.answered(uri.path(), response.status());
     let about = lock(&about);

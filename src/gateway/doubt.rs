@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use axum::http::{Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::failure::Failure;
 use super::nodes::Live;
@@ -51,11 +50,11 @@ pub async fn given_up(gateway: &Gateway, live: &Live, patience: Patience) -> Str
 ///
 /// # Errors
 /// The node does not take its secret, or does not say.
-pub async fn its_own(
+pub async fn its_own<B>(
     gateway: &Gateway,
     live: &Live,
-    answer: Response<Incoming>,
-) -> Result<Response<Incoming>, Failure> {
+    answer: Response<B>,
+) -> Result<Response<B>, Failure> {
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Ok(answer);
     }

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
 use super::credentials::{SECRET_HEADER, USER};
+use super::door::Rooms;
 use super::reply::Reply;
 use super::tls::Names;
 use super::{Gateway, limits};
@@ -72,7 +72,7 @@ impl Secret {
 }
 
 /// Refuses what may not be asked; answers preflight requests of pages that may ask.
-pub async fn check(gateway: &Gateway, request: Request, next: Next) -> Response {
+pub async fn check(gateway: &Gateway, rooms: Rooms, request: Request) -> Response {
     let headers = request.headers();
     if let Err(why) = one_of_each(request.uri(), headers) {
         return Reply::bad(why).into_response();
@@ -95,7 +95,7 @@ pub async fn check(gateway: &Gateway, request: Request, next: Next) -> Response 
         // Anybody's: not a byte of it is read.
         limits::unwanted()
     } else if open || given {
-        within_limits(gateway, request, next).await
+        within_limits(gateway, rooms, request).await
     } else {
         Reply::new(
             StatusCode::UNAUTHORIZED,
@@ -109,7 +109,7 @@ pub async fn check(gateway: &Gateway, request: Request, next: Next) -> Response 
     }
 }
 
-async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Response {
+async fn within_limits(gateway: &Gateway, rooms: Rooms, request: Request) -> Response {
     // No route has a name in it that is no text; the framework would say so in a form of its own.
     let path = percent_decode_str(request.uri().path());
     if path.decode_utf8().is_err() {
@@ -120,12 +120,12 @@ async fn within_limits(gateway: &Gateway, request: Request, next: Next) -> Respo
         return limits.too_long();
     }
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return rooms.answer(gateway, request).await;
     }
     let (mut head, body) = request.into_parts();
     let (body, verdict) = limits.bound(body, &gateway.bodies);
     verdict.goes_with(&mut head);
-    let response = next.run(Request::from_parts(head, body)).await;
+    let response = rooms.answer(gateway, Request::from_parts(head, body)).await;
     verdict.over(response, limits)
 }
 

@@ -2,7 +2,7 @@
 //! node and stays there; everything else of the chat goes where it was placed.
 //!
 //! ```text
-//! client ─> server (accept, TLS, limits) ─> guard (secret, Host, Origin) ─> a dialect ─> upstream ─> node
+//! client ─> server (accept, TLS, limits) ─> door (guard: secret, Host, Origin) ─> a dialect ─> upstream ─> node
 //!                                                          place, pins <───────┤
 //!             observer (a thread) ─> nodes (what they are, how they are) <─────┘
 //! ```
@@ -15,10 +15,10 @@ pub mod access;
 pub mod acp;
 pub mod ask;
 pub mod chats;
-pub mod connector;
 pub mod credentials;
 pub mod detached;
 pub mod directory;
+pub mod door;
 pub mod doubt;
 pub mod failure;
 pub mod goose_desktop;
@@ -50,10 +50,6 @@ pub mod stand_in;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
 
 use crate::error::{Error, Result};
 use crate::install::Install;
@@ -279,31 +275,6 @@ fn crowded() -> Error {
 
 fn broken_off(e: &tokio::task::JoinError) -> Error {
     Error::bug(format!("reading or writing pins broke off: {e}"))
-}
-
-/// Everything that the gateway answers.
-pub fn router(gateway: &Gateway) -> Router {
-    let routes = Router::new()
-        .merge(goosed::routes())
-        .nest("/opencode", opencode::router(gateway))
-        .merge(acp::router(gateway))
-        .merge(chats::router(gateway))
-        .route("/metrics", get(metrics::show));
-    behind_the_door(gateway, routes)
-}
-
-/// Routes that are reached by those who may, within limits, counted.
-fn behind_the_door(gateway: &Gateway, routes: Router<Gateway>) -> Router {
-    routes
-        .fallback(reply::otherwise)
-        .method_not_allowed_fallback(reply::wrong_method)
-        // The gateway's own limits are higher, and hold for what is only passed on too.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(gateway),
-            access::tell,
-        ))
-        .with_state(Arc::clone(gateway))
 }
 
 /// What a panic of another holder has left is as good as before: every change is made whole.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, header};
 
 use super::credentials::{SECRET_HEADER, USER};
@@ -22,8 +21,8 @@ pub struct Endpoint {
     pub node: String,
     /// Port on loopback.
     pub port: u16,
-    /// The same as a URL has it.
-    pub authority: Authority,
+    /// The same as a request's Host.
+    pub host: HeaderValue,
     /// Its secret.
     pub secret: String,
     /// The same as the header that says it; `None` where the secret cannot stand in one.
@@ -47,8 +46,8 @@ impl Endpoint {
             node: node.to_owned(),
             port,
             // Always one: digits after a colon.
-            authority: Authority::from_maybe_shared(format!("127.0.0.1:{port}"))
-                .unwrap_or_else(|_| Authority::from_static("127.0.0.1")),
+            host: HeaderValue::from_str(&format!("127.0.0.1:{port}"))
+                .unwrap_or_else(|_| HeaderValue::from_static("127.0.0.1")),
             secret: secret.to_owned(),
             credentials,
             dialect,

@@ -3,13 +3,14 @@
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use super::door::Door;
 use super::guard::Secret;
 use super::limits::Limits;
 use super::listen::{Place, Wish};
 use super::observe::{Source, Watch};
 use super::server::{self, Ways};
 use super::workers::Workers;
-use super::{Shared, router, secret};
+use super::{Shared, secret};
 use crate::error::{Error, Result};
 use crate::host::interrupt::Interrupt;
 use crate::install::Install;
@@ -73,7 +74,13 @@ pub fn run(
             tls: tls.map(|t| t.acceptor),
             workers: workers.clone(),
         };
-        server::serve(&gateway, ways, router(&gateway), told_to_end(&interrupt)?).await;
+        server::serve(
+            &gateway,
+            ways,
+            Door::new(&gateway),
+            told_to_end(&interrupt)?,
+        )
+        .await;
         Ok::<_, Error>(watch)
     })?;
     // What runs on is a blocked read of a database; it must not keep the process.

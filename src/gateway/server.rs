@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -14,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
+use super::door::Door;
 use super::limits::Limits;
 use super::taking::{Place, Taking};
 use super::workers::Workers;
@@ -56,7 +55,7 @@ impl Ways {
 }
 
 /// Serves until `stop` is over: streams are ended then, requests under way answered, new ones refused.
-pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(gateway: &Gateway, ways: Ways, door: Door, stop: impl Future<Output = ()>) {
     let Ways {
         listener,
         tls,
@@ -77,7 +76,7 @@ pub async fn serve(gateway: &Gateway, ways: Ways, router: Router, stop: impl Fut
         match accepted {
             Ok((stream, permit)) => {
                 let one = Connection {
-                    router: router.clone(),
+                    door: door.clone(),
                     ended: ended.clone(),
                     limits,
                     tls: tls.clone(),
@@ -130,7 +129,7 @@ async fn accept(
 
 /// One connection.
 struct Connection {
-    router: Router,
+    door: Door,
     ended: watch::Receiver<()>,
     limits: Limits,
     tls: Option<TlsAcceptor>,
@@ -169,7 +168,7 @@ impl Connection {
             .header_read_timeout(self.limits.head)
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router))
+            .serve_connection(TokioIo::new(stream), self.door)
             .with_upgrades();
         tokio::pin!(served);
         let done = tokio::select! {

@@ -119,10 +119,10 @@ pub async fn within(nodes: &[(&str, Dialect, u16)], limits: Limits) -> Under {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (served, router) = (gateway.clone(), super::router(&gateway));
+    let (served, door) = (gateway.clone(), super::door::Door::new(&gateway));
     tokio::spawn(async move {
         let ways = super::server::Ways::plain(listener);
-        super::server::serve(&served, ways, router, async move {
+        super::server::serve(&served, ways, door, async move {
             let _ = stopped.await;
         })
         .await;

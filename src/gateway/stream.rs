@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::watch;
 
 /// Ends all that was begun before it is cut; a latch also what is begun afterwards.
@@ -61,7 +61,11 @@ impl Switch {
 
 /// The body of a node's answer. Ends early when one of the switches is cut; dropped, it closes the
 /// connection to the node.
-pub fn passed_on(body: Incoming, switches: &[&Switch]) -> Body {
+pub fn passed_on<B>(body: B, switches: &[&Switch]) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<axum::BoxError>,
+{
     let waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = switches
         .iter()
         .map(|s| Box::pin(s.wait()) as Pin<Box<dyn Future<Output = ()> + Send>>)
@@ -69,12 +73,16 @@ pub fn passed_on(body: Incoming, switches: &[&Switch]) -> Body {
     Body::new(Passed { body, waits })
 }
 
-struct Passed {
-    body: Incoming,
+struct Passed<B> {
+    body: B,
     waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl HttpBody for Passed {
+impl<B> HttpBody for Passed<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
     type Data = Bytes;
     type Error = axum::BoxError;
 

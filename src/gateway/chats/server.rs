@@ -1,11 +1,11 @@
 //! Questions to a server that has a session for a chat: one request, one JSON answer, both bounded. How a
 //! node that hangs is found out, and what is noted of one that is down, is its dialect's.
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Api;
@@ -138,7 +138,7 @@ async fn head(
     live: &Live,
     request: Request<Body>,
     wait: Wait,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Response<NodeBody>, Failure> {
     if live.node.dialect != Dialect::Opencode {
         return goosed::ask(&api.gateway, live, request, wait).await;
     }

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, header};
 use axum::response::Response;
-use hyper::body::Incoming;
 
 use super::json::{self, Edit};
 use super::table::{Ids, Route};
@@ -29,7 +29,7 @@ pub async fn back(
     gateway: &Gateway,
     live: &Live,
     chat: &str,
-    answer: HttpResponse<Incoming>,
+    answer: HttpResponse<NodeBody>,
     route: &Route,
 ) -> Result<Response, Reply> {
     let named = !route.ids.is_empty() && answer.status().is_success();
@@ -52,7 +52,7 @@ pub async fn back(
 }
 
 /// Passes an answer on in which no chat is named.
-pub fn as_it_is(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Response {
+pub fn as_it_is(gateway: &Gateway, live: &Live, answer: HttpResponse<NodeBody>) -> Response {
     let (mut parts, body) = answer.into_parts();
     clean(&mut parts.headers);
     let body = stream::passed_on(body, &[&gateway.stopping, &live.streams]);

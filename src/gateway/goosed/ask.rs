@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::table::Wait;
 use crate::gateway::doubt::{self, Patience};
@@ -35,7 +35,7 @@ pub async fn ask(
     live: &Live,
     mut request: Request<Body>,
     wait: Wait,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Response<NodeBody>, Failure> {
     let Some(endpoint) = &live.endpoint else {
         return Err(Failure::NotSent("it has never started".to_owned()));
     };

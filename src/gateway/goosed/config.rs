@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
-use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
 use super::answer::back;
@@ -133,7 +133,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<Incoming>) -> Self {
+    async fn refused(gateway: &Gateway, live: &Live, answer: HttpResponse<NodeBody>) -> Self {
         let status = answer.status();
         let body = done(gateway, live, "", answer.into_body()).await;
         let body = body.map(|body| body.bytes).unwrap_or_default();

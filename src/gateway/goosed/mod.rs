@@ -26,11 +26,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter};
 
 use super::Gateway;
 use super::reply::Reply;
@@ -51,39 +49,53 @@ pub struct Kept {
     compared: in_step::Compared,
 }
 
-/// Its routes.
-pub fn routes() -> Router<Gateway> {
-    let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
-    for route in ROUTES {
-        paths.entry(route.path).or_default().push(route);
+/// Its paths.
+#[derive(Default)]
+pub struct Paths(matchit::Router<Methods>);
+
+/// What may be asked at a path.
+pub struct Methods(Vec<&'static Route>);
+
+impl Paths {
+    /// All of them.
+    pub fn all() -> Self {
+        let mut all: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
+        for route in ROUTES {
+            all.entry(route.path).or_default().push(route);
+        }
+        let mut paths = Self::default();
+        for (path, routes) in all {
+            // The table's tests see to it that none is in another's way.
+            if let Err(e) = paths.0.insert(path, Methods(routes)) {
+                tracing::error!("`{path}` cannot be served: {e}");
+            }
+        }
+        paths
     }
-    paths
-        .into_iter()
-        .fold(Router::new(), |router, (path, all)| {
-            router.route(path, methods(&all))
-        })
+
+    /// What may be asked at one.
+    pub fn at(&self, path: &str) -> Option<&Methods> {
+        self.0.at(path).ok().map(|found| found.value)
+    }
 }
 
-fn methods(routes: &[&'static Route]) -> MethodRouter<Gateway> {
-    let mut methods = MethodRouter::new();
-    for route in routes {
-        let route = *route;
-        let serve = move |State(gateway): State<Gateway>, request: Request| async move {
-            served(gateway, route, request).await
+impl Methods {
+    /// Answers.
+    pub async fn answer(&self, gateway: &Gateway, request: Request) -> Response {
+        let asked = match *request.method() {
+            // The node is asked so too, and says no more than it should.
+            Method::HEAD => "GET",
+            ref method => method.as_str(),
         };
-        methods = methods.on(filter(route.method), serve);
+        match self.0.iter().find(|route| route.method == asked) {
+            Some(route) => served(gateway, route, request).await,
+            None => wrong_method(&self.names()),
+        }
     }
-    let names: Vec<&str> = routes.iter().map(|route| route.method).collect();
-    let names = names.join(", ");
-    methods.fallback(move || async move { wrong_method(&names) })
-}
 
-fn filter(method: &str) -> MethodFilter {
-    match method {
-        "POST" => MethodFilter::POST,
-        "PUT" => MethodFilter::PUT,
-        "DELETE" => MethodFilter::DELETE,
-        _ => MethodFilter::GET,
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|route| route.method).collect();
+        names.join(", ")
     }
 }
 
@@ -96,7 +108,7 @@ fn wrong_method(allowed: &str) -> Response {
     response
 }
 
-async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Response {
+async fn served(gateway: &Gateway, route: &'static Route, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let without = key::without_secret(parts.uri.path(), parts.uri.query());
     if let Some(uri) = without.and_then(|target| target.parse().ok()) {
@@ -115,37 +127,38 @@ async fn served(gateway: Gateway, route: &'static Route, request: Request) -> Re
             format!("the gateway does not serve `{}`: {why}", route.path),
         )),
         Class::Start | Class::Import => {
-            return to_the_end(&Gateway::clone(&gateway), async move {
-                let made = start::serve(&gateway, route, parts, body).await;
+            let held = Gateway::clone(gateway);
+            return to_the_end(gateway, async move {
+                let made = start::serve(&held, route, parts, body).await;
                 made.unwrap_or_else(|refused| refused)
             })
             .await;
         }
         Class::All(undo) => {
-            return to_the_end(&Gateway::clone(&gateway), async move {
-                let _alone = gateway.goosed.writing.lock().await;
-                let done = config::serve(&gateway, route, undo, parts, body).await;
+            let held = Gateway::clone(gateway);
+            return to_the_end(gateway, async move {
+                let _alone = held.goosed.writing.lock().await;
+                let done = config::serve(&held, route, undo, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
             .await;
         }
         Class::Pinned(place) if pinned::changes_pins(route) => {
-            return to_the_end(&Gateway::clone(&gateway), async move {
-                let done = pinned::serve(&gateway, route, place, parts, body).await;
+            let held = Gateway::clone(gateway);
+            return to_the_end(gateway, async move {
+                let done = pinned::serve(&held, route, place, parts, body).await;
                 done.unwrap_or_else(IntoResponse::into_response)
             })
             .await;
         }
-        Class::Pinned(place) => pinned::serve(&gateway, route, place, parts, body).await,
+        Class::Pinned(place) => pinned::serve(gateway, route, place, parts, body).await,
         Class::PinnedOrFixed => match key::in_query(parts.uri.query().unwrap_or_default()) {
-            named if named.is_empty() => {
-                Box::pin(any::on_fixed(&gateway, route, parts, body)).await
-            }
-            _ => pinned::serve(&gateway, route, Where::Query, parts, body).await,
+            named if named.is_empty() => Box::pin(any::on_fixed(gateway, route, parts, body)).await,
+            _ => pinned::serve(gateway, route, Where::Query, parts, body).await,
         },
-        Class::Fan(merge) => fan::serve(&gateway, route, merge, parts).await,
-        Class::Any => Box::pin(any::any(&gateway, route, parts, body)).await,
-        Class::Fixed => Box::pin(any::on_fixed(&gateway, route, parts, body)).await,
+        Class::Fan(merge) => fan::serve(gateway, route, merge, parts).await,
+        Class::Any => Box::pin(any::any(gateway, route, parts, body)).await,
+        Class::Fixed => Box::pin(any::on_fixed(gateway, route, parts, body)).await,
     };
     served.unwrap_or_else(IntoResponse::into_response)
 }

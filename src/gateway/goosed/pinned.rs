@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
-use hyper::body::Incoming;
 
 use super::answer::{self, back, body_of};
 use super::ask::{ask, ready};
@@ -68,7 +68,7 @@ pub async fn serve(
     let status = answer.status();
     awake.told(route, &body, &live, process, &key.native, status);
     match (route.method, route.path) {
-        DELETE => released(gateway, &key, &answer).await,
+        DELETE => released(gateway, &key, status).await,
         FORK => {
             return forked(gateway, route, &live, &key, answer).await;
         }
@@ -156,8 +156,8 @@ fn with_headers(
 }
 
 /// A chat that is gone, or was gone already, is pinned no longer: the node may give its name to another.
-async fn released(gateway: &Gateway, key: &Key, answer: &HttpResponse<Incoming>) {
-    if !answer.status().is_success() && answer.status() != StatusCode::NOT_FOUND {
+async fn released(gateway: &Gateway, key: &Key, status: StatusCode) {
+    if !status.is_success() && status != StatusCode::NOT_FOUND {
         return;
     }
     let chat = key.chat.clone();
@@ -173,7 +173,7 @@ async fn forked(
     route: &Route,
     live: &Arc<Live>,
     key: &Key,
-    answer: HttpResponse<Incoming>,
+    answer: HttpResponse<NodeBody>,
 ) -> Result<Response, Reply> {
     if !answer.status().is_success() || !answer::is_json(answer.headers()) {
         return back(gateway, live, &key.chat, answer, route).await;

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::gateway::Gateway;
@@ -172,7 +172,7 @@ pub async fn read(
     gateway: &Gateway,
     live: &Live,
     chat: &str,
-    body: Incoming,
+    body: NodeBody,
 ) -> Result<Whole, Reply> {
     whole(body, MOST, &gateway.answers)
         .await
@@ -198,14 +198,14 @@ pub async fn done(
     gateway: &Gateway,
     live: &Live,
     chat: &str,
-    body: Incoming,
+    body: NodeBody,
 ) -> Result<Whole, Reply> {
     let body = whole(body, MOST, &gateway.answers).await;
     body.map_err(|unread| lost(live, chat, unread))
 }
 
 /// Lets an answer come to its end that nobody wants, so that its connection is free again. It takes no room.
-pub async fn unwanted(mut body: Incoming) {
+pub async fn unwanted(mut body: NodeBody) {
     while let Ok(Some(Ok(_))) = tokio::time::timeout(QUIET, body.frame()).await {}
 }
 

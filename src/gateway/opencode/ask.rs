@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::gateway::upstream::NodeBody;
 use axum::body::HttpBody as _;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::gateway::doubt::{self, Patience};
@@ -68,7 +68,7 @@ pub async fn ask(
     gateway: &Gateway,
     live: &Live,
     request: Request<Body>,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Response<NodeBody>, Failure> {
     let Some(endpoint) = &live.endpoint else {
         return Err(Failure::NotSent("it has never started".to_owned()));
     };

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body as HttpBody;
 
 use super::State;
 use super::ask::Answer;
@@ -128,11 +128,11 @@ fn rebuilt(head: &Parts, named: &Named, body: Body) -> Result<Request, Reply> {
 }
 
 /// A node's answer, its body as it comes.
-pub fn back(
-    gateway: &Gateway,
-    live: &Live,
-    answer: Response<Incoming>,
-) -> axum::response::Response {
+pub fn back<B>(gateway: &Gateway, live: &Live, answer: Response<B>) -> axum::response::Response
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<axum::BoxError>,
+{
     let (mut head, body) = answer.into_parts();
     upstream::clean(&mut head.headers);
     sign(&mut head, live);

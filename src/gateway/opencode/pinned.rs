@@ -167,7 +167,7 @@ async fn sent(
     live: &Arc<Live>,
     session: &str,
     asked: Asked,
-) -> Result<axum::http::Response<hyper::body::Incoming>, Reply> {
+) -> Result<axum::http::Response<crate::gateway::upstream::NodeBody>, Reply> {
     let method = asked.request.method().clone();
     match ask::ask(&state.gateway, live, asked.passed()?).await {
         Ok(answer) => Ok(answer),

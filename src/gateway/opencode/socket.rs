@@ -1,14 +1,13 @@
 //! A terminal's WebSocket: the handshake is the node's, and after it the bytes go both ways as they come.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::ask;
 use super::one;
@@ -82,18 +81,14 @@ async fn begin(
     gateway: &Gateway,
     live: &Live,
     mut request: Request,
-) -> Result<Response<hyper::body::Incoming>, Failure> {
+) -> Result<Response<Incoming>, Failure> {
     let not_sent = |e: &dyn std::fmt::Display| Failure::NotSent(e.to_string());
     let no_answer = |e: hyper::Error| Failure::NoAnswer(e.to_string());
     let Some(endpoint) = &live.endpoint else {
         return Err(Failure::NotSent("it has never started".to_owned()));
     };
     headers(endpoint, &mut request);
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port))
-        .await
-        .map_err(|e| not_sent(&e))?;
-    let _ = stream.set_nodelay(true);
-    gateway.upstream.is_own(endpoint.port).await?;
+    let stream = gateway.upstream.connect(endpoint.port).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| not_sent(&e))?;
@@ -108,13 +103,7 @@ async fn begin(
 /// The client's, without what it said of itself; the upgrade stays.
 fn headers(endpoint: &Endpoint, request: &mut Request) {
     let headers = request.headers_mut();
-    upstream::clean(headers);
+    upstream::headers(endpoint, headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(host) = HeaderValue::from_str(&format!("127.0.0.1:{}", endpoint.port)) {
-        headers.insert(header::HOST, host);
-    }
-    if let Some((name, value)) = endpoint.credentials.clone() {
-        headers.insert(name, value);
-    }
 }

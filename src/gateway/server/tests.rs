@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,7 +18,7 @@ use super::*;
 use crate::gateway::guard::Secret;
 use crate::gateway::stand_in::{SECRET, serve as upstream, well};
 use crate::gateway::upstream::ANSWER;
-use crate::gateway::{Shared, ask, behind_the_door, detached, stand_in, stream, tls};
+use crate::gateway::{Shared, ask, detached, stand_in, stream, tls};
 use crate::resident::Listens;
 use crate::routing::node::Dialect;
 use crate::routing::pins::Pins;
@@ -68,7 +69,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
         .route("/up", get(up))
         .route("/made", post(made))
         .route("/node/{*path}", axum::routing::any(pass_on));
-    let router = behind_the_door(&gateway, routes);
+    let door = Door::to(&gateway, Default::default(), routes);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let ways = Ways {
@@ -79,7 +80,7 @@ async fn under(limits: Limits, tls: Option<tls::Tls>, node: u16) -> Under {
     let (stop, stopped) = oneshot::channel::<()>();
     let shared = gateway.clone();
     let served = tokio::spawn(async move {
-        serve(&shared, ways, router, async move {
+        serve(&shared, ways, door, async move {
             let _ = stopped.await;
         })
         .await;

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gateway::upstream::NodeBody;
+use axum::body::Bytes;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::Body as HttpBody;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -95,15 +97,15 @@ impl Parser {
 
 /// The events of a node's answer.
 #[derive(Debug)]
-pub struct Frames {
-    body: Incoming,
+pub struct Frames<B = NodeBody> {
+    body: B,
     parser: Parser,
     ready: std::collections::VecDeque<Frame>,
 }
 
-impl Frames {
+impl<B: HttpBody<Data = Bytes> + Unpin> Frames<B> {
     /// Of an answer.
-    pub fn of(body: Incoming) -> Self {
+    pub fn of(body: B) -> Self {
         Self {
             body,
             parser: Parser::default(),

@@ -97,7 +97,7 @@ impl<'a> Caller<'a> {
         self.call_with("GET", path, &[], Vec::new()).await
     }
 
-    pub async fn stream(&self, path: &str, last: Option<&str>) -> Frames {
+    pub async fn stream(&self, path: &str, last: Option<&str>) -> Frames<Incoming> {
         let headers: Vec<(&str, &str)> = last.map(|l| ("last-event-id", l)).into_iter().collect();
         let answer = self.send("GET", path, &headers, Vec::new()).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -105,7 +105,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-pub async fn next(frames: &mut Frames) -> Value {
+pub async fn next(frames: &mut Frames<Incoming>) -> Value {
     let frame = frames.next().await.unwrap();
     serde_json::from_str(&frame.data).unwrap()
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::gateway::upstream::NodeBody;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::window::Window;
@@ -51,7 +51,7 @@ pub async fn to(
     }
 }
 
-async fn join(state: &Weak<State>, live: &Arc<Live>, topic: &Topic) -> Option<Incoming> {
+async fn join(state: &Weak<State>, live: &Arc<Live>, topic: &Topic) -> Option<NodeBody> {
     let gateway = Arc::clone(&state.upgrade()?.gateway);
     let endpoint = live.endpoint.as_ref()?;
     let request = ask::get(&topic.path).ok()?;
@@ -76,7 +76,7 @@ async fn join(state: &Weak<State>, live: &Arc<Live>, topic: &Topic) -> Option<In
 async fn pass_on(
     state: &Weak<State>,
     live: &Arc<Live>,
-    mut body: Incoming,
+    mut body: NodeBody,
     window: &Window,
     again: bool,
 ) -> String {

@@ -3,19 +3,10 @@
 //! be anybody's. Of many connections at once one looks for all.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::BoxError;
-use axum::http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tower::Service;
-
-use super::lock;
+use crate::gateway::lock;
 use crate::routing::listener::stranger_at_the_other_end;
 
 /// How long a look may take, with the wait for those of others.
@@ -89,41 +80,6 @@ impl Owners {
             Ok(Some(why)) => Err(why),
             Err(e) => Err(format!("cannot tell whose its port {port} is: {e}")),
         }
-    }
-}
-
-/// Connects.
-#[derive(Debug, Clone)]
-pub struct Connector {
-    inner: HttpConnector,
-    owners: Owners,
-}
-
-impl Connector {
-    /// With a connector's own settings.
-    pub fn new(inner: HttpConnector, owners: Owners) -> Self {
-        Self { inner, owners }
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Service::poll_ready(&mut self.inner, cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let port = to.port_u16().unwrap_or(80);
-        let connected = self.inner.call(to);
-        let owners = self.owners.clone();
-        Box::pin(async move {
-            let stream = connected.await?;
-            owners.check(port).await?;
-            Ok(stream)
-        })
     }
 }
 

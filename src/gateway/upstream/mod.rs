@@ -1,23 +1,29 @@
 //! The way to the nodes: pools of connections, and what is said on each. A connection to another user's
 //! process is none.
 
+pub mod owners;
+mod pool;
+mod wire;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::uri::Scheme;
-use axum::http::{HeaderMap, HeaderName, Request, Response, Uri, header};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, Request, Response, Uri, Version, header};
+use tokio::net::TcpStream;
 
 use super::access;
-use super::connector::{Connector, Owners};
 use super::credentials::SECRET_HEADER;
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::nodes::Endpoint;
 use super::workers;
+use owners::Owners;
+use pool::Pool;
+pub use wire::NodeBody;
+use wire::{Home, Unanswered, Wire};
 
 /// For a connection on loopback; a listener that is alive takes microseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -30,9 +36,6 @@ pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// The same for a new chat: extensions are loaded, which goosed does before it answers.
 pub const CREATE: Duration = Duration::from_secs(60);
-
-/// Idle connections are kept for less than servers keep them.
-const IDLE: Duration = Duration::from_secs(15);
 
 /// Headers that are never passed on: those between two neighbours (RFC 9110, section 7.6.1), and what a
 /// client says of itself.
@@ -56,7 +59,7 @@ static DROPPED: [HeaderName; 13] = [
 #[derive(Debug, Clone)]
 pub struct Upstream {
     /// By [`workers::seat`].
-    pools: [Client<Connector, Body>; workers::MOST + 1],
+    pools: [Arc<Pool>; workers::MOST + 1],
     owners: Owners,
     metrics: Metrics,
 }
@@ -69,17 +72,8 @@ impl Upstream {
 
     /// The same with owners as somebody sees them.
     pub fn connecting(metrics: Metrics, owners: Owners) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        let pool = |_| {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .build(Connector::new(connector.clone(), owners.clone()))
-        };
         Self {
-            pools: std::array::from_fn(pool),
+            pools: std::array::from_fn(|_| Arc::default()),
             owners,
             metrics,
         }
@@ -94,6 +88,22 @@ impl Upstream {
         self.owners.check(port).await.map_err(Failure::NotSent)
     }
 
+    /// A connection to one of this user's own processes, on which nothing was written yet.
+    ///
+    /// # Errors
+    /// [`Failure::NotSent`]: there is none.
+    pub async fn connect(&self, port: u16) -> Result<TcpStream, Failure> {
+        let not_sent = |e: &dyn std::error::Error| Failure::NotSent(words(e));
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let stream = match tokio::time::timeout(CONNECT, stream).await {
+            Ok(stream) => stream.map_err(|e| not_sent(&e))?,
+            Err(e) => return Err(not_sent(&e)),
+        };
+        stream.set_nodelay(true).map_err(|e| not_sent(&e))?;
+        self.is_own(port).await?;
+        Ok(stream)
+    }
+
     /// Sends a request to a node, with the node's own credentials, and waits for the head of the answer.
     /// The path and the headers are those of `request`; what a client said about itself (its secret, Host,
     /// Origin) is taken out. The body of the answer is not waited for, and not bounded in time.
@@ -105,40 +115,60 @@ impl Upstream {
         to: &Endpoint,
         mut request: Request<Body>,
         wait: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
-        address(to, &mut request)?;
-        clean(request.headers_mut());
-        credentials(to, request.headers_mut());
+    ) -> Result<Response<NodeBody>, Failure> {
+        line(&mut request);
+        headers(to, request.headers_mut());
         access::node(&to.node);
         let begun = Instant::now();
-        let pool = &self.pools[workers::seat()];
-        match tokio::time::timeout(wait, pool.request(request)).await {
-            Ok(Ok(answer)) => {
+        match tokio::time::timeout(wait, self.exchange(to.port, request)).await {
+            Ok(answer) => {
+                let answer = answer?;
                 self.metrics.took(&to.node, begun.elapsed());
                 Ok(answer)
             }
-            Ok(Err(e)) if e.is_connect() => Err(Failure::NotSent(words(&e))),
-            Ok(Err(e)) => Err(Failure::NoAnswer(words(&e))),
             Err(_) => Err(Failure::NoAnswer(format!(
                 "nothing within {} s",
                 wait.as_secs()
             ))),
         }
     }
+
+    async fn exchange(
+        &self,
+        port: u16,
+        mut request: Request<Body>,
+    ) -> Result<Response<NodeBody>, Failure> {
+        let pool = &self.pools[workers::seat()];
+        let home = || Home {
+            pool: Arc::downgrade(pool),
+            port,
+        };
+        // The node may have closed any of these, without a word so far.
+        while let Some(wire) = pool.take(port) {
+            match wire.ask(request, home()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered::Unsent(_, back)) => request = *back,
+                Err(Unanswered::Lost(e)) => return Err(Failure::NoAnswer(words(&e))),
+            }
+        }
+        let wire = Wire::over(self.connect(port).await?).await;
+        let wire = wire.map_err(|e| Failure::NotSent(words(&e)))?;
+        wire.ask(request, home()).await.map_err(|e| match e {
+            Unanswered::Unsent(e, _) => Failure::NotSent(words(&e)),
+            Unanswered::Lost(e) => Failure::NoAnswer(words(&e)),
+        })
+    }
 }
 
-/// Puts the node's address before the path.
-fn address(to: &Endpoint, request: &mut Request<Body>) -> Result<(), Failure> {
-    let bad = |e: &dyn std::fmt::Display| Failure::NotSent(format!("a bad request line: {e}"));
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(to.authority.clone());
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(axum::http::uri::PathAndQuery::from_static("/"));
+/// The request line as a server gets it: without the host, and in HTTP/1.1.
+fn line(request: &mut Request<Body>) {
+    let uri = request.uri();
+    if uri.authority().is_some() || uri.path_and_query().is_none() {
+        let path = uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(path);
     }
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|e| bad(&e))?;
-    *request.version_mut() = axum::http::Version::HTTP_11;
-    Ok(())
+    *request.version_mut() = Version::HTTP_11;
 }
 
 /// Takes out what is between two neighbours, and what a client says of itself.
@@ -157,7 +187,10 @@ pub fn clean(headers: &mut HeaderMap) {
     }
 }
 
-fn credentials(to: &Endpoint, headers: &mut HeaderMap) {
+/// What the node hears of the gateway in place of what the client said of itself.
+pub fn headers(to: &Endpoint, headers: &mut HeaderMap) {
+    clean(headers);
+    headers.insert(header::HOST, to.host.clone());
     if let Some((name, value)) = to.credentials.clone() {
         headers.insert(name, value);
     }
@@ -171,3 +204,6 @@ fn words(e: &dyn std::error::Error) -> String {
     }
     last.to_string()
 }
+
+#[cfg(test)]
+mod tests;
