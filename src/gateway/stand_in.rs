@@ -94,6 +94,24 @@ pub async fn serve(router: Router) -> u16 {
     port
 }
 
+/// Makes these the nodes of a gateway, all well, each with a directory of its own.
+pub fn know(
+    gateway: &Gateway,
+    nodes: &[(&str, Dialect, u16)],
+    directory: impl Fn(&str) -> &'static str,
+) {
+    let known = nodes.iter().map(|(id, dialect, port)| {
+        let mut node = node(id, *dialect);
+        node.working_directory = directory(id).into();
+        let endpoint = Endpoint::new(id, *dialect, *port, &secret_of(id));
+        (node, Some(endpoint))
+    });
+    gateway.nodes.set(known.collect());
+    for (id, ..) in nodes {
+        gateway.nodes.get(id).unwrap().observed(well(id));
+    }
+}
+
 /// A gateway in front of nodes at these ports.
 pub async fn gateway(nodes: &[(&str, Dialect, u16)]) -> Under {
     within(nodes, Limits::default()).await
@@ -105,17 +123,7 @@ pub async fn within(nodes: &[(&str, Dialect, u16)], limits: Limits) -> Under {
     let pins = Pins::at(&directory.path().join("pins.db")).unwrap();
     let shared = Shared::of(None, policy(), pins, Secret::new(SECRET));
     let gateway = std::sync::Arc::new(shared.within(limits));
-    let known = nodes
-        .iter()
-        .map(|(id, dialect, port)| {
-            let endpoint = Endpoint::new(id, *dialect, *port, &secret_of(id));
-            (node(id, *dialect), Some(endpoint))
-        })
-        .collect();
-    gateway.nodes.set(known);
-    for (id, ..) in nodes {
-        gateway.nodes.get(id).unwrap().observed(well(id));
-    }
+    know(&gateway, nodes, |_| "/");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -18,6 +18,7 @@ use super::names;
 use super::requests::found;
 use crate::gateway::failure::Failure;
 use crate::gateway::place::{self, Made, Name, Wanted};
+use crate::gateway::reply::Reply;
 use crate::gateway::upstream::CREATE;
 use crate::gateway::{directory, ids, lock};
 use crate::routing::node::Dialect;
@@ -48,20 +49,17 @@ impl Done {
 pub async fn place(
     client: &Arc<Client>,
     method: &str,
-    mut params: Params,
+    params: Params,
     in_directory: bool,
     room: Room,
 ) -> Result<Done, Fault> {
     let directory = match in_directory {
-        true => working_directory(client, &params).await?,
+        true => working_directory(&params).await?,
         false => Directory::Given(None),
     };
     let mut wanted = Wanted::default();
-    if let Directory::Given(room) = &directory {
-        wanted.room = *room;
-    }
-    if let Directory::Policy(path) = &directory {
-        set_cwd(&mut params, path);
+    if let Directory::Given(room) = directory {
+        wanted.room = room;
     }
     client.introduced().await;
     let told = client.told();
@@ -82,9 +80,6 @@ pub async fn place(
             Name::Made(place::of_node),
             |live| {
                 let mut params = params.clone();
-                if matches!(directory, Directory::Node) {
-                    set_cwd(&mut params, &live.node.working_directory);
-                }
                 let link = client.link(&live.node.id);
                 let (told, refused) = (told.clone(), Arc::clone(&refused));
                 async move {
@@ -92,6 +87,13 @@ pub async fn place(
                         && let Err(why) = can_do(&link, &told).await
                     {
                         return why.of(&live.node.id, &refused);
+                    }
+                    if let Directory::Default = directory {
+                        let refused = Reply::into_response;
+                        match place::default_directory(&client.gateway, &live, refused).await {
+                            Ok(path) => set_cwd(&mut params, &path),
+                            Err(not) => return Ok(not),
+                        }
                     }
                     match link.ask(method, params, None, CREATE).await {
                         Ok(answer) => made(answer, &refused),
@@ -244,27 +246,23 @@ async fn adopt(client: &Arc<Client>, node: &str, made: Option<String>) {
 }
 
 /// Where a session works.
+#[derive(Clone, Copy)]
 enum Directory {
     /// As the client says, with so many bytes left there.
     Given(Option<u64>),
-    /// As the roster says for clients that say nothing.
-    Policy(std::path::PathBuf),
-    /// Where its node works.
-    Node,
+    /// The client says nothing.
+    Default,
 }
 
 /// A node accepts only a directory that is there; who asks for another one learns so before anything is
 /// placed.
-async fn working_directory(client: &Client, params: &Params) -> Result<Directory, Fault> {
+async fn working_directory(params: &Params) -> Result<Directory, Fault> {
     let Some(cwd) = params.get::<String>("cwd") else {
         return match params {
             Params::Named(object) if object.contains_key("cwd") => {
                 Err(Fault::params("params.cwd must be a string"))
             }
-            _ => Ok(match client.gateway.policy().working_dir.clone() {
-                Some(path) => Directory::Policy(path),
-                None => Directory::Node,
-            }),
+            _ => Ok(Directory::Default),
         };
     };
     match directory::usable(Path::new(&cwd)).await {

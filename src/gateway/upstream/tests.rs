@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -268,7 +269,6 @@ async fn a_node_that_answers_before_the_end_of_a_request_is_heard() {
     assert_eq!(free(&upstream, &node), 0);
 }
 
-/// The runtime makes a task that goes on and on pause now and then, and nothing may get lost in that.
 #[tokio::test]
 async fn many_requests_of_one_task_are_all_answered() {
     let (upstream, node) = (upstream(), node(Then::Fine).await);
@@ -283,6 +283,29 @@ async fn many_requests_of_one_task_are_all_answered() {
     tokio::time::timeout(LONG, all).await.unwrap();
     assert_eq!(node.seen.requests().len(), 2000);
     assert!(node.seen.connections.load(Ordering::Relaxed) <= 10);
+}
+
+/// The runtime makes a task that goes on and on pause, at whatever it does next. Nothing may get lost in that.
+#[tokio::test]
+async fn a_pause_in_the_midst_of_a_request_is_not_its_end() {
+    let (upstream, node) = (upstream(), node(Then::Fine).await);
+    for used in 0..128 {
+        let mut one = pin!(async { whole(ask(&upstream, &node).await.unwrap()).await });
+        let late = futures_util::future::poll_fn(|cx| {
+            for _ in 0..used {
+                let step = pin!(tokio::task::coop::consume_budget());
+                if step.poll(cx).is_pending() {
+                    break;
+                }
+            }
+            one.as_mut().poll(cx)
+        });
+        let said = tokio::time::timeout(LONG, late).await;
+        assert_eq!(
+            said.unwrap_or_else(|_| panic!("after {used} steps")),
+            "fine"
+        );
+    }
 }
 
 #[tokio::test]

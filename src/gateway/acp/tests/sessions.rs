@@ -422,3 +422,38 @@ async fn what_makes_no_sense_is_refused_with_its_reason() {
     // Without a directory a session works where its node does.
     assert!(ws.result("session/new", json!({})).await["sessionId"].is_string());
 }
+
+#[tokio::test]
+async fn a_session_without_a_directory_begins_only_where_it_can_work() {
+    let (under, geese) = fleet(&["n0", "n1"]).await;
+    let ws = client(&under).await;
+    let nodes: Vec<_> = geese
+        .iter()
+        .map(|g| (g.id.as_str(), Dialect::Acp, g.port))
+        .collect();
+    // A node whose own directory is gone leaves the session to another one.
+    let gone = |id: &str| {
+        if id == "n0" {
+            "/no/such/directory"
+        } else {
+            "/"
+        }
+    };
+    stand_in::know(&under.gateway, &nodes, gone);
+    for _ in 0..3 {
+        let made = ws.result("session/new", json!({})).await;
+        assert!(made["sessionId"].as_str().unwrap().starts_with("n1."));
+    }
+    // Of the gateway's directory no node would make more.
+    let policy = crate::routing::policy::Policy {
+        working_dir: Some("/nor/this".into()),
+        ..stand_in::policy()
+    };
+    under.gateway.set_policy(policy);
+    let error = ws.error("session/new", json!({})).await;
+    assert_eq!(error["code"], -32052, "{error}");
+    let why = error["message"].as_str().unwrap();
+    assert!(why.contains("`/nor/this` does not exist"), "{why}");
+    // What the client names itself is taken instead, by a node that is as well as before.
+    session_on(&ws, "n0").await;
+}

@@ -484,27 +484,17 @@ fn a_node_whose_own_directory_is_gone_leaves_the_chat_to_another() {
             ("h", Dialect::Goosed, ports[1]),
         ];
         let under = gateway(&nodes).await;
-        let known = |working: [&str; 2]| {
-            let all = nodes.iter().zip(working).map(|((id, dialect, port), at)| {
-                let mut node = crate::gateway::stand_in::node(id, *dialect);
-                node.working_directory = at.into();
-                let secret = crate::gateway::stand_in::secret_of(id);
-                let endpoint = crate::gateway::nodes::Endpoint::new(id, *dialect, *port, &secret);
-                (node, Some(endpoint))
-            });
-            under.gateway.nodes.set(all.collect());
-            for id in ["g", "h"] {
-                let live = under.gateway.nodes.get(id).unwrap();
-                live.observed(crate::gateway::stand_in::well(id));
-            }
+        let known = |g: &'static str, h: &'static str| {
+            let directory = |id: &str| if id == "g" { g } else { h };
+            crate::gateway::stand_in::know(&under.gateway, &nodes, directory);
         };
         let caller = Caller::of(&under);
-        known(["/no/such/directory", "/"]);
+        known("/no/such/directory", "/");
         for chat in ["c1", "c2"] {
             let (status, chat) = caller.call("POST", "/chats", json!({"chat": chat})).await;
             assert_eq!((status, &chat["node"]), (201, &json!("h")), "{chat}");
         }
-        known(["/no/such/directory", "/nor/this"]);
+        known("/no/such/directory", "/nor/this");
         let (status, why) = caller.call("POST", "/chats", json!({"chat": "c3"})).await;
         assert_eq!(status, 503, "{why}");
         assert!(
