@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod acp;
+pub mod aside;
 pub mod ask;
 pub mod chats;
 pub mod credentials;
@@ -42,6 +43,7 @@ pub mod taking;
 pub mod tls;
 pub mod upstream;
 pub mod using;
+pub mod whole;
 pub mod workers;
 
 #[cfg(test)]

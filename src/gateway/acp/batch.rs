@@ -16,6 +16,7 @@ use super::frame::{Id, Message, code};
 use super::gathered::{self, Gathered};
 use super::out::{Gone, Route};
 use super::requests;
+use crate::gateway::aside::aside;
 use crate::gateway::lock;
 
 /// Most messages of a batch: as many as may wait for one node.
@@ -56,23 +57,13 @@ pub fn read(text: &str, one: fn(&str) -> Result<Message, Message>) -> Said {
     }
 }
 
-/// A text of more bytes than this is not read on the thread that serves the connection, and others: it is gone
-/// through several times, and a megabyte takes milliseconds.
-const LARGE: usize = 1024 * 1024;
-
-/// The same, wherever it holds up nobody but who waits for it.
+/// The same, wherever it holds up nobody but who waits for it: it is gone through several times.
 pub async fn read_aside<T>(text: T, one: fn(&str) -> Result<Message, Message>) -> Said
 where
     T: AsRef<str> + Send + 'static,
 {
-    if text.as_ref().len() <= LARGE {
-        return read(text.as_ref(), one);
-    }
-    let said = tokio::task::spawn_blocking(move || read(text.as_ref(), one)).await;
-    said.unwrap_or_else(|e| {
-        let why = format!("the message was not read: {e}");
-        Said::One(Err(Fault::new(code::INTERNAL, why).answer(Id::Null)))
-    })
+    let length = text.as_ref().len();
+    aside(length, move || read(text.as_ref(), one)).await
 }
 
 /// The items of a list that is not too long: millions of them fit into one text.
@@ -208,6 +199,7 @@ pub async fn take(client: &Arc<Client>, entries: Vec<Entry>, end: End) -> Result
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gateway::aside::LARGE;
 
     fn refusal(said: Said) -> String {
         match said {

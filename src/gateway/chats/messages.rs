@@ -12,6 +12,7 @@ use super::terminal::status_of;
 use super::wire::{Cancelled, Messages, Problem, Say, Sent};
 use super::{Api, goosed, opencode, terminal};
 use crate::delivery::mailbox;
+use crate::gateway::aside::aside;
 use crate::gateway::reply::Reply;
 use crate::routing::node::Dialect;
 
@@ -82,7 +83,7 @@ pub fn another(id: &str) -> Reply {
     params(("id" = String, Path, description = "Name of the chat")),
     responses((status = 200, body = Messages), (status = 404, body = Problem),
         (status = 503, body = Problem)))]
-pub async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Messages>, Reply> {
+pub async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Reply> {
     let pin = pin(&api, &id).await?;
     let messages = match pin.dialect {
         Dialect::Tui => terminal::conversation(&api, &pin).await?,
@@ -96,7 +97,8 @@ pub async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
         }
         Dialect::Acp => return Err(unspoken(&pin.node)),
     };
-    Ok(Json(Messages { messages }))
+    let length = messages.iter().map(|message| message.text.len()).sum();
+    Ok(aside(length, || Json(Messages { messages }).into_response()).await)
 }
 
 /// Breaks off what a chat has under way: its turn, if its node is in a turn of this chat, and what waits to

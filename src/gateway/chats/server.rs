@@ -1,19 +1,20 @@
 //! Questions to a server that has a session for a chat: one request, one JSON answer, both bounded. How a
 //! node that hangs is found out, and what is noted of one that is down, is its dialect's.
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use super::Api;
 use super::events::sse::Frames;
+use crate::gateway::aside::aside;
 use crate::gateway::failure::Failure;
 pub use crate::gateway::goosed::Wait;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::NodeBody;
+use crate::gateway::whole::{Room, Whole, whole};
 use crate::gateway::{goosed, opencode};
 use crate::routing::node::Dialect;
 
@@ -23,37 +24,83 @@ const MOST: usize = 64 * 1024 * 1024;
 /// How much of a refusal is passed on.
 const WORDS: usize = 500;
 
+/// A longer one is not looked into for its words.
+const SAID: usize = 64 * 1024;
+
+/// What a node has answered, and the room that it takes.
+#[derive(Debug)]
+pub struct Kept {
+    value: Value,
+    length: usize,
+    _room: Room,
+}
+
+impl Kept {
+    /// What is made of it, which may be long work.
+    pub async fn into<T: Send + 'static>(
+        self,
+        make: impl FnOnce(&Value) -> T + Send + 'static,
+    ) -> T {
+        aside(self.length, move || make(&self.value)).await
+    }
+}
+
+impl std::ops::Deref for Kept {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
     /// Status.
     pub status: StatusCode,
-    body: Bytes,
+    body: Whole,
 }
 
 impl Answer {
     /// An answer that is passed on elsewhere. One that breaks off says as much as has come: nothing.
     pub async fn of(answer: axum::response::Response) -> Self {
         let (head, body) = answer.into_parts();
-        Self {
-            status: head.status,
-            body: axum::body::to_bytes(body, MOST).await.unwrap_or_default(),
-        }
+        let said = axum::body::to_bytes(body, SAID).await;
+        Self::short(head.status, said.unwrap_or_default())
+    }
+
+    /// One that takes no room.
+    pub fn short(status: StatusCode, bytes: Bytes) -> Self {
+        let room = Room::default();
+        let body = Whole { bytes, room };
+        Self { status, body }
     }
 
     /// As JSON; `null` where it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+    pub async fn json(self) -> Kept {
+        let Whole { bytes, room } = self.body;
+        let length = bytes.len();
+        let read = move || serde_json::from_slice(&bytes).unwrap_or_default();
+        let value = aside(length, read).await;
+        Kept {
+            value,
+            length,
+            _room: room,
+        }
     }
 
     /// What a node said that refused.
     pub fn words(&self) -> String {
-        let said = self.json();
+        let body = &self.body.bytes;
+        let said: Value = match body.len() {
+            ..=SAID => serde_json::from_slice(body).unwrap_or_default(),
+            _ => Value::Null,
+        };
         let said = said["message"]
             .as_str()
             .or(said["data"]["message"].as_str())
             .map_or_else(
-                || String::from_utf8_lossy(&self.body).into_owned(),
+                || String::from_utf8_lossy(&body[..body.len().min(SAID)]).into_owned(),
                 str::to_owned,
             );
         let said: String = said.chars().take(WORDS).collect();
@@ -107,20 +154,16 @@ pub async fn ask(
     let request = request
         .body(body)
         .map_err(|e| Failure::NotSent(format!("a bad request line: {e}")))?;
-    let whole = async {
+    let asked = async {
         let answer = head(api, live, request, wait).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST)
-            .collect()
-            .await
-            .map_err(|e| Failure::NoAnswer(format!("its answer broke off: {e}")))?
-            .to_bytes();
+        let body = whole(answer.into_body(), MOST, &api.gateway.answers).await?;
         Ok(Answer { status, body })
     };
     let hangs = live.streams.wait();
     tokio::select! {
         biased;
-        answer = whole => answer,
+        answer = asked => answer,
         () = hangs => Err(Failure::NoAnswer("it hangs, or is gone".to_owned())),
         () = tokio::time::sleep(wait.time()) => {
             Err(Failure::NoAnswer(too_late(wait)))
@@ -171,9 +214,9 @@ pub async fn ask_for(
     method: Method,
     path: &str,
     body: Option<Value>,
-) -> Result<Value, Reply> {
+) -> Result<Kept, Reply> {
     match ask(api, live, method.clone(), path, body, Wait::Answer).await {
-        Ok(answer) if answer.status.is_success() => Ok(answer.json()),
+        Ok(answer) if answer.status.is_success() => Ok(answer.json().await),
         Ok(answer) => Err(answer.refusal(&live.node.id, chat)),
         Err(failure) => Err(opencode::failed(&api.gateway, live, chat, &method, &failure).await),
     }

@@ -2,10 +2,7 @@
 //! chats, the node's own are replaced by the gateway's.
 
 use std::convert::Infallible;
-use std::iter::Peekable;
-use std::vec::IntoIter;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, header};
@@ -13,9 +10,11 @@ use axum::response::Response;
 
 use super::json::{self, Edit};
 use super::table::{Ids, Route};
-use super::whole::{self, Room};
+use crate::gateway::aside::aside;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::NodeBody;
+use crate::gateway::whole::{self, Room};
 use crate::gateway::{Gateway, ids, stream, upstream};
 
 /// What `/schedule/{id}/run_now` says in place of a name.
@@ -43,12 +42,8 @@ pub async fn back(
         ("GET", _) | (_, "/agent/resume") => whole::read(gateway, live, chat, body).await?,
         _ => whole::done(gateway, live, chat, body).await?,
     };
-    let edits = renamed(&body.bytes, &live.node.id, route.ids);
-    Ok(of_pieces(
-        parts,
-        json::spliced(&body.bytes, edits),
-        body.room,
-    ))
+    let pieces = named_anew(&body.bytes, &live.node.id, route.ids).await;
+    Ok(of_pieces(parts, pieces, body.room))
 }
 
 /// Passes an answer on in which no chat is named.
@@ -80,6 +75,13 @@ pub fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|v| v.as_bytes().starts_with(b"application/json"))
 }
 
+/// A node's answer with the gateway's names in it, in pieces.
+pub async fn named_anew(body: &Bytes, node: &str, paths: Ids) -> Vec<Bytes> {
+    let (length, body, node) = (body.len(), body.clone(), node.to_owned());
+    let edited = move || json::spliced(&body, renamed(&body, &node, paths));
+    aside(length, edited).await
+}
+
 /// The replacements that make a node's names the gateway's; none where it is no JSON after all.
 pub fn renamed(body: &[u8], node: &str, paths: Ids) -> Vec<Edit> {
     let Ok(text) = json::text(body) else {
@@ -103,33 +105,7 @@ pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>, room: Room) -> Response {
     parts
         .headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    Response::from_parts(parts, body_in(pieces, room))
-}
-
-/// Short pieces go together up to so much: each is written by itself else.
-const TOGETHER: usize = 16 * 1024;
-
-/// A body out of pieces, and the room that they take.
-pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
-    let left = (pieces.into_iter().peekable(), room);
-    Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
-        let piece = together(&mut left.0)?;
-        Some((Ok::<_, Infallible>(piece), left))
-    }))
-}
-
-/// The next pieces as one, of which a long one is not copied.
-fn together(pieces: &mut Peekable<IntoIter<Bytes>>) -> Option<Bytes> {
-    let first = pieces.next()?;
-    let fits = |length: usize, next: &Bytes| length + next.len() <= TOGETHER;
-    if pieces.peek().is_none_or(|next| !fits(first.len(), next)) {
-        return Some(first);
-    }
-    let mut all = first.to_vec();
-    while let Some(next) = pieces.next_if(|next| fits(all.len(), next)) {
-        all.extend_from_slice(&next);
-    }
-    Some(all.into())
+    Response::from_parts(parts, whole::body_in(pieces, room))
 }
 
 /// A body out of pieces.

@@ -9,21 +9,24 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use tokio::sync::OnceCell;
 
 use super::ask::ask;
 use super::process::Known;
 use super::table::{Route, Wait};
-use super::whole::unwanted;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::whole::{unwanted, whole};
 use crate::gateway::{Gateway, lock};
 
 /// Most chats of a process that are known to have their model: well below the hundred that goosed keeps, since
 /// it has others too, of jobs and of whoever asks it past the gateway.
 const MOST: usize = 64;
+
+/// How much of a refusal is read, in bytes.
+const SAID: usize = 64 * 1024;
 
 /// What a client says to have its chat's model loaded, which the gateway has to know.
 const RESUME: &str = "/agent/resume";
@@ -41,16 +44,25 @@ pub struct Awake {
 }
 
 /// Chats that are being given their model, by their node, its process and their native names.
-type Waking = Mutex<BTreeMap<(String, String, String), Arc<Woken>>>;
+type Waking = Mutex<BTreeMap<(String, String, String), Arc<Waits>>>;
 
 /// What came of it, for all that wait for the same; else what their clients are told.
-type Woken = OnceCell<Result<(), (StatusCode, String)>>;
+type Waits = OnceCell<Result<Woken, (StatusCode, String)>>;
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Woken {
+    /// The chat has its model.
+    Has,
+    /// Its node does not give it one, and what it says.
+    Refused(StatusCode, Bytes),
+}
 
 /// Who waits for a chat's model.
 struct Waiting<'a> {
     all: &'a Waking,
     name: (String, String, String),
-    woken: Arc<Woken>,
+    woken: Arc<Waits>,
 }
 
 impl<'a> Waiting<'a> {
@@ -117,9 +129,8 @@ pub fn resume(native: &str) -> Result<Request<Body>, Reply> {
 }
 
 impl Awake {
-    /// Makes sure that a chat has its model, where that is possible: what its node says against it, it will
-    /// say of the request too, and better. `process` is the node's, as it is now. However many ask for a chat
-    /// at once, it is resumed once, and they wait for that.
+    /// Makes sure that a chat has its model. `process` is the node's, as it is now; of one that is not known
+    /// nothing is kept. However many ask for a chat at once, it is resumed once, and they wait for that.
     ///
     /// # Errors
     /// The node did not answer, and the request must not be sent.
@@ -130,20 +141,18 @@ impl Awake {
         process: Option<&str>,
         native: &str,
         chat: &str,
-    ) -> Result<(), Reply> {
-        let Some(process) = process else {
-            return Ok(());
-        };
-        if self.touch(live, process, native) {
-            return Ok(());
+    ) -> Result<Woken, Reply> {
+        let has = || process.is_some_and(|process| self.touch(live, process, native));
+        if has() {
+            return Ok(Woken::Has);
         }
-        let waiting = Waiting::of(&self.waking, live, process, native);
+        let waiting = Waiting::of(&self.waking, live, process.unwrap_or_default(), native);
         // Whoever is first does it; where its client goes away, the next one.
         let done = waiting
             .woken
             .get_or_init(|| async {
-                if self.touch(live, process, native) {
-                    return Ok(());
+                if has() {
+                    return Ok(Woken::Has);
                 }
                 let resumed = self.resumed(gateway, live, process, native, chat).await;
                 resumed.map_err(|reply| (reply.status, reply.message))
@@ -157,24 +166,27 @@ impl Awake {
         &self,
         gateway: &Gateway,
         live: &Arc<Live>,
-        process: &str,
+        process: Option<&str>,
         native: &str,
         chat: &str,
-    ) -> Result<(), Reply> {
+    ) -> Result<Woken, Reply> {
         let answer = ask(gateway, live, resume(native)?, Wait::Create)
             .await
             .map_err(|failure| Reply::failed(&live.node.id, chat, &failure))?;
         let status = answer.status();
-        unwanted(answer.into_body()).await;
-        match status.is_success() {
-            true => self.woke(live, Some(process), native),
-            false => tracing::info!(
-                node = live.node.id,
-                chat,
-                "the chat could not be resumed: {status}"
-            ),
+        if status.is_success() {
+            unwanted(answer.into_body()).await;
+            self.woke(live, process, native);
+            return Ok(Woken::Has);
         }
-        Ok(())
+        tracing::info!(
+            node = live.node.id,
+            chat,
+            "the chat could not be resumed: {status}"
+        );
+        let said = whole(answer.into_body(), SAID, &gateway.answers).await;
+        let said = said.map(|said| said.bytes).unwrap_or_default();
+        Ok(Woken::Refused(status, said))
     }
 
     /// Whether a chat is known to have its model, which is being used.

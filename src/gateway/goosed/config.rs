@@ -21,10 +21,10 @@ use super::any::target;
 use super::ask::{ask, not_ready};
 use super::pinned::request;
 use super::table::{Route, Undo, Wait};
-use super::whole::done;
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::whole::done;
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Dialect;
 

@@ -12,17 +12,18 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::answer::{body_in, is_json, renamed};
+use super::answer::{is_json, renamed};
 use super::any::target;
 use super::ask::{ask, ready};
 use super::json::{self, Step};
 use super::key::unescaped;
 use super::pinned::request;
 use super::table::{Merge, Route, SESSION};
-use super::whole::{Room, Whole, read};
 use crate::gateway::Gateway;
+use crate::gateway::aside::aside;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
+use crate::gateway::whole::{Room, Whole, body_in, read};
 use crate::routing::node::Dialect;
 
 /// What goosed gives at most of a search, and where no limit is named.
@@ -59,7 +60,7 @@ pub async fn serve(
     for (live, said) in nodes.iter().zip(said) {
         match said {
             Said::Part(body) => {
-                got.push((live.node.id.as_str(), body.bytes));
+                got.push((live.node.id.clone(), body.bytes));
                 room = room.and(body.room);
                 continue;
             }
@@ -91,14 +92,9 @@ pub async fn serve(
             )),
         };
     }
-    let merged = match merge {
-        Merge::Sessions => {
-            let all = list(&got, &[Step::Key("sessions")], usize::MAX);
-            within("{\"sessions\":[", all, "]}")
-        }
-        Merge::Found => within("[", list(&got, &[], limit(parts.uri.query())), "]"),
-        Merge::Sum => vec![sum(&got).to_string().into()],
-    };
+    let length = got.iter().map(|(_, body)| body.len()).sum();
+    let most = limit(parts.uri.query());
+    let merged = aside(length, move || merged(merge, &got, most)).await;
     let length: usize = merged.iter().map(Bytes::len).sum();
     let mut response = body_in(merged, room).into_response();
     let headers = response.headers_mut();
@@ -138,15 +134,27 @@ async fn one(gateway: &Gateway, live: &Arc<Live>, route: &Route, parts: &Parts) 
     }
 }
 
+/// One answer out of those of several nodes.
+fn merged(merge: Merge, got: &[(String, Bytes)], most: usize) -> Vec<Bytes> {
+    match merge {
+        Merge::Sessions => {
+            let all = list(got, &[Step::Key("sessions")], usize::MAX);
+            within("{\"sessions\":[", all, "]}")
+        }
+        Merge::Found => within("[", list(got, &[], most), "]"),
+        Merge::Sum => vec![sum(got).to_string().into()],
+    }
+}
+
 /// The items of several nodes' lists, the last changed first, with the gateway's names in them: pieces of what
 /// the nodes answered, which are not copied, for a list of all is as long as they are together.
-pub fn list(got: &[(&str, Bytes)], path: &[Step], most: usize) -> Vec<Bytes> {
+pub fn list(got: &[(impl AsRef<str>, Bytes)], path: &[Step], most: usize) -> Vec<Bytes> {
     let mut all = Vec::new();
     for (node, body) in got {
         let Ok(text) = json::text(body) else { continue };
         for list in json::find(text, path).unwrap_or_default() {
             for item in json::items(list.text).unwrap_or_default() {
-                all.push((changed(item.text), item.text, (*node, body)));
+                all.push((changed(item.text), item.text, (node.as_ref(), body)));
             }
         }
     }
@@ -189,7 +197,7 @@ pub fn limit(query: Option<&str>) -> usize {
 }
 
 /// Adds numbers up, key by key; of anything else the first one's word counts.
-pub fn sum(got: &[(&str, Bytes)]) -> Value {
+pub fn sum(got: &[(impl AsRef<str>, Bytes)]) -> Value {
     let mut total = Map::new();
     for (_, body) in got {
         let Ok(Value::Object(part)) = serde_json::from_slice(body) else {

@@ -19,7 +19,6 @@ mod pinned;
 pub mod process;
 mod start;
 mod table;
-mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,8 @@ use super::Gateway;
 use super::reply::Reply;
 use crate::gateway::detached::to_the_end;
 pub use ask::ask;
+use awake::Awake;
+pub use awake::Woken;
 pub use start::session;
 pub use table::Wait;
 use table::{Class, ROUTES, Route, Where};
@@ -44,7 +45,7 @@ pub struct Kept {
     /// The right to write the configuration.
     writing: tokio::sync::Mutex<()>,
     /// Which chats have their models.
-    pub awake: awake::Awake,
+    pub awake: Awake,
     /// Which nodes have the settings of the others.
     compared: in_step::Compared,
 }
@@ -114,7 +115,7 @@ async fn served(gateway: &Gateway, route: &'static Route, request: Request) -> R
     if let Some(uri) = without.and_then(|target| target.parse().ok()) {
         parts.uri = uri;
     }
-    let body = match whole::request(body).await {
+    let body = match crate::gateway::whole::request(body).await {
         Ok(body) => body,
         Err(reply) => return reply.into_response(),
     };

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use crate::gateway::upstream::NodeBody;
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, Uri, header};
 use axum::response::Response;
 
 use super::answer::{self, back, body_of};
 use super::ask::{ask, ready};
 use super::json;
-use super::key::{self, Key, Missing};
+use super::key::{self, Key, Missing, Native};
 use super::table::{Route, Where};
-use super::whole::{Whole, done};
 use super::{awake, process};
+use crate::gateway::aside::{LARGE, aside};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::whole::{Whole, done};
 use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;
 
@@ -38,13 +39,14 @@ pub fn changes_pins(route: &Route) -> bool {
 /// The client's answer.
 pub async fn serve(
     gateway: &Gateway,
-    route: &Route,
+    route: &'static Route,
     place: Where,
     mut parts: Parts,
     body: Bytes,
 ) -> Result<Response, Reply> {
-    let uri = &parts.uri;
-    let native = key::native(route, place, uri.path(), uri.query(), &body).map_err(missing)?;
+    let native = named(route, place, &parts.uri, &body)
+        .await
+        .map_err(missing)?;
     let key = native.key;
     let live = node_of(gateway, &key).await?;
     access::chat(&key.chat);
@@ -54,8 +56,9 @@ pub async fn serve(
         false => None,
     };
     let (process, awake) = (process.as_deref(), &gateway.goosed.awake);
-    if route.agent {
-        // It is long, and seldom has anything to do.
+    if route.agent && process.is_some() {
+        // It is long, and seldom has anything to do. What a node says against it, it will say of the request
+        // too, and better.
         let woken = awake.wake(gateway, &live, process, &key.native, &key.chat);
         Box::pin(woken).await?;
     }
@@ -76,6 +79,21 @@ pub async fn serve(
     }
     let answer = back(gateway, &live, &key.chat, answer, route).await?;
     Ok(using.until_the_end_of(answer))
+}
+
+/// Which chat it is about. A body may hold a picture of megabytes.
+async fn named(
+    route: &'static Route,
+    place: Where,
+    uri: &Uri,
+    body: &Bytes,
+) -> Result<Native, Missing> {
+    if body.len() <= LARGE {
+        return key::native(route, place, uri.path(), uri.query(), body);
+    }
+    let (length, uri, body) = (body.len(), uri.clone(), body.clone());
+    let find = move || key::native(route, place, uri.path(), uri.query(), &body);
+    aside(length, find).await
 }
 
 /// What a client is told that names no chat, or none of ours.
@@ -199,6 +217,6 @@ async fn forked(
             tracing::warn!("the chat `{named}` was made and is not pinned: {e}");
         }
     }
-    let edits = answer::renamed(&body, &live.node.id, route.ids);
-    Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
+    let pieces = answer::named_anew(&body, &live.node.id, route.ids).await;
+    Ok(answer::of_pieces(parts, pieces, room))
 }

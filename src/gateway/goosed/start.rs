@@ -13,7 +13,6 @@ use super::answer::{self, as_it_is};
 use super::ask::ask;
 use super::json::{self, Edit};
 use super::table::{Class, Route, SESSION, Wait};
-use super::whole::{Whole, done};
 use super::{any, awake, in_step, pinned, process};
 use crate::gateway::Gateway;
 use crate::gateway::directory::usable;
@@ -21,6 +20,7 @@ use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::place::{self, Made, Placed, Wanted};
 use crate::gateway::reply::Reply;
+use crate::gateway::whole::{Whole, done};
 use crate::routing::node::Dialect;
 use crate::routing::select::{Selector, Term};
 
@@ -81,18 +81,21 @@ pub async fn serve(
         body: Whole { bytes: body, room },
         native,
     } = value;
-    let mut edits = answer::renamed(&body, &live.node.id, SESSION);
-    if starts {
-        let process = process::name(&live).await;
-        let session = give_model(gateway, &live, &chat, &native)
-            .await
-            .map_err(|r| r.into_response())?;
-        gateway
-            .goosed
-            .awake
-            .woke(&live, process.as_deref(), &native);
-        edits.extend(reported(&body, &session));
+    if !starts {
+        // A whole history.
+        let pieces = answer::named_anew(&body, &live.node.id, SESSION).await;
+        return Ok(answer::of_pieces(parts, pieces, room));
     }
+    let mut edits = answer::renamed(&body, &live.node.id, SESSION);
+    let process = process::name(&live).await;
+    let session = give_model(gateway, &live, &chat, &native)
+        .await
+        .map_err(|r| r.into_response())?;
+    gateway
+        .goosed
+        .awake
+        .woke(&live, process.as_deref(), &native);
+    edits.extend(reported(&body, &session));
     Ok(answer::of_pieces(parts, json::spliced(&body, edits), room))
 }
 

@@ -4,18 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::gateway::upstream::NodeBody;
-use axum::body::HttpBody as _;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
+use crate::gateway::aside::aside;
 use crate::gateway::doubt::{self, Patience};
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::PROBE;
+use crate::gateway::upstream::{NodeBody, PROBE};
+use crate::gateway::whole::{self, Whole};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
@@ -198,32 +197,32 @@ pub struct Answer {
     /// Its head.
     pub head: axum::http::response::Parts,
     /// Its body.
-    pub body: Bytes,
+    pub body: Whole,
 }
 
 impl Answer {
     /// The body as JSON; null where it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+    pub async fn json(&self) -> Value {
+        let body = self.body.bytes.clone();
+        let read = move || serde_json::from_slice(&body).unwrap_or_default();
+        aside(self.body.bytes.len(), read).await
     }
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole answer, which takes room until it is dropped.
 ///
 /// # Errors
-/// As of [`ask`], and the answer is too large, broken or too slow.
+/// As of [`ask`], and the answer is too large, broken or too slow, or there is no room for it.
 pub async fn whole(
     gateway: &Gateway,
     live: &Arc<Live>,
     request: Request<Body>,
 ) -> Result<Answer, Failure> {
     let (head, body) = ask(gateway, live, request).await?.into_parts();
-    let failed = |why: String| Failure::NoAnswer(format!("its answer broke off: {why}"));
-    let read = Limited::new(body, ANSWER_BYTES).collect();
-    let body = tokio::time::timeout(READ, read)
-        .await
-        .map_err(|_| failed(format!("not whole within {} s", READ.as_secs())))?
-        .map_err(|e| failed(e.to_string()))?
-        .to_bytes();
+    let read = whole::whole(body, ANSWER_BYTES, &gateway.answers);
+    let body = tokio::time::timeout(READ, read).await.map_err(|_| {
+        let secs = READ.as_secs();
+        Failure::NoAnswer(format!("its answer did not come whole within {secs} s"))
+    })??;
     Ok(Answer { head, body })
 }

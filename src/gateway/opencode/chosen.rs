@@ -65,7 +65,7 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
         }
         match create::make(&read, &live).await {
             Ok(answer) if answer.head.status.is_success() => {
-                let made = pinned::made(&answer).ok_or_else(create::nameless);
+                let made = pinned::made(&answer).await.ok_or_else(create::nameless);
                 let made = made.map_err(|e| Reply::failed(&live.node.id, session, &e))?;
                 if made != session {
                     // An interface that does not let its client choose.

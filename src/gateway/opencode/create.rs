@@ -60,7 +60,7 @@ async fn placed(read: Read, wanted: Wanted) -> Result<Response, Reply> {
                     return Ok(Made::Refused(pass::read_back(&live, answer)));
                 }
                 // There is one now, whatever it is called: its place stays taken.
-                let native = pinned::made(&answer).ok_or_else(nameless)?;
+                let native = pinned::made(&answer).await.ok_or_else(nameless)?;
                 Ok(Made::Chat {
                     native,
                     value: answer,

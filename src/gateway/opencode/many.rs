@@ -14,9 +14,11 @@ use super::pinned;
 use super::routes::List;
 use super::scope;
 use crate::gateway::Gateway;
+use crate::gateway::aside::aside;
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
+use crate::gateway::whole::{Room, Whole};
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -42,10 +44,11 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     let answers = join_all(answers).await;
     let (mut parts, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
     let mut why = String::new();
+    let (mut length, mut room) = (0, Room::default());
     for (live, answer) in nodes.iter().zip(answers) {
         match answer {
             Ok(answer) if answer.head.status.is_success() => {
-                let value = answer.json();
+                let value = answer.json().await;
                 let remembered = match &path {
                     path if path.contains("/pty") => Some(&state.terminals),
                     path if path.contains("/permission") || path.contains("/question") => {
@@ -59,6 +62,8 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                     }
                 }
                 let more = answer.head.headers.contains_key(CURSOR);
+                length += answer.body.bytes.len();
+                room = room.and(answer.body.room);
                 parts.push(Part { value, more });
             }
             Ok(answer) => {
@@ -87,10 +92,14 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
         order: named.value("order"),
         cursor: named.value("cursor"),
     };
-    let merged = merge::merge(list, parts, &wanted);
-    let mut response = pinned::json(&merged.value);
+    let (bytes, cursor) = aside(length, move || {
+        let merged = merge::merge(list, parts, &wanted);
+        (merged.value.to_string().into(), merged.cursor)
+    })
+    .await;
+    let mut response = pinned::json(Whole { bytes, room });
     let headers = response.headers_mut();
-    if let Some(cursor) = merged.cursor {
+    if let Some(cursor) = cursor {
         headers.insert(CURSOR, HeaderValue::from(cursor));
     }
     lacks(headers, &missing);

@@ -52,7 +52,7 @@ pub async fn new_terminal(asked: Asked) -> Result<Response, Reply> {
         ask::whole(gateway, &live, request).await
     })
     .await?;
-    if let Some(id) = pinned::made(&answer) {
+    if let Some(id) = pinned::made(&answer).await {
         read.state.terminals.note(&id, &live.node.id);
     }
     Ok(pass::read_back(&live, answer))

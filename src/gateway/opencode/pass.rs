@@ -146,7 +146,11 @@ pub fn read_back(live: &Live, answer: Answer) -> axum::response::Response {
     upstream::clean(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     sign(&mut head, live);
-    Response::from_parts(head, Body::from(body))
+    let mut response = Response::from_parts(head, Body::empty());
+    if !body.bytes.is_empty() {
+        body.answer_with(&mut response);
+    }
+    response
 }
 
 fn sign(head: &mut axum::http::response::Parts, live: &Live) {

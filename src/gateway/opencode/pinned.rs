@@ -17,6 +17,7 @@ use super::{State, named::Named};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::using::Using;
+use crate::gateway::whole::Whole;
 
 /// The session in the path.
 ///
@@ -42,7 +43,7 @@ pub async fn fork(asked: Asked, session: &str) -> Result<Response, Reply> {
     );
     let answer = whole(&read, &live, session).await?;
     if answer.head.status.is_success()
-        && let Some(new) = made(&answer)
+        && let Some(new) = made(&answer).await
     {
         state.sessions.own(&state.gateway, &new, &live).await;
     }
@@ -131,9 +132,9 @@ pub async fn child(read: pass::Read, of: &str) -> Result<Response, Reply> {
     );
     let answer = whole(&read, &live, of).await?;
     if answer.head.status.is_success()
-        && let Some(new) = made(&answer)
+        && let Some(new) = made(&answer).await
     {
-        let json = answer.json();
+        let json = answer.json().await;
         let parent = json["parentID"].as_str();
         match parent.or_else(|| json["data"]["parentID"].as_str()) {
             Some(parent) => state.sessions.child(&new, parent),
@@ -144,8 +145,8 @@ pub async fn child(read: pass::Read, of: &str) -> Result<Response, Reply> {
 }
 
 /// The id of the session that an answer is.
-pub fn made(answer: &Answer) -> Option<String> {
-    let json = answer.json();
+pub async fn made(answer: &Answer) -> Option<String> {
+    let json = answer.json().await;
     let id = json["id"]
         .as_str()
         .or_else(|| json["data"]["id"].as_str())?;
@@ -202,7 +203,7 @@ pub async fn listed(
     for (live, answer) in nodes.iter().zip(join_all(answers).await) {
         match answer {
             Ok(answer) => {
-                for open in merge::ids(&answer.json()) {
+                for open in merge::ids(&answer.json().await) {
                     remembered.note(open, &live.node.id);
                     if open == id {
                         found = Some(Arc::clone(live));
@@ -225,8 +226,9 @@ pub async fn listed(
 }
 
 /// An answer of the gateway's own in JSON.
-pub fn json(value: &serde_json::Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+pub fn json(body: Whole) -> Response {
+    let mut response = Response::new(Body::empty());
+    body.answer_with(&mut response);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         axum::http::HeaderValue::from_static("application/json"),

@@ -290,7 +290,7 @@ async fn says(gateway: &Gateway, live: &Arc<Live>, session: &str) -> Said {
         Err(_) => Said::Silent(format!("nothing within {} s", LOOK.as_secs())),
         Ok(Err(failure)) => Said::Silent(failure.to_string()),
         Ok(Ok(answer)) => {
-            let value = answer.json();
+            let value = answer.json().await;
             match answer.head.status {
                 status if status.is_success() && value["id"] == session => {
                     Said::Has(Box::new(value))
@@ -316,7 +316,7 @@ async fn works_at(
     let asked = nodes.iter().map(|live| async {
         let request = ask::get(&path).ok()?;
         let answer = tokio::time::timeout(LOOK, ask::whole(gateway, live, request)).await;
-        answer.ok()?.ok().map(|a| a.json())
+        Some(answer.ok()?.ok()?.json().await)
     });
     let answers = join_all(asked).await;
     nodes

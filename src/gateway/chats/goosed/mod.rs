@@ -17,12 +17,12 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::events::sse::Frames;
 use super::events::{Told, server};
-use super::server::{Answer, Wait, ask, ask_for, escaped, left, open};
+use super::server::{Answer, Kept, ask_for, escaped, left, open};
 use super::sessions::to_the_end;
 use super::wire::{Cancelled, Message, Say, Sent, Until};
 use crate::delivery::Rung;
 use crate::gateway::failure::Failure;
-use crate::gateway::goosed;
+use crate::gateway::goosed::{self, Woken};
 use crate::gateway::nodes::Live;
 use crate::gateway::place::Made;
 use crate::gateway::reply::Reply;
@@ -77,22 +77,17 @@ pub async fn create(
 ///
 /// # Errors
 /// The client's answer; it is tried again with the next message.
-pub async fn resume(api: &Api, live: &Live, native: &str, chat: &str) -> Result<(), Reply> {
-    let (node, awake) = (live.node.id.as_str(), &api.gateway.goosed.awake);
+pub async fn resume(api: &Api, live: &Arc<Live>, native: &str, chat: &str) -> Result<(), Reply> {
+    let (gateway, awake) = (&api.gateway, &api.gateway.goosed.awake);
     let process = goosed::process::name(live).await;
-    let has = |process: &String| awake.touch(live, process, native);
-    if process.as_ref().is_some_and(has) {
-        return Ok(());
-    }
-    let body = json!({"session_id": native, "load_model_and_extensions": true});
-    let post = Method::POST;
-    match ask(api, live, post, "/agent/resume", Some(body), Wait::Create).await {
-        Ok(answer) if answer.status.is_success() => {
-            awake.woke(live, process.as_deref(), native);
-            Ok(())
+    match awake
+        .wake(gateway, live, process.as_deref(), native, chat)
+        .await?
+    {
+        Woken::Has => Ok(()),
+        Woken::Refused(status, said) => {
+            Err(Answer::short(status, said).refusal(&live.node.id, chat))
         }
-        Ok(answer) => Err(answer.refusal(node, chat)),
-        Err(failure) => Err(Reply::failed(node, chat, &failure)),
     }
 }
 
@@ -182,7 +177,7 @@ async fn ended(frames: &mut Frames, request: &str, again: bool) -> End {
     End::Failed("the node's stream ended before its turn did".to_owned())
 }
 
-async fn session(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Value, Reply> {
+async fn session(api: &Api, live: &Live, native: &str, pin: &Pin) -> Result<Kept, Reply> {
     let path = format!("/sessions/{}", escaped(native));
     ask_for(api, live, &pin.chat, Method::GET, &path, None).await
 }
@@ -208,7 +203,8 @@ pub async fn conversation(
     native: &str,
     pin: &Pin,
 ) -> Result<Vec<Message>, Reply> {
-    Ok(read::conversation(&session(api, live, native, pin).await?))
+    let session = session(api, live, native, pin).await?;
+    Ok(session.into(read::conversation).await)
 }
 
 /// Breaks a chat's turn off: every request that its session has under way.

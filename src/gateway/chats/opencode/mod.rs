@@ -59,7 +59,7 @@ pub async fn create(
     if !answer.status.is_success() {
         return Ok(Made::Refused(answer.refusal(&live.node.id, "")));
     }
-    match answer.json()["id"].as_str() {
+    match answer.json().await["id"].as_str() {
         Some(native) => Ok(Made::Chat {
             native: native.to_owned(),
             value: (),
@@ -106,13 +106,14 @@ pub async fn say(
         let rested = asked == Until::Answered && session.at_rest().await?;
         if sent.receipt < Rung::Accepted || looks.due(rested) {
             let all = session.messages().await?;
+            let all = read::list(&all);
             if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
                 sent.receipt = Rung::Accepted;
                 sent.evidence = vec![format!("opencode has it as {message} in {native}")];
             }
             // Before and after: what ended may have been an earlier turn, or one of its steps.
             if rested
-                && let Some(answer) = read::answer(&all, &message)
+                && let Some(answer) = read::answer(all, &message)
                 && session.at_rest().await?
             {
                 sent.receipt = Rung::Answered;
@@ -180,7 +181,7 @@ impl Looks {
 /// Hands a message over unless that was done. Its id there.
 async fn once(session: &Session, id: &str, text: &str) -> Result<String, Reply> {
     let before = session.messages().await?;
-    match before.iter().find(|m| is_named(m, id)) {
+    match read::list(&before).iter().find(|m| is_named(m, id)) {
         Some(message) if read::text_of(message) != text => Err(super::messages::another(id)),
         Some(message) => {
             let there = message["info"]["id"].as_str();
@@ -222,7 +223,9 @@ pub async fn conversation(
     pin: &Pin,
 ) -> Result<Vec<Message>, Reply> {
     let session = Session::of(api, live, native, pin).await?;
-    Ok(read::conversation(&session.messages().await?))
+    let messages = session.messages().await?;
+    let read = |all: &Value| read::conversation(read::list(all));
+    Ok(messages.into(read).await)
 }
 
 /// Breaks a chat's turn off.
@@ -265,8 +268,9 @@ pub async fn events(
     };
     let mut begin = vec![Told::state(&pin.node, state, "opencode says so")];
     let before = session.messages().await?;
-    let said = read::conversation(&before);
+    let before = read::list(&before);
+    let said = read::conversation(before);
     begin.extend(said.into_iter().map(Told::Message));
-    let reader = Reader::new(&pin.node, &native, &before);
+    let reader = Reader::new(&pin.node, &native, before);
     Ok(server::stream(api, &live, frames, begin, reader))
 }

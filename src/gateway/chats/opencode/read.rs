@@ -85,6 +85,11 @@ fn said(message: &Value, names: &Names) -> Option<Message> {
     (!said.text.is_empty() || said.reason.is_some()).then_some(said)
 }
 
+/// The messages of a session, as opencode lists them.
+pub fn list(answer: &Value) -> &[Value] {
+    answer.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
 /// A session as a conversation.
 pub fn conversation(messages: &[Value]) -> Vec<Message> {
     let names = names(messages);

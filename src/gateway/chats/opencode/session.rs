@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::chats::Api;
 use crate::gateway::chats::events::sse::Frames;
-use crate::gateway::chats::server::{ask_for, escaped, open};
+use crate::gateway::chats::server::{Kept, ask_for, escaped, open};
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::routing::pins::Pin;
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Reply> {
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Kept, Reply> {
         let path = self.here(path);
         ask_for(&self.api, &self.live, &self.pin.chat, method, &path, body).await
     }
@@ -94,16 +94,13 @@ impl Session {
         Ok(busy.get(&self.native).is_none_or(|s| s["type"] == "idle"))
     }
 
-    /// What was said last in it.
+    /// What was said last in it: a list.
     ///
     /// # Errors
     /// The client's answer.
-    pub async fn messages(&self) -> Result<Vec<Value>, Reply> {
+    pub async fn messages(&self) -> Result<Kept, Reply> {
         let path = format!("/session/{}/message?limit={LAST}", self.native);
-        Ok(match self.ask(Method::GET, &path, None).await? {
-            Value::Array(all) => all,
-            _ => Vec::new(),
-        })
+        self.ask(Method::GET, &path, None).await
     }
 
     /// What happens where it is.

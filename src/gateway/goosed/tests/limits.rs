@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 
 use super::goosed::StandIn;
 use super::{Rig, eventually, message};
-use crate::gateway::goosed::whole::whole;
 use crate::gateway::limits::{Budget, Limits};
 use crate::gateway::stand_in::{SECRET, secret_of};
+use crate::gateway::whole::whole;
 
 async fn rig(limits: Limits) -> Rig {
     let mut nodes = Vec::new();

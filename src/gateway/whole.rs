@@ -3,11 +3,13 @@
 //! names of chats takes room until the client has it: some large histories at once would else be all the
 //! machine's memory. Answers wait for each other only, and short ones for nobody.
 
+use std::convert::Infallible;
+use std::iter::Peekable;
 use std::time::Duration;
+use std::vec::IntoIter;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -16,6 +18,7 @@ use crate::gateway::failure::Failure;
 use crate::gateway::limits::Budget;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::NodeBody;
 
 /// For how long nothing may come of an answer that is read whole.
 const QUIET: Duration = Duration::from_secs(10);
@@ -54,15 +57,37 @@ pub struct Whole {
     pub room: Room,
 }
 
+impl Whole {
+    /// Makes it the body of an answer, whose room it keeps until its client has it.
+    pub fn answer_with(self, response: &mut axum::response::Response) {
+        let length = self.bytes.len().into();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+        *response.body_mut() = body_in(vec![self.bytes], self.room);
+    }
+}
+
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
-    /// It is longer than it may be.
-    TooLong,
+    /// It is longer than so many bytes, which are the most.
+    TooLong(usize),
     /// There was no room for it in time.
     NoRoom,
     /// It stopped.
     Broken(String),
+}
+
+impl From<Unread> for Failure {
+    /// It was answered, so that the node has done what it was asked.
+    fn from(unread: Unread) -> Self {
+        Failure::NoAnswer(match unread {
+            Unread::TooLong(most) => format!("its answer is longer than {} MiB", most >> 20),
+            Unread::NoRoom => format!("it has answered, and {}", no_room()),
+            Unread::Broken(why) => format!("its answer broke off: {why}"),
+        })
+    }
 }
 
 /// Reads a body to its end.
@@ -126,6 +151,32 @@ where
     })
 }
 
+/// Short pieces go together up to so much: each is written by itself else.
+const TOGETHER: usize = 16 * 1024;
+
+/// A body out of pieces, and the room that they take.
+pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
+    let left = (pieces.into_iter().peekable(), room);
+    Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
+        let piece = together(&mut left.0)?;
+        Some((Ok::<_, Infallible>(piece), left))
+    }))
+}
+
+/// The next pieces as one, of which a long one is not copied.
+fn together(pieces: &mut Peekable<IntoIter<Bytes>>) -> Option<Bytes> {
+    let first = pieces.next()?;
+    let fits = |length: usize, next: &Bytes| length + next.len() <= TOGETHER;
+    if pieces.peek().is_none_or(|next| !fits(first.len(), next)) {
+        return Some(first);
+    }
+    let mut all = first.to_vec();
+    while let Some(next) = pieces.next_if(|next| fits(all.len(), next)) {
+        all.extend_from_slice(&next);
+    }
+    Some(all.into())
+}
+
 /// Takes room for a body that grows.
 struct Growing<'a> {
     most: usize,
@@ -138,7 +189,7 @@ struct Growing<'a> {
 impl Growing<'_> {
     async fn enough_for(&mut self, length: usize) -> Result<(), Unread> {
         if length > self.most {
-            return Err(Unread::TooLong);
+            return Err(Unread::TooLong(self.most));
         }
         let more = length.saturating_sub(self.fits);
         if more == 0 {
@@ -212,16 +263,12 @@ pub async fn unwanted(mut body: NodeBody) {
 /// What a client is told of an answer that did not come whole.
 fn lost(live: &Live, chat: &str, unread: Unread) -> Reply {
     let node = &live.node.id;
-    let why = match unread {
-        Unread::TooLong => {
-            let most = MOST >> 20;
-            let why = format!("the answer of the node `{node}` is longer than {most} MiB");
-            return Reply::new(StatusCode::BAD_GATEWAY, why);
-        }
-        Unread::NoRoom => format!("it has answered, and {}", no_room()),
-        Unread::Broken(why) => format!("its answer broke off: {why}"),
-    };
-    Reply::failed(node, chat, &Failure::NoAnswer(why))
+    if let Unread::TooLong(most) = unread {
+        let most = most >> 20;
+        let why = format!("the answer of the node `{node}` is longer than {most} MiB");
+        return Reply::new(StatusCode::BAD_GATEWAY, why);
+    }
+    Reply::failed(node, chat, &unread.into())
 }
 
 fn no_room() -> String {
