@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::{Caller, next, run, said};
+use crate::gateway::limits::Limits;
 use crate::gateway::lock;
-use crate::gateway::stand_in::{gateway, policy, serve};
+use crate::gateway::stand_in::{gateway, policy, serve, within};
 use crate::routing::node::Dialect;
 use crate::routing::policy::Policy;
 
@@ -506,5 +507,40 @@ fn a_node_whose_own_directory_is_gone_leaves_the_chat_to_another() {
         assert_eq!(caller.call("POST", "/chats", there).await.0, 201);
         let before = lock(&stands[0].inner).starts + lock(&stands[1].inner).starts;
         assert_eq!(before, 3);
+    });
+}
+
+#[test]
+fn a_long_conversation_takes_of_the_room_that_all_answers_have() {
+    run(async {
+        let stand = Stand::new();
+        let port = stand.serve().await;
+        let limits = Limits {
+            answers: 1024 * 1024,
+            ..Limits::default()
+        };
+        let under = within(&[("g", Dialect::Goosed, port)], limits).await;
+        let caller = Caller::of(&under);
+        let begin = json!({"chat": "c", "working_dir": "/tmp"});
+        assert_eq!(caller.call("POST", "/chats", begin).await.0, 201);
+        let talk = |bytes: usize| {
+            let text = "x".repeat(bytes);
+            let content = json!([{"type": "text", "text": text}]);
+            let message =
+                json!({"id": "m1", "role": "assistant", "created": 1, "content": content});
+            lock(&stand.inner).conversation = vec![message];
+        };
+        talk(900 * 1024);
+        let (status, all) = caller.get("/chats/c/messages").await;
+        let text = all["messages"][0]["text"].as_str().unwrap_or_default();
+        assert_eq!((status, text.len()), (200, 900 * 1024));
+        talk(2 * 1024 * 1024);
+        let (status, why) = caller.get("/chats/c/messages").await;
+        assert_eq!(status, 504, "{why}");
+        assert!(said(&why).contains("no room"), "{why}");
+        // What was taken is free again.
+        talk(900 * 1024);
+        assert_eq!(caller.get("/chats/c/messages").await.0, 200);
+        assert_eq!(under.gateway.answers.left(), 1024);
     });
 }
