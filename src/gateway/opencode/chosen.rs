@@ -111,6 +111,12 @@ async fn place_it(
     let (session, tried) = (session.to_owned(), tried.clone());
     let wanted = wanted.clone();
     let placing = read.state.gateway.pins(move |pins| {
+        // A chat that is called otherwise may have it already.
+        if let Some(pin) = pins.session(&session)?
+            && pin.chat != session
+        {
+            return Ok(Placing::Was(pin));
+        }
         pins.place(&session, |ledger| {
             let all = nodes?;
             let mut nodes = all.clone();

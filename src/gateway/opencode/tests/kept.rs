@@ -73,6 +73,28 @@ async fn a_session_under_its_clients_id_is_on_one_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_a_chat_that_is_called_otherwise_is_made_where_that_is() {
+    let world = World::of(&THREE).await;
+    for node in ["b", "c"] {
+        let session = format!("ses_of_{node}");
+        let (live, name) = (
+            world.under.gateway.nodes.get(node).unwrap(),
+            session.clone(),
+        );
+        let adopted: crate::error::Result<_> = world
+            .under
+            .gateway
+            .pins(move |pins| pins.adopt(&format!("chat-{name}"), &live.node, Some(&name)))
+            .await;
+        adopted.unwrap();
+        let made = world.post("/session", json!({"id": session})).await;
+        assert_eq!((made.status.as_u16(), made.node().as_str()), (200, node));
+        // It has the one pin.
+        assert_eq!(world.pin(&session).await, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_may_have_been_made_is_asked_of_the_same_node() {
     let world = World::of(&THREE).await;
     let wanted = json!({"id": "ses_mine"});
