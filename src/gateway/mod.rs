@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod observe;
 pub mod opencode;
+mod pins;
 pub mod place;
 pub mod reply;
 pub mod run;
@@ -51,11 +52,9 @@ pub mod stand_in;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
 use crate::install::Install;
-use crate::routing::pins::{Pin, Pins, Reader};
+use crate::routing::pins::{Pins, Reader};
 use crate::routing::policy::Policy;
 use guard::Secret;
 use limits::Limits;
@@ -118,7 +117,7 @@ impl Shared {
     fn of(install: Option<Install>, policy: Policy, pins: Pins, secret: Secret) -> Self {
         let metrics = Metrics::new();
         let limits = Limits::default();
-        if let Err(e) = pins.wait_at_most(PINS) {
+        if let Err(e) = pins.wait_at_most(pins::WAIT) {
             tracing::warn!("{e}");
         }
         Self {
@@ -166,117 +165,6 @@ impl Shared {
     pub fn set_policy(&self, policy: Policy) {
         *lock(&self.policy) = Arc::new(policy);
     }
-
-    /// Reads or writes pins, on a thread that may wait for the disk. Who only reads takes
-    /// [`Shared::look`], which waits for nobody who writes.
-    ///
-    /// # Errors
-    /// Those of `run`; kind `Busy`: others were at it for too long, and nothing was done.
-    pub async fn pins<T: Send + 'static, E: From<Error> + Send + 'static>(
-        &self,
-        run: impl FnOnce(&mut Pins) -> std::result::Result<T, E> + Send + 'static,
-    ) -> std::result::Result<T, E> {
-        let turn = tokio::time::timeout(PINS, Arc::clone(&self.pins).lock_owned());
-        let mut pins = turn.await.map_err(|_| E::from(crowded()))?;
-        tokio::task::spawn_blocking(move || run(&mut pins))
-            .await
-            .unwrap_or_else(|e| Err(E::from(broken_off(&e))))
-    }
-
-    /// Reads pins, while others write them.
-    ///
-    /// # Errors
-    /// Those of `run`; they cannot be opened; kind `Busy` as of [`Shared::pins`].
-    pub async fn look<T: Send + 'static, E: From<Error> + Send + 'static>(
-        &self,
-        run: impl FnOnce(&Reader) -> std::result::Result<T, E> + Send + 'static,
-    ) -> std::result::Result<T, E> {
-        let turn = tokio::time::timeout(PINS, Arc::clone(&self.reader).lock_owned());
-        let mut reader = turn.await.map_err(|_| E::from(crowded()))?;
-        let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || {
-            let open = match reader.take() {
-                Some(open) => open,
-                None => Reader::of(&file)?,
-            };
-            run(reader.insert(open))
-        })
-        .await
-        .unwrap_or_else(|e| Err(E::from(broken_off(&e))))
-    }
-
-    /// A chat's pin, if it has one.
-    ///
-    /// # Errors
-    /// As of [`Shared::look`].
-    pub async fn pin(&self, chat: &str) -> Result<Option<Pin>> {
-        let chat = chat.to_owned();
-        self.look(move |pins| pins.pin(&chat)).await
-    }
-
-    /// The pins, for a thread that may wait.
-    fn turn(&self) -> Result<tokio::sync::OwnedMutexGuard<Pins>> {
-        let until = Instant::now() + PINS;
-        loop {
-            match Arc::clone(&self.pins).try_lock_owned() {
-                Ok(pins) => return Ok(pins),
-                Err(_) if Instant::now() >= until => return Err(crowded()),
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
-    }
-
-    /// Notes that a chat was used; written down by [`Shared::flush_used`].
-    pub fn used(&self, chat: &str) {
-        access::chat(chat);
-        self.used.note(chat);
-    }
-
-    /// The same for as long as what is returned is there: a stream, or a turn, may last.
-    pub fn using(&self, chat: &str) -> using::Using {
-        access::chat(chat);
-        self.used.hold(chat)
-    }
-
-    /// Releases pins that were not used for `ttl` and are not in use. How many. Blocks.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn expire(&self, ttl: jiff::SignedDuration, now: jiff::Timestamp) -> Result<usize> {
-        let mut pins = self.turn()?;
-        pins.used(self.used.open())?;
-        pins.expire(ttl, now)
-    }
-
-    /// Writes down which chats were used. Blocks.
-    ///
-    /// # Errors
-    /// It cannot be written; it is tried again with the next ones.
-    pub fn flush_used(&self) -> Result<()> {
-        let used = self.used.take();
-        if used.is_empty() {
-            return Ok(());
-        }
-        let written = self.turn().and_then(|mut pins| pins.used(&used));
-        if written.is_err() {
-            used.iter().for_each(|chat| self.used.note(chat));
-        }
-        written
-    }
-}
-
-/// How long a request waits for its turn with the pins, and then for another process that writes them.
-const PINS: Duration = Duration::from_secs(5);
-
-fn crowded() -> Error {
-    let secs = PINS.as_secs();
-    Error::busy(format!(
-        "the table of pins was in use by others for {secs} s"
-    ))
-}
-
-fn broken_off(e: &tokio::task::JoinError) -> Error {
-    Error::bug(format!("reading or writing pins broke off: {e}"))
 }
 
 /// What a panic of another holder has left is as good as before: every change is made whole.

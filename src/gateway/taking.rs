@@ -218,4 +218,19 @@ mod tests {
         pace.took(Duration::from_millis(200), 10 * 1024);
         assert_eq!(pace.wait(), Duration::from_millis(300));
     }
+
+    #[tokio::test]
+    async fn who_asks_anew_is_not_behind_and_who_only_talks_is() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut server = Taking::new(server, &limits());
+        server.pace.took(Duration::from_millis(200), 0);
+        client.write_all(b"xx").await.unwrap();
+        // An answer is waiting to be taken.
+        server.waits = Some(Instant::now());
+        server.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(server.pace.wait(), Duration::from_millis(200));
+        server.waits = None;
+        server.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(server.pace.wait(), Duration::from_millis(400));
+    }
 }

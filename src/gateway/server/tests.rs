@@ -578,45 +578,6 @@ fn a_connection_that_asks_nothing_is_closed() {
 }
 
 #[test]
-fn pins_are_waited_for_only_so_long_and_read_meanwhile() {
-    runtime().block_on(async {
-        let under = under(limits(), None, 1).await;
-        let (begin, began) = std::sync::mpsc::channel();
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let shared = under.gateway.clone();
-        let writer = tokio::spawn(async move {
-            let held = move |_: &mut Pins| {
-                begin.send(()).unwrap();
-                ended.recv().unwrap();
-                Ok::<_, crate::error::Error>(())
-            };
-            shared.pins(held).await
-        });
-        tokio::task::block_in_place(|| began.recv().unwrap());
-        let begun = Instant::now();
-        let looked: crate::error::Result<_> = under.gateway.look(|pins| pins.ledger()).await;
-        looked.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2));
-        let waiting = (0..3).map(|_| {
-            under
-                .gateway
-                .pins(|_| -> Result<(), crate::error::Error> { panic!("it never has its turn") })
-        });
-        for refused in futures_util::future::join_all(waiting).await {
-            assert_eq!(refused.unwrap_err().kind, crate::error::Kind::Busy);
-        }
-        // All at a time, and not one after the other.
-        assert!(
-            begun.elapsed() < Duration::from_secs(9),
-            "{:?}",
-            begun.elapsed()
-        );
-        end.send(()).unwrap();
-        writer.await.unwrap().unwrap();
-    });
-}
-
-#[test]
 fn the_end_is_orderly() {
     runtime().block_on(async {
         let (node, mut gone) = endless().await;
