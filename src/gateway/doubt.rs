@@ -27,6 +27,11 @@ pub struct Patience {
 /// Ends when an answer is waited for in vain; why. What is found out about the node is noted.
 pub async fn given_up(gateway: &Gateway, live: &Live, patience: Patience) -> String {
     tokio::time::sleep(patience.first).await;
+    // Every request has this future, and next to none needs the rest of it.
+    Box::pin(probed_in_vain(gateway, live, patience)).await
+}
+
+async fn probed_in_vain(gateway: &Gateway, live: &Live, patience: Patience) -> String {
     let mut missed = 0;
     loop {
         match place::probe_within(gateway, live, patience.probe).await {
@@ -58,7 +63,7 @@ pub async fn its_own<B>(
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Ok(answer);
     }
-    let Err(health) = place::probe(gateway, live).await else {
+    let Err(health) = Box::pin(place::probe(gateway, live)).await else {
         return Ok(answer);
     };
     let why = health.why().to_owned();

@@ -36,6 +36,8 @@ pub struct Limits {
     /// The same of all answers that are read whole. They have a room of their own: a request's body takes what
     /// it needs or is refused, and an answer that waits for room would make all of them be refused.
     pub answers: u64,
+    /// The same of what the gateway itself reads, and no client holds up.
+    pub looks: u64,
     /// A body may be waited for so long, whatever comes of it.
     pub patience: Duration,
     /// And a second more for so many bytes of it that came.
@@ -58,6 +60,7 @@ impl Default for Limits {
             bodies: 256 * 1024 * 1024,
             // Twice the longest one that is read.
             answers: 256 * 1024 * 1024,
+            looks: 256 * 1024 * 1024,
             patience: Duration::from_secs(30),
             rate: 16 * 1024,
             stall: Duration::from_secs(30),

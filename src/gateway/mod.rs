@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod observe;
 pub mod opencode;
+pub mod pieces;
 mod pins;
 pub mod place;
 pub mod reply;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub bodies: limits::Budget,
     /// The same of the answers that are read whole.
     pub answers: limits::Budget,
+    /// The same of what the gateway itself reads.
+    pub looks: limits::Budget,
     /// Ends every stream when the gateway stops.
     pub stopping: stream::Switch,
     /// What is not ended with its client.
@@ -130,6 +133,7 @@ impl Shared {
             names: tls::Names::default(),
             bodies: limits::Budget::of(limits.bodies),
             answers: limits::Budget::of(limits.answers),
+            looks: limits::Budget::of(limits.looks),
             limits,
             stopping: stream::Switch::latch(),
             under_way: detached::UnderWay::default(),
@@ -151,6 +155,7 @@ impl Shared {
         Self {
             bodies: limits::Budget::of(limits.bodies),
             answers: limits::Budget::of(limits.answers),
+            looks: limits::Budget::of(limits.looks),
             limits,
             ..self
         }

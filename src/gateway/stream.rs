@@ -59,8 +59,8 @@ impl Switch {
     }
 }
 
-/// The body of a node's answer. Ends early when one of the switches is cut; dropped, it closes the
-/// connection to the node.
+/// The body of a node's answer. Ends early when one of the switches is cut; dropped
+/// before its end, it closes the connection to the node.
 pub fn passed_on<B>(body: B, switches: &[&Switch]) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,

@@ -1,19 +1,20 @@
 //! Bodies that are read whole. A client's is within the limits that hold for every dialect
-//! ([`crate::gateway::limits`]), which alone say how long it may be and take. A node's answer that holds
-//! names of chats takes room until the client has it: some large histories at once would else be all the
-//! machine's memory. Answers wait for each other only, and short ones for nobody.
+//! ([`crate::gateway::limits`]), which alone say how long it may be and take. A node's answer takes room: some
+//! large histories at once would else be all the machine's memory. One that goes to a client takes it until the
+//! client has it, which may be long; what the gateway itself looks for has room of its own, so that no client
+//! keeps it from that. Answers wait for each other only, and short ones for nobody.
 
-use std::convert::Infallible;
-use std::iter::Peekable;
+use std::sync::Arc;
 use std::time::Duration;
-use std::vec::IntoIter;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::gateway::Gateway;
+use crate::gateway::aside::aside;
 use crate::gateway::failure::Failure;
 use crate::gateway::limits::Budget;
 use crate::gateway::nodes::Live;
@@ -31,14 +32,14 @@ const MOST: usize = 128 * 1024 * 1024;
 
 /// An answer that is no longer takes no room: each connection has as much of it on its way anyway. So what has
 /// changed something on its node, which is answered shortly, is told to the client whatever others hold.
-const SHORT: usize = 64 * 1024;
+pub const SHORT: usize = 64 * 1024;
 
 /// Most room that is taken beforehand for a body that does not say how long it is.
 const STEP: usize = 16 * 1024 * 1024;
 
-/// The room that a body takes, until it is dropped.
-#[derive(Debug, Default)]
-pub struct Room(Vec<OwnedSemaphorePermit>);
+/// The room that a body takes, until nobody has it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Room(Vec<Arc<OwnedSemaphorePermit>>);
 
 impl Room {
     /// That of both.
@@ -46,10 +47,16 @@ impl Room {
         self.0.extend(other.0);
         self
     }
+
+    async fn take(&mut self, bytes: usize, budget: &Budget) -> Result<(), Unread> {
+        let taken = budget.within(bytes as u64, ROOM).await;
+        self.0.push(Arc::new(taken.ok_or(Unread::NoRoom)?));
+        Ok(())
+    }
 }
 
 /// A body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Whole {
     /// All of it.
     pub bytes: Bytes,
@@ -58,13 +65,34 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Makes it the body of an answer, whose room it keeps until its client has it.
-    pub fn answer_with(self, response: &mut axum::response::Response) {
-        let length = self.bytes.len().into();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length);
-        *response.body_mut() = body_in(vec![self.bytes], self.room);
+    /// One that takes none.
+    pub fn short(bytes: Bytes) -> Self {
+        let room = Room::default();
+        Self { bytes, room }
+    }
+
+    /// The same for a client, who may be slow: with room of those, in place of what it took.
+    ///
+    /// # Errors
+    /// [`Unread::NoRoom`].
+    pub async fn for_client(self, budget: &Budget) -> Result<Self, Unread> {
+        let mut room = Room::default();
+        if let Some(more) = self.bytes.len().checked_sub(SHORT) {
+            room.take(more, budget).await?;
+        }
+        let bytes = self.bytes;
+        Ok(Self { bytes, room })
+    }
+
+    /// As JSON; null where it is none.
+    pub async fn json(&self) -> Value {
+        let Self { bytes, room } = self.clone();
+        let read = move || {
+            // Until it is done, whoever waits for it.
+            let _room = room;
+            serde_json::from_slice(&bytes).unwrap_or_default()
+        };
+        aside(self.bytes.len(), read).await
     }
 }
 
@@ -151,32 +179,6 @@ where
     })
 }
 
-/// Short pieces go together up to so much: each is written by itself else.
-const TOGETHER: usize = 16 * 1024;
-
-/// A body out of pieces, and the room that they take.
-pub fn body_in(pieces: Vec<Bytes>, room: Room) -> Body {
-    let left = (pieces.into_iter().peekable(), room);
-    Body::from_stream(futures_util::stream::unfold(left, |mut left| async {
-        let piece = together(&mut left.0)?;
-        Some((Ok::<_, Infallible>(piece), left))
-    }))
-}
-
-/// The next pieces as one, of which a long one is not copied.
-fn together(pieces: &mut Peekable<IntoIter<Bytes>>) -> Option<Bytes> {
-    let first = pieces.next()?;
-    let fits = |length: usize, next: &Bytes| length + next.len() <= TOGETHER;
-    if pieces.peek().is_none_or(|next| !fits(first.len(), next)) {
-        return Some(first);
-    }
-    let mut all = first.to_vec();
-    while let Some(next) = pieces.next_if(|next| fits(all.len(), next)) {
-        all.extend_from_slice(&next);
-    }
-    Some(all.into())
-}
-
 /// Takes room for a body that grows.
 struct Growing<'a> {
     most: usize,
@@ -198,8 +200,7 @@ impl Growing<'_> {
         // In large steps: a body that does not say how long it is comes in thousands of pieces.
         let more = more.max(self.fits.min(STEP));
         let more = more.min(self.most.saturating_sub(self.fits));
-        let taken = self.budget.within(more as u64, ROOM).await;
-        self.room.0.push(taken.ok_or(Unread::NoRoom)?);
+        self.room.take(more, self.budget).await?;
         self.fits += more;
         Ok(())
     }
@@ -225,19 +226,8 @@ pub async fn read(
     chat: &str,
     body: NodeBody,
 ) -> Result<Whole, Reply> {
-    whole(body, MOST, &gateway.answers)
-        .await
-        .map_err(|unread| match unread {
-            Unread::NoRoom => Reply::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!(
-                    "the node `{}` has answered, and {}; try again",
-                    live.node.id,
-                    no_room()
-                ),
-            ),
-            unread => lost(live, chat, unread),
-        })
+    let body = whole(body, MOST, &gateway.answers).await;
+    body.map_err(|why| unread(live, chat, why))
 }
 
 /// The body of a node's answer to a request that changes something. Where it does not come whole the node has
@@ -260,8 +250,39 @@ pub async fn unwanted(mut body: NodeBody) {
     while let Ok(Some(Ok(_))) = tokio::time::timeout(QUIET, body.frame()).await {}
 }
 
+/// The first [`SHORT`] bytes of an answer that matters no more than that. It takes no room.
+pub async fn beginning<B>(mut body: B) -> Bytes
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut all = Vec::new();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(QUIET, body.frame()).await {
+        all.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if all.len() >= SHORT {
+            break;
+        }
+    }
+    all.truncate(SHORT);
+    all.into()
+}
+
+/// What a client is told of an answer to a request that changes nothing.
+pub fn unread(live: &Live, chat: &str, unread: Unread) -> Reply {
+    match unread {
+        Unread::NoRoom => Reply::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the node `{}` has answered, and {}; try again",
+                live.node.id,
+                no_room()
+            ),
+        ),
+        unread => lost(live, chat, unread),
+    }
+}
+
 /// What a client is told of an answer that did not come whole.
-fn lost(live: &Live, chat: &str, unread: Unread) -> Reply {
+pub fn lost(live: &Live, chat: &str, unread: Unread) -> Reply {
     let node = &live.node.id;
     if let Unread::TooLong(most) = unread {
         let most = most >> 20;

@@ -89,8 +89,8 @@ pub async fn place(
                         return why.of(&live.node.id, &refused);
                     }
                     if let Directory::Default = directory {
-                        let refused = Reply::into_response;
-                        match place::default_directory(&client.gateway, &live, refused).await {
+                        let said = Reply::into_response;
+                        match place::default_directory(&client.gateway, &live, said).await {
                             Ok(path) => set_cwd(&mut params, &path),
                             Err(not) => return Ok(not),
                         }

@@ -14,7 +14,7 @@ pub use crate::gateway::goosed::Wait;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::NodeBody;
-use crate::gateway::whole::{Room, Whole, whole};
+use crate::gateway::whole::{self, Room, SHORT, Unread, Whole};
 use crate::gateway::{goosed, opencode};
 use crate::routing::node::Dialect;
 
@@ -23,9 +23,6 @@ const MOST: usize = 64 * 1024 * 1024;
 
 /// How much of a refusal is passed on.
 const WORDS: usize = 500;
-
-/// A longer one is not looked into for its words.
-const SAID: usize = 64 * 1024;
 
 /// What a node has answered, and the room that it takes.
 #[derive(Debug)]
@@ -65,27 +62,21 @@ impl Answer {
     /// An answer that is passed on elsewhere. One that breaks off says as much as has come: nothing.
     pub async fn of(answer: axum::response::Response) -> Self {
         let (head, body) = answer.into_parts();
-        let said = axum::body::to_bytes(body, SAID).await;
-        Self::short(head.status, said.unwrap_or_default())
+        Self::short(head.status, whole::beginning(body).await)
     }
 
     /// One that takes no room.
     pub fn short(status: StatusCode, bytes: Bytes) -> Self {
-        let room = Room::default();
-        let body = Whole { bytes, room };
+        let body = Whole::short(bytes);
         Self { status, body }
     }
 
     /// As JSON; `null` where it is none.
     pub async fn json(self) -> Kept {
-        let Whole { bytes, room } = self.body;
-        let length = bytes.len();
-        let read = move || serde_json::from_slice(&bytes).unwrap_or_default();
-        let value = aside(length, read).await;
         Kept {
-            value,
-            length,
-            _room: room,
+            value: self.body.json().await,
+            length: self.body.bytes.len(),
+            _room: self.body.room,
         }
     }
 
@@ -93,14 +84,14 @@ impl Answer {
     pub fn words(&self) -> String {
         let body = &self.body.bytes;
         let said: Value = match body.len() {
-            ..=SAID => serde_json::from_slice(body).unwrap_or_default(),
+            ..=SHORT => serde_json::from_slice(body).unwrap_or_default(),
             _ => Value::Null,
         };
         let said = said["message"]
             .as_str()
             .or(said["data"]["message"].as_str())
             .map_or_else(
-                || String::from_utf8_lossy(&body[..body.len().min(SAID)]).into_owned(),
+                || String::from_utf8_lossy(&body[..body.len().min(SHORT)]).into_owned(),
                 str::to_owned,
             );
         let said: String = said.chars().take(WORDS).collect();
@@ -143,6 +134,19 @@ pub async fn ask(
     body: Option<Value>,
     wait: Wait,
 ) -> Result<Answer, Failure> {
+    let answer = asked(api, live, method, path, body, wait).await?;
+    answer.map_err(Failure::from)
+}
+
+/// The same, where it matters whether there was an answer that could not be read.
+async fn asked(
+    api: &Api,
+    live: &Live,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+    wait: Wait,
+) -> Result<Result<Answer, Unread>, Failure> {
     let mut request = Request::builder().method(method).uri(path);
     let body = match body {
         Some(body) => {
@@ -154,16 +158,16 @@ pub async fn ask(
     let request = request
         .body(body)
         .map_err(|e| Failure::NotSent(format!("a bad request line: {e}")))?;
-    let asked = async {
+    let answered = async {
         let answer = head(api, live, request, wait).await?;
         let status = answer.status();
-        let body = whole(answer.into_body(), MOST, &api.gateway.answers).await?;
-        Ok(Answer { status, body })
+        let body = whole::whole(answer.into_body(), MOST, &api.gateway.looks).await;
+        Ok(body.map(|body| Answer { status, body }))
     };
     let hangs = live.streams.wait();
     tokio::select! {
         biased;
-        answer = asked => answer,
+        answer = answered => answer,
         () = hangs => Err(Failure::NoAnswer("it hangs, or is gone".to_owned())),
         () = tokio::time::sleep(wait.time()) => {
             Err(Failure::NoAnswer(too_late(wait)))
@@ -215,9 +219,11 @@ pub async fn ask_for(
     path: &str,
     body: Option<Value>,
 ) -> Result<Kept, Reply> {
-    match ask(api, live, method.clone(), path, body, Wait::Answer).await {
-        Ok(answer) if answer.status.is_success() => Ok(answer.json().await),
-        Ok(answer) => Err(answer.refusal(&live.node.id, chat)),
+    match asked(api, live, method.clone(), path, body, Wait::Answer).await {
+        Ok(Ok(answer)) if answer.status.is_success() => Ok(answer.json().await),
+        Ok(Ok(answer)) => Err(answer.refusal(&live.node.id, chat)),
+        Ok(Err(why)) if method.is_safe() => Err(whole::unread(live, chat, why)),
+        Ok(Err(why)) => Err(whole::lost(live, chat, why)),
         Err(failure) => Err(opencode::failed(&api.gateway, live, chat, &method, &failure).await),
     }
 }

@@ -1,9 +1,7 @@
 //! A node's answer on its way to the client: streams pass as they come; where an answer holds names of
 //! chats, the node's own are replaced by the gateway's.
 
-use std::convert::Infallible;
-
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, header};
 use axum::response::Response;
@@ -12,9 +10,10 @@ use super::json::{self, Edit};
 use super::table::{Ids, Route};
 use crate::gateway::aside::aside;
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::NodeBody;
-use crate::gateway::whole::{self, Room};
+use crate::gateway::whole::{self, Room, Whole};
 use crate::gateway::{Gateway, ids, stream, upstream};
 
 /// What `/schedule/{id}/run_now` says in place of a name.
@@ -42,8 +41,8 @@ pub async fn back(
         ("GET", _) | (_, "/agent/resume") => whole::read(gateway, live, chat, body).await?,
         _ => whole::done(gateway, live, chat, body).await?,
     };
-    let pieces = named_anew(&body.bytes, &live.node.id, route.ids).await;
-    Ok(of_pieces(parts, pieces, body.room))
+    let (pieces, room) = named_anew(body, &live.node.id, route.ids).await;
+    Ok(of_pieces(parts, pieces, room))
 }
 
 /// Passes an answer on in which no chat is named.
@@ -76,9 +75,15 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A node's answer with the gateway's names in it, in pieces.
-pub async fn named_anew(body: &Bytes, node: &str, paths: Ids) -> Vec<Bytes> {
-    let (length, body, node) = (body.len(), body.clone(), node.to_owned());
-    let edited = move || json::spliced(&body, renamed(&body, &node, paths));
+pub async fn named_anew(body: Whole, node: &str, paths: Ids) -> (Vec<Bytes>, Room) {
+    let length = body.bytes.len();
+    let node = node.to_owned();
+    let edited = move || {
+        (
+            json::spliced(&body.bytes, renamed(&body.bytes, &node, paths)),
+            body.room,
+        )
+    };
     aside(length, edited).await
 }
 
@@ -105,15 +110,5 @@ pub fn of_pieces(mut parts: Parts, pieces: Vec<Bytes>, room: Room) -> Response {
     parts
         .headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    Response::from_parts(parts, whole::body_in(pieces, room))
-}
-
-/// A body out of pieces.
-pub fn body_of(mut pieces: Vec<Bytes>) -> Body {
-    match pieces.len() {
-        0 | 1 => Body::from(pieces.pop().unwrap_or_default()),
-        _ => Body::from_stream(futures_util::stream::iter(
-            pieces.into_iter().map(Ok::<_, Infallible>),
-        )),
-    }
+    Response::from_parts(parts, pieces::body_in(pieces, room))
 }

@@ -69,7 +69,7 @@ pub async fn ready(gateway: &Gateway, live: &Arc<Live>, chat: &str) -> Result<()
     });
     match live.endpoint {
         Some(_) if !sick => Ok(()),
-        _ => place::probe(gateway, live)
+        _ => Box::pin(place::probe(gateway, live))
             .await
             .map_err(|health| not_ready(live, chat, &health)),
     }

@@ -12,21 +12,20 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::ask::ask;
 use super::process::Known;
 use super::table::{Route, Wait};
+use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::whole::{unwanted, whole};
+use crate::gateway::whole::{beginning, unwanted};
 use crate::gateway::{Gateway, lock};
 
 /// Most chats of a process that are known to have their model: well below the hundred that goosed keeps, since
 /// it has others too, of jobs and of whoever asks it past the gateway.
 const MOST: usize = 64;
-
-/// How much of a refusal is read, in bytes.
-const SAID: usize = 64 * 1024;
 
 /// What a client says to have its chat's model loaded, which the gateway has to know.
 const RESUME: &str = "/agent/resume";
@@ -46,8 +45,8 @@ pub struct Awake {
 /// Chats that are being given their model, by their node, its process and their native names.
 type Waking = Mutex<BTreeMap<(String, String, String), Arc<Waits>>>;
 
-/// What came of it, for all that wait for the same; else what their clients are told.
-type Waits = OnceCell<Result<Woken, (StatusCode, String)>>;
+/// What came of it, for all that wait for the same.
+type Waits = OnceCell<Result<Woken, Failure>>;
 
 /// What came of it.
 #[derive(Debug, Clone)]
@@ -154,12 +153,11 @@ impl Awake {
                 if has() {
                     return Ok(Woken::Has);
                 }
-                let resumed = self.resumed(gateway, live, process, native, chat).await;
-                resumed.map_err(|reply| (reply.status, reply.message))
+                self.resumed(gateway, live, process, native).await
             })
             .await;
         done.clone()
-            .map_err(|(status, message)| Reply::new(status, message))
+            .map_err(|failure| Reply::failed(&live.node.id, chat, &failure))
     }
 
     async fn resumed(
@@ -168,25 +166,22 @@ impl Awake {
         live: &Arc<Live>,
         process: Option<&str>,
         native: &str,
-        chat: &str,
-    ) -> Result<Woken, Reply> {
-        let answer = ask(gateway, live, resume(native)?, Wait::Create)
-            .await
-            .map_err(|failure| Reply::failed(&live.node.id, chat, &failure))?;
+    ) -> Result<Woken, Failure> {
+        let request = resume(native).map_err(|reply| Failure::NotSent(reply.message))?;
+        let answer = ask(gateway, live, request, Wait::Create).await?;
         let status = answer.status();
         if status.is_success() {
-            unwanted(answer.into_body()).await;
+            // It has its model by now, however long the rest of the answer takes.
+            let _ = timeout(Wait::Create.time(), unwanted(answer.into_body())).await;
             self.woke(live, process, native);
             return Ok(Woken::Has);
         }
         tracing::info!(
             node = live.node.id,
-            chat,
-            "the chat could not be resumed: {status}"
+            native,
+            "the session could not be resumed: {status}"
         );
-        let said = whole(answer.into_body(), SAID, &gateway.answers).await;
-        let said = said.map(|said| said.bytes).unwrap_or_default();
-        Ok(Woken::Refused(status, said))
+        Ok(Woken::Refused(status, beginning(answer.into_body()).await))
     }
 
     /// Whether a chat is known to have its model, which is being used.

@@ -22,8 +22,9 @@ use super::table::{Merge, Route, SESSION};
 use crate::gateway::Gateway;
 use crate::gateway::aside::aside;
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces::body_in;
 use crate::gateway::reply::{Reply, lacks};
-use crate::gateway::whole::{Room, Whole, body_in, read};
+use crate::gateway::whole::{Room, Whole, read};
 use crate::routing::node::Dialect;
 
 /// What goosed gives at most of a search, and where no limit is named.
@@ -94,7 +95,7 @@ pub async fn serve(
     }
     let length = got.iter().map(|(_, body)| body.len()).sum();
     let most = limit(parts.uri.query());
-    let merged = aside(length, move || merged(merge, &got, most)).await;
+    let (merged, room) = aside(length, move || (merged(merge, &got, most), room)).await;
     let length: usize = merged.iter().map(Bytes::len).sum();
     let mut response = body_in(merged, room).into_response();
     let headers = response.headers_mut();

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, Uri, header};
 use axum::response::Response;
 
-use super::answer::{self, back, body_of};
+use super::answer::{self, back};
 use super::ask::{ask, ready};
 use super::json;
 use super::key::{self, Key, Missing, Native};
@@ -16,8 +16,9 @@ use super::table::{Route, Where};
 use super::{awake, process};
 use crate::gateway::aside::{LARGE, aside};
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
-use crate::gateway::whole::{Whole, done};
+use crate::gateway::whole::done;
 use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;
 
@@ -167,7 +168,7 @@ fn with_headers(
     let mut request = Request::builder()
         .method(method.clone())
         .uri(target)
-        .body(body_of(body))
+        .body(pieces::body_of(body))
         .map_err(|e| Reply::bad(format!("a bad request line: {e}")))?;
     *request.headers_mut() = headers;
     Ok(request)
@@ -198,8 +199,9 @@ async fn forked(
     }
     let (mut parts, body) = answer.into_parts();
     answer::clean(&mut parts.headers);
-    let Whole { bytes: body, room } = done(gateway, live, &key.chat, body).await?;
-    let names = json::text(&body).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
+    let body = done(gateway, live, &key.chat, body).await?;
+    let names =
+        json::text(&body.bytes).and_then(|text| json::fields(text, &["sessionId", "session_id"]));
     for (_, found) in names.unwrap_or_default() {
         let Some(native) = found.string() else {
             continue;
@@ -217,6 +219,6 @@ async fn forked(
             tracing::warn!("the chat `{named}` was made and is not pinned: {e}");
         }
     }
-    let pieces = answer::named_anew(&body, &live.node.id, route.ids).await;
+    let (pieces, room) = answer::named_anew(body, &live.node.id, route.ids).await;
     Ok(answer::of_pieces(parts, pieces, room))
 }

@@ -78,14 +78,15 @@ pub async fn serve(
     } = placed;
     let MadeBy {
         parts,
-        body: Whole { bytes: body, room },
+        body,
         native,
     } = value;
     if !starts {
         // A whole history.
-        let pieces = answer::named_anew(&body, &live.node.id, SESSION).await;
+        let (pieces, room) = answer::named_anew(body, &live.node.id, SESSION).await;
         return Ok(answer::of_pieces(parts, pieces, room));
     }
+    let Whole { bytes: body, room } = body;
     let mut edits = answer::renamed(&body, &live.node.id, SESSION);
     let process = process::name(&live).await;
     let session = give_model(gateway, &live, &chat, &native)

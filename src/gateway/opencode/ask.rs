@@ -8,13 +8,12 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use crate::gateway::aside::aside;
 use crate::gateway::doubt::{self, Patience};
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
 use crate::gateway::upstream::{NodeBody, PROBE};
-use crate::gateway::whole::{self, Whole};
+use crate::gateway::whole::{self, Unread, Whole};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 
@@ -203,26 +202,37 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON; null where it is none.
     pub async fn json(&self) -> Value {
-        let body = self.body.bytes.clone();
-        let read = move || serde_json::from_slice(&body).unwrap_or_default();
-        aside(self.body.bytes.len(), read).await
+        self.body.json().await
     }
 }
 
-/// Sends a request and reads the whole answer, which takes room until it is dropped.
+/// Sends a request and reads the whole answer, which takes room until it is dropped. What cannot be read was
+/// answered all the same.
 ///
 /// # Errors
-/// As of [`ask`], and the answer is too large, broken or too slow, or there is no room for it.
+/// As of [`ask`], and the answer is too slow.
+pub async fn read(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    request: Request<Body>,
+) -> Result<Result<Answer, Unread>, Failure> {
+    let (head, body) = ask(gateway, live, request).await?.into_parts();
+    let read = whole::whole(body, ANSWER_BYTES, &gateway.looks);
+    let body = tokio::time::timeout(READ, read).await.map_err(|_| {
+        let secs = READ.as_secs();
+        Failure::NoAnswer(format!("its answer did not come whole within {secs} s"))
+    })?;
+    Ok(body.map(|body| Answer { head, body }))
+}
+
+/// The same where it does not matter which of the two it is.
+///
+/// # Errors
+/// As of [`read`], and the answer is too large, broken, or there is no room for it.
 pub async fn whole(
     gateway: &Gateway,
     live: &Arc<Live>,
     request: Request<Body>,
 ) -> Result<Answer, Failure> {
-    let (head, body) = ask(gateway, live, request).await?.into_parts();
-    let read = whole::whole(body, ANSWER_BYTES, &gateway.answers);
-    let body = tokio::time::timeout(READ, read).await.map_err(|_| {
-        let secs = READ.as_secs();
-        Failure::NoAnswer(format!("its answer did not come whole within {secs} s"))
-    })??;
-    Ok(Answer { head, body })
+    read(gateway, live, request).await?.map_err(Failure::from)
 }

@@ -77,7 +77,7 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
                 }
                 gateway.metrics.placed(Placement::placed);
                 access::chat(&made);
-                return Ok(pass::read_back(&live, answer));
+                return Ok(pass::read_back(gateway, &live, answer).await);
             }
             Ok(answer) => {
                 gateway.metrics.placed(Placement::refused);
@@ -85,7 +85,7 @@ pub async fn session(read: Read, session: &str, wanted: Wanted) -> Result<Respon
                 if answer.head.status.is_client_error() {
                     take_back(&read, pin).await?;
                 }
-                return Ok(pass::read_back(&live, answer));
+                return Ok(pass::read_back(gateway, &live, answer).await);
             }
             Err(Failure::NotSent(_)) => {
                 gateway.metrics.placed(Placement::elsewhere);

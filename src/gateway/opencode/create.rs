@@ -53,11 +53,11 @@ async fn placed(read: Read, wanted: Wanted) -> Result<Response, Reply> {
         wanted,
         Name::Made(place::as_it_is),
         |live| {
-            let read = &read;
+            let (read, gateway) = (&read, &gateway);
             async move {
                 let answer = make(read, &live).await?;
                 if !answer.head.status.is_success() {
-                    return Ok(Made::Refused(pass::read_back(&live, answer)));
+                    return Ok(Made::Refused(pass::read_back(gateway, &live, answer).await));
                 }
                 // There is one now, whatever it is called: its place stays taken.
                 let native = pinned::made(&answer).await.ok_or_else(nameless)?;
@@ -69,7 +69,7 @@ async fn placed(read: Read, wanted: Wanted) -> Result<Response, Reply> {
         },
     );
     Ok(match made.await {
-        Ok(placed) => pass::read_back(&placed.live, placed.value),
+        Ok(placed) => pass::read_back(&gateway, &placed.live, placed.value).await,
         Err(answer) => answer,
     })
 }

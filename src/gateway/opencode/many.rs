@@ -18,7 +18,7 @@ use crate::gateway::aside::aside;
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::{Reply, lacks};
-use crate::gateway::whole::{Room, Whole};
+use crate::gateway::whole::{self, Room, Unread, Whole};
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -47,7 +47,9 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     let (mut length, mut room) = (0, Room::default());
     for (live, answer) in nodes.iter().zip(answers) {
         match answer {
-            Ok(answer) if answer.head.status.is_success() => {
+            // A list without a node that is well would be a wrong one.
+            Ok(Err(why @ Unread::NoRoom)) => return Err(whole::unread(live, "", why)),
+            Ok(Ok(answer)) if answer.head.status.is_success() => {
                 let value = answer.json().await;
                 let remembered = match &path {
                     path if path.contains("/pty") => Some(&state.terminals),
@@ -66,9 +68,13 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                 room = room.and(answer.body.room);
                 parts.push(Part { value, more });
             }
-            Ok(answer) => {
+            Ok(Ok(answer)) => {
                 missing.push(live.node.id.as_str());
                 refusal.get_or_insert_with(|| (Arc::clone(live), answer));
+            }
+            Ok(Err(unread)) => {
+                missing.push(live.node.id.as_str());
+                why = format!("{why}; `{}`: {}", live.node.id, Failure::from(unread));
             }
             Err(e) => {
                 missing.push(live.node.id.as_str());
@@ -79,7 +85,7 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     if parts.is_empty() {
         // What every node that answers refuses is the client's mistake.
         return match refusal {
-            Some((live, answer)) => Ok(pass::read_back(&live, answer)),
+            Some((live, answer)) => Ok(pass::read_back(&state.gateway, &live, answer).await),
             None => Err(Reply::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("no node answers{why}"),
@@ -93,11 +99,18 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
         cursor: named.value("cursor"),
     };
     let (bytes, cursor) = aside(length, move || {
+        // Until they are one.
+        let _room = room;
         let merged = merge::merge(list, parts, &wanted);
         (merged.value.to_string().into(), merged.cursor)
     })
     .await;
-    let mut response = pinned::json(Whole { bytes, room });
+    let body = Whole::short(bytes).for_client(&state.gateway.answers).await;
+    let body = body.map_err(|_| {
+        let why = "there is no room for the list, since others are slow to take theirs; try again";
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    })?;
+    let mut response = pinned::json(body);
     let headers = response.headers_mut();
     if let Some(cursor) = cursor {
         headers.insert(CURSOR, HeaderValue::from(cursor));
@@ -107,11 +120,15 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
 }
 
 /// A node's part of a list. One that was found ill is not waited for, if it still is.
-async fn answer(gateway: &Gateway, live: &Arc<Live>, path: &str) -> Result<Answer, Failure> {
+async fn answer(
+    gateway: &Gateway,
+    live: &Arc<Live>,
+    path: &str,
+) -> Result<Result<Answer, Unread>, Failure> {
     if let Err(e) = ask::there(gateway, live, "", &Method::GET).await {
         return Err(Failure::NotSent(e.message));
     }
-    ask::whole(gateway, live, ask::get(path)?).await
+    ask::read(gateway, live, ask::get(path)?).await
 }
 
 /// Changes every node or none: all have to be there before anything is sent.
@@ -141,7 +158,7 @@ pub async fn every(asked: Asked) -> Result<Response, Reply> {
         .into_iter()
         .map(|(live, request)| ask::whole(gateway, live, request));
     let mut first = None;
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let (mut done, mut failed, mut perhaps) = (Vec::new(), Vec::new(), Vec::new());
     for (live, answer) in nodes.iter().zip(join_all(sent).await) {
         let name = format!("`{}`", live.node.id);
         match answer {
@@ -153,26 +170,32 @@ pub async fn every(asked: Asked) -> Result<Response, Reply> {
                 failed.push(format!("{name} answers {}", answer.head.status));
                 first.get_or_insert((Arc::clone(live), answer));
             }
-            Err(e) => failed.push(format!("{name}: {e}")),
+            Err(Failure::NotSent(e)) => failed.push(format!("{name}: {e}")),
+            Err(Failure::NoAnswer(e)) => perhaps.push(format!("{name}: {e}")),
         }
     }
     match first {
-        Some((live, answer)) if failed.is_empty() => Ok(pass::read_back(&live, answer)),
-        // All say no: the client's mistake.
-        Some((live, answer)) if done.is_empty() && failed.len() == nodes.len() => {
-            Ok(pass::read_back(&live, answer))
+        Some((live, answer)) if failed.is_empty() && perhaps.is_empty() => {
+            Ok(pass::read_back(gateway, &live, answer).await)
         }
-        _ => Err(Reply::new(
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "the nodes differ now: changed {}; not changed {}",
-                if done.is_empty() {
-                    "none".to_owned()
-                } else {
-                    done.join(", ")
-                },
-                failed.join(", ")
-            ),
-        )),
+        // All say no: the client's mistake.
+        Some((live, answer)) if failed.len() == nodes.len() => {
+            Ok(pass::read_back(gateway, &live, answer).await)
+        }
+        _ => {
+            let said = |names: Vec<String>| match names.is_empty() {
+                true => "none".to_owned(),
+                false => names.join(", "),
+            };
+            let (changed, not) = (said(done), said(failed));
+            let perhaps = match perhaps.is_empty() {
+                true => String::new(),
+                false => format!("; perhaps changed {}", perhaps.join(", ")),
+            };
+            Err(Reply::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the nodes differ now: changed {changed}; not changed {not}{perhaps}"),
+            ))
+        }
     }
 }

@@ -55,7 +55,7 @@ pub async fn new_terminal(asked: Asked) -> Result<Response, Reply> {
     if let Some(id) = pinned::made(&answer).await {
         read.state.terminals.note(&id, &live.node.id);
     }
-    Ok(pass::read_back(&live, answer))
+    Ok(pass::read_back(gateway, &live, answer).await)
 }
 
 /// A terminal, on its node.

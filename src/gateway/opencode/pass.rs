@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;
 
@@ -14,9 +15,11 @@ use super::ask::Answer;
 use super::named::Named;
 use crate::gateway::Gateway;
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
 use crate::gateway::stream;
 use crate::gateway::upstream;
+use crate::gateway::whole;
 
 /// Largest body of a request that is read first: settings, what a session begins with. What is passed on as it
 /// comes may be as long as anything that the gateway takes.
@@ -140,15 +143,18 @@ where
     Response::from_parts(head, body)
 }
 
-/// The same of an answer that was read.
-pub fn read_back(live: &Live, answer: Answer) -> axum::response::Response {
+/// The same of an answer that was read; 504 where there is no room for it until its client has it.
+pub async fn read_back(gateway: &Gateway, live: &Live, answer: Answer) -> axum::response::Response {
     let Answer { mut head, body } = answer;
     upstream::clean(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     sign(&mut head, live);
     let mut response = Response::from_parts(head, Body::empty());
     if !body.bytes.is_empty() {
-        body.answer_with(&mut response);
+        match body.for_client(&gateway.answers).await {
+            Ok(body) => pieces::answer_with(&mut response, body),
+            Err(why) => return whole::lost(live, "", why).into_response(),
+        }
     }
     response
 }

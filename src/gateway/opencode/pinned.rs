@@ -15,6 +15,7 @@ use super::routes;
 use super::scope;
 use super::{State, named::Named};
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
 use crate::gateway::using::Using;
 use crate::gateway::whole::Whole;
@@ -47,7 +48,7 @@ pub async fn fork(asked: Asked, session: &str) -> Result<Response, Reply> {
     {
         state.sessions.own(&state.gateway, &new, &live).await;
     }
-    Ok(pass::read_back(&live, answer))
+    Ok(pass::read_back(&state.gateway, &live, answer).await)
 }
 
 /// The same, after which the session is gone: its pin goes with it, also where it was gone before.
@@ -65,7 +66,7 @@ pub async fn delete(asked: Asked, session: &str) -> Result<Response, Reply> {
     if status.is_success() || status == StatusCode::NOT_FOUND {
         state.sessions.gone(&state.gateway, session).await;
     }
-    Ok(pass::read_back(&live, answer))
+    Ok(pass::read_back(&state.gateway, &live, answer).await)
 }
 
 async fn whole(read: &pass::Read, live: &Arc<Live>, session: &str) -> Result<Answer, Reply> {
@@ -141,7 +142,7 @@ pub async fn child(read: pass::Read, of: &str) -> Result<Response, Reply> {
             None => state.sessions.own(&state.gateway, &new, &live).await,
         }
     }
-    Ok(pass::read_back(&live, answer))
+    Ok(pass::read_back(&state.gateway, &live, answer).await)
 }
 
 /// The id of the session that an answer is.
@@ -228,7 +229,7 @@ pub async fn listed(
 /// An answer of the gateway's own in JSON.
 pub fn json(body: Whole) -> Response {
     let mut response = Response::new(Body::empty());
-    body.answer_with(&mut response);
+    pieces::answer_with(&mut response, body);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         axum::http::HeaderValue::from_static("application/json"),

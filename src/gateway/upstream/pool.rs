@@ -61,18 +61,21 @@ impl Pool {
 
     /// Keeps a connection, if it can be used again.
     pub fn put(self: &Arc<Self>, port: u16, mut wire: Wire) {
-        if !wire.is_free() {
-            return;
-        }
         // None at the end of a thread: nobody comes for it then.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        if !wire.is_free() {
+            return;
+        }
         let since = Instant::now();
         let mut inner = lock(&self.inner);
         let free = Free { wire, since };
         inner.free.entry(port).or_default().push(free);
-        if !std::mem::replace(&mut inner.swept, true) {
+        let first = !std::mem::replace(&mut inner.swept, true);
+        // A runtime that ends drops at once what is given to it, which takes the lock.
+        drop(inner);
+        if first {
             runtime.spawn(swept(Sweeper(Arc::downgrade(self)), self.idle / 3));
         }
     }
@@ -97,7 +100,7 @@ impl Pool {
     }
 }
 
-/// Who closes them. Another one comes when its runtime ends.
+/// Who closes them. Where its runtime ends, another one comes with the next connection that is kept.
 struct Sweeper(Weak<Pool>);
 
 impl Drop for Sweeper {

@@ -259,6 +259,70 @@ async fn an_answer_that_nobody_wants_closes_its_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_that_came_whole_and_that_nobody_reads_frees_its_connection() {
+    let (upstream, node) = (upstream(), node(Then::Fine).await);
+    for _ in 0..3 {
+        drop(ask(&upstream, &node).await.unwrap());
+        assert_eq!(free(&upstream, &node), 1);
+    }
+    assert_eq!(node.seen.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_was_not_written_comes_back() {
+    let node = node(Then::Fine).await;
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, node.endpoint.port));
+    let stream = stream.await.unwrap();
+    rustix::net::shutdown(&stream, rustix::net::Shutdown::Both).unwrap();
+    stream.readable().await.unwrap();
+    let wire = Wire::over(stream).await.unwrap();
+    let home = Home {
+        pool: std::sync::Weak::new(),
+        port: node.endpoint.port,
+    };
+    let request = Request::post("/once").body(Body::from("said")).unwrap();
+    let Err(Unanswered::Unsent(_, back)) = wire.ask(request, home).await else {
+        panic!("it was taken for sent");
+    };
+    assert_eq!(back.uri().path(), "/once");
+    assert_eq!(back.into_body().collect().await.unwrap().to_bytes(), "said");
+}
+
+/// What is left of a runtime's tasks is dropped when it ends, and each of them may give a connection back.
+#[test]
+fn a_runtime_ends_with_answers_that_were_not_dropped() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    // The node goes on.
+    let nodes = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let node = nodes.block_on(node(Then::Fine));
+    let ending = runtime();
+    let (upstream, done) = (upstream(), std::sync::mpsc::channel());
+    ending.block_on(async {
+        let answers = [ask(&upstream, &node).await, ask(&upstream, &node).await];
+        tokio::spawn(async move {
+            let _held = answers;
+            std::future::pending::<()>().await;
+        });
+        tokio::task::yield_now().await;
+    });
+    std::thread::spawn(move || {
+        drop(ending);
+        done.0.send(()).unwrap();
+    });
+    assert_eq!(done.1.recv_timeout(LONG), Ok(()), "it does not end");
+    drop(upstream);
+}
+
+#[tokio::test]
 async fn a_node_that_answers_before_the_end_of_a_request_is_heard() {
     let (upstream, node) = (upstream(), node(Then::Early).await);
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();

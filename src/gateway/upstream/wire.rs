@@ -3,7 +3,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Weak;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::BoxError;
 use axum::body::{Body, Bytes};
@@ -14,7 +14,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{poll_proceed, unconstrained};
 
 use super::pool::Pool;
 
@@ -36,10 +36,10 @@ pub enum Unanswered {
 }
 
 impl Wire {
-    /// Over a connection that stands.
+    /// Over a connection, which is not looked at: of one that is gone the first request comes back.
     ///
     /// # Errors
-    /// It does not stand any more.
+    /// None that is known.
     pub async fn over(stream: TcpStream) -> Result<Self, hyper::Error> {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         Ok(Self {
@@ -85,7 +85,7 @@ impl Wire {
         });
         match answered.await {
             Ok(answer) => Ok(answer.map(|body| NodeBody {
-                body,
+                body: Some(body),
                 ended: false,
                 wire: Some(self),
                 home,
@@ -111,10 +111,13 @@ pub struct Home {
     pub port: u16,
 }
 
-/// The body of a node's answer, as it comes. Dropped before its end it closes the connection to the node.
+/// The body of a node's answer, as it comes. Reading it is what drives its connection: also what is left of the
+/// request's own body goes to the node by that alone. Dropped, it closes the connection, unless the answer had
+/// come to its end.
 #[derive(Debug)]
 pub struct NodeBody {
-    body: Incoming,
+    /// `None` once it is dropped.
+    body: Option<Incoming>,
     ended: bool,
     wire: Option<Wire>,
     home: Home,
@@ -123,7 +126,10 @@ pub struct NodeBody {
 impl NodeBody {
     fn look(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // As for the head: the connection alone can bring more.
-        let frame = Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
         self.ended |= matches!(frame, Poll::Ready(None));
         frame.map_err(Into::into)
     }
@@ -137,30 +143,36 @@ impl HttpBody for NodeBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let there = self.look();
-        if there.is_ready() {
-            return there;
+        // A node that is always quicker than its reader must not keep the thread.
+        let step = ready!(poll_proceed(cx));
+        let mut frame = self.look();
+        if frame.is_pending() {
+            if let Some(wire) = &mut self.wire {
+                wire.drive(cx);
+            }
+            frame = self.look();
         }
-        if let Some(wire) = &mut self.wire {
-            wire.drive(cx);
+        if frame.is_ready() {
+            step.made_progress();
         }
-        self.look()
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        self.ended || self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
 
 impl Drop for NodeBody {
     fn drop(&mut self) {
-        if !self.is_end_stream() {
-            return;
-        }
+        // So that the connection drops what is left of it, where that is there already.
+        self.body = None;
         if let (Some(wire), Some(pool)) = (self.wire.take(), self.home.pool.upgrade()) {
             pool.put(self.home.port, wire);
         }

@@ -41,7 +41,8 @@ impl Handing {
         let Self { api, live, pin, .. } = &self;
         let _turn = api.turns.take(&pin.chat).await;
         let before = session(api, live, &self.native, pin).await?;
-        let there = read::said(&before, &self.id);
+        let id = self.id.clone();
+        let there = before.into(move |before| read::said(before, &id)).await;
         match there {
             Some(text) if text != self.text => return Err(another(&self.id)),
             _ if there.is_some() || api.said.knows(&pin.chat, &self.id) => return Ok(true),

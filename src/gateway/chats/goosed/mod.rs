@@ -145,12 +145,19 @@ pub async fn say(
             }
         };
         match end {
-            Ok(End::Finished) => {
-                let all = session(api, live, native, pin).await?;
-                sent.receipt = Rung::Answered;
-                sent.evidence.push("goosed ended its turn".to_owned());
-                sent.answer = Some(read::answer(&all, &id).unwrap_or_default());
-            }
+            Ok(End::Finished) => match session(api, live, native, pin).await {
+                Ok(all) => {
+                    sent.receipt = Rung::Answered;
+                    sent.evidence.push("goosed ended its turn".to_owned());
+                    let answer = all.into(move |all| read::answer(all, &id)).await;
+                    sent.answer = Some(answer.unwrap_or_default());
+                }
+                // It was delivered: whoever asks for it again is told the rest.
+                Err(e) => {
+                    sent.retry = true;
+                    sent.reason = Some(e.message);
+                }
+            },
             Ok(End::Failed(why)) => sent.reason = Some(why),
             Err(why) => {
                 sent.retry = true;

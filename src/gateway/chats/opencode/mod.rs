@@ -19,7 +19,7 @@ use super::Api;
 use super::events::{Told, server};
 use super::server::{Wait, ask, escaped, left};
 use super::sessions::to_the_end;
-use super::wire::{Cancelled, Message, Say, Sent, Until};
+use super::wire::{Cancelled, Message, Say, Sent};
 use crate::delivery::Rung;
 use crate::delivery::opencode::native as native_id;
 use crate::gateway::failure::Failure;
@@ -84,7 +84,7 @@ pub async fn say(
 ) -> Result<Sent, Reply> {
     let begun = Instant::now();
     let mut sent = Sent::to_server(pin, &say);
-    let (id, asked) = (sent.id.clone(), say.asked());
+    let id = sent.id.clone();
     let session = Session::of(api, live, native, pin).await?;
     let handing = {
         let session = session.clone();
@@ -103,24 +103,10 @@ pub async fn say(
     let held = wait.max(HELD);
     let mut looks = Looks::new();
     while sent.receipt < sent.asked.max(Rung::Accepted) {
-        let rested = asked == Until::Answered && session.at_rest().await?;
-        if sent.receipt < Rung::Accepted || looks.due(rested) {
-            let all = session.messages().await?;
-            let all = read::list(&all);
-            if all.iter().any(|m| m["info"]["id"] == message.as_str()) {
-                sent.receipt = Rung::Accepted;
-                sent.evidence = vec![format!("opencode has it as {message} in {native}")];
-            }
-            // Before and after: what ended may have been an earlier turn, or one of its steps.
-            if rested
-                && let Some(answer) = read::answer(all, &message)
-                && session.at_rest().await?
-            {
-                sent.receipt = Rung::Answered;
-                sent.evidence
-                    .push(format!("opencode ended the turn of {message}"));
-                sent.answer = Some(answer);
-            }
+        if let Err(e) = look(&session, &message, &mut looks, &mut sent).await {
+            // It was delivered: whoever asks for it again is told the rest.
+            sent.reason = Some(e.message);
+            break;
         }
         let limit = match sent.receipt {
             Rung::Submitted => held,
@@ -145,6 +131,44 @@ pub async fn say(
     }
     sent.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(sent)
+}
+
+/// Looks how far a message has come.
+async fn look(
+    session: &Session,
+    message: &str,
+    looks: &mut Looks,
+    sent: &mut Sent,
+) -> Result<(), Reply> {
+    let rested = sent.asked == Rung::Answered && session.at_rest().await?;
+    if sent.receipt >= Rung::Accepted && !looks.due(rested) {
+        return Ok(());
+    }
+    let id = message.to_owned();
+    let read = move |all: &Value| {
+        let all = read::list(all);
+        let there = all.iter().any(|m| m["info"]["id"] == id.as_str());
+        (there, read::answer(all, &id))
+    };
+    let (there, answer) = session.messages().await?.into(read).await;
+    if there {
+        sent.receipt = Rung::Accepted;
+        sent.evidence = vec![format!(
+            "opencode has it as {message} in {}",
+            session.native
+        )];
+    }
+    // Before and after: what ended may have been an earlier turn, or one of its steps.
+    if rested
+        && let Some(answer) = answer
+        && session.at_rest().await?
+    {
+        sent.receipt = Rung::Answered;
+        sent.evidence
+            .push(format!("opencode ended the turn of {message}"));
+        sent.answer = Some(answer);
+    }
+    Ok(())
 }
 
 /// When a session's messages are worth reading for an answer: they may be megabytes, and whether it is at
@@ -180,13 +204,15 @@ impl Looks {
 
 /// Hands a message over unless that was done. Its id there.
 async fn once(session: &Session, id: &str, text: &str) -> Result<String, Reply> {
-    let before = session.messages().await?;
-    match read::list(&before).iter().find(|m| is_named(m, id)) {
-        Some(message) if read::text_of(message) != text => Err(super::messages::another(id)),
-        Some(message) => {
-            let there = message["info"]["id"].as_str();
-            Ok(there.unwrap_or_default().to_owned())
-        }
+    let name = id.to_owned();
+    let find = move |before: &Value| {
+        let message = read::list(before).iter().find(|m| is_named(m, &name))?;
+        let there = message["info"]["id"].as_str().unwrap_or_default();
+        Some((there.to_owned(), read::text_of(message)))
+    };
+    match session.messages().await?.into(find).await {
+        Some((_, said)) if said != text => Err(super::messages::another(id)),
+        Some((there, _)) => Ok(there),
         None => hand_over(session, id, text).await,
     }
 }
@@ -267,10 +293,13 @@ pub async fn events(
         false => "working",
     };
     let mut begin = vec![Told::state(&pin.node, state, "opencode says so")];
-    let before = session.messages().await?;
-    let before = read::list(&before);
-    let said = read::conversation(before);
+    let (node, name) = (pin.node.clone(), native.clone());
+    let read = move |before: &Value| {
+        let before = read::list(before);
+        let reader = Reader::new(&node, &name, before);
+        (read::conversation(before), reader)
+    };
+    let (said, reader) = session.messages().await?.into(read).await;
     begin.extend(said.into_iter().map(Told::Message));
-    let reader = Reader::new(&pin.node, &native, before);
     Ok(server::stream(api, &live, frames, begin, reader))
 }

@@ -511,36 +511,56 @@ fn a_node_whose_own_directory_is_gone_leaves_the_chat_to_another() {
 }
 
 #[test]
-fn a_long_conversation_takes_of_the_room_that_all_answers_have() {
+fn a_long_conversation_takes_room_while_it_is_read_and_until_its_client_has_it() {
     run(async {
         let stand = Stand::new();
         let port = stand.serve().await;
         let limits = Limits {
-            answers: 1024 * 1024,
+            answers: 16 * 1024 * 1024,
+            looks: 20 * 1024 * 1024,
             ..Limits::default()
         };
         let under = within(&[("g", Dialect::Goosed, port)], limits).await;
         let caller = Caller::of(&under);
         let begin = json!({"chat": "c", "working_dir": "/tmp"});
         assert_eq!(caller.call("POST", "/chats", begin).await.0, 201);
-        let talk = |bytes: usize| {
-            let text = "x".repeat(bytes);
+        let talk = |mib: usize| {
+            let text = "x".repeat(mib << 20);
             let content = json!([{"type": "text", "text": text}]);
             let message =
                 json!({"id": "m1", "role": "assistant", "created": 1, "content": content});
             lock(&stand.inner).conversation = vec![message];
         };
-        talk(900 * 1024);
-        let (status, all) = caller.get("/chats/c/messages").await;
+        talk(10);
+        let path = "/chats/c/messages";
+        let unread = caller.send("GET", path, &[], Vec::new()).await;
+        assert_eq!(unread.status(), 200);
+        let (looks, answers) = (&under.gateway.looks, &under.gateway.answers);
+        assert_eq!(looks.left(), 20 * 1024);
+        assert!(answers.left() < 7 * 1024, "{}", answers.left());
+        // Who is slow keeps others from long answers, and the gateway from nothing.
+        let (status, why) = caller.get(path).await;
+        assert_eq!(status, 503, "{why}");
+        assert!(said(&why).contains("try again"), "{why}");
+        let say = json!({"text": "hello", "until": "accepted"});
+        let (status, sent) = caller.call("POST", path, say).await;
+        assert_eq!(
+            (status, &sent["receipt"]),
+            (200, &json!("accepted")),
+            "{sent}"
+        );
+        drop(unread);
+        while answers.left() < 16 * 1024 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (status, all) = caller.get(path).await;
         let text = all["messages"][0]["text"].as_str().unwrap_or_default();
-        assert_eq!((status, text.len()), (200, 900 * 1024));
-        talk(2 * 1024 * 1024);
-        let (status, why) = caller.get("/chats/c/messages").await;
-        assert_eq!(status, 504, "{why}");
+        assert_eq!((status, text.len()), (200, 10 << 20));
+        // What is too long for the gateway itself.
+        talk(21);
+        let (status, why) = caller.get(path).await;
+        assert_eq!(status, 503, "{why}");
         assert!(said(&why).contains("no room"), "{why}");
-        // What was taken is free again.
-        talk(900 * 1024);
-        assert_eq!(caller.get("/chats/c/messages").await.0, 200);
-        assert_eq!(under.gateway.answers.left(), 1024);
+        assert_eq!(looks.left(), 20 * 1024);
     });
 }
