@@ -31,8 +31,12 @@ impl Control {
     /// Attaches to a session that exists.
     ///
     /// # Errors
-    /// `NoServer`, `NoTarget`; or tmux cannot be run.
+    /// `NoServer`, `NoTarget`; the server is asked so much that it must not begin; or tmux cannot be run.
     pub fn attach(tmux: &Tmux, session: &str) -> Result<Self, TmuxError> {
+        let _quiet = tmux.quiet().ok_or_else(|| TmuxError::Refused {
+            verb: "attach-session".to_owned(),
+            message: "the server is asked too much for a control client to begin".to_owned(),
+        })?;
         let mut command = tmux.control_command(session);
         command
             .stdin(Stdio::piped())
@@ -184,8 +188,11 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         // It ends by itself when its input closes; a server that hangs must not keep us.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = &mut self.child;
+        self.tmux.ending(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+        });
     }
 }
 

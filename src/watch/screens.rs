@@ -94,6 +94,7 @@ impl Screens {
             Ok(control) => Some(ask(slot.insert(control))),
             Err(e) => {
                 tracing::debug!("no control client: {e}");
+                self.lost.set(Some(Instant::now()));
                 None
             }
         }

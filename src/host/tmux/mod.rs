@@ -6,6 +6,7 @@
 mod clients;
 mod listing;
 mod making;
+mod quiet;
 mod reading;
 mod server;
 mod typing;
@@ -119,7 +120,9 @@ impl Tmux {
     fn call(&self, args: &[&str], input: Option<&[u8]>) -> Result<Output, TmuxError> {
         let mut c = self.client();
         c.args(args);
+        let told_of = self.told_of();
         let out = process::run(c, input, TIMEOUT)?;
+        drop(told_of);
         tracing::debug!(args = ?args.iter().map(|a| a.chars().take(80).collect::<String>()).collect::<Vec<_>>(), status = ?out.status.code(), stderr = out.stderr, "tmux");
         if out.status.success() {
             return Ok(out);

@@ -226,3 +226,52 @@ fn ask_prints_the_answer_of_its_own_turn() {
     s.mosaic(&["agent", "ask", "a", "-m", "x", "--queue"])
         .code(2);
 }
+
+/// tmux before 3.7 ends where it has something to tell its control clients while one of them begins.
+#[test]
+fn no_server_ends_of_watchers_that_begin_while_sessions_come_and_go() {
+    use mosaic::host::control::Control;
+    use mosaic::host::tmux::{NewSession, Tmux};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let Some(s) = alone("") else { return };
+    let tmux = Tmux {
+        program: crate::support::tmux().unwrap(),
+        socket: s.socket(),
+    };
+    let server = || {
+        let out = s.tmux(&["display-message", "-p", "#{pid}"]).ok();
+        out.stdout.trim().to_owned()
+    };
+    let (before, enough) = (server(), AtomicBool::new(false));
+    let begun = std::thread::scope(|threads| {
+        for n in 0..2 {
+            let (tmux, enough) = (&tmux, &enough);
+            threads.spawn(move || {
+                let command = ["sleep", "100"].map(str::to_owned);
+                for i in 0.. {
+                    if enough.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let name = format!("x{n}-{i}");
+                    let made = tmux.new_session(&NewSession {
+                        name: &name,
+                        agent: "",
+                        directory: "/".as_ref(),
+                        command: &command,
+                    });
+                    let closed = made.map(|_| tmux.kill_session(&name));
+                    assert!(matches!(closed, Ok(Ok(()))), "{closed:?}");
+                }
+            });
+        }
+        // One that must not begin yet comes later.
+        let begun = (0..150)
+            .filter(|_| Control::attach(&tmux, "a").is_ok())
+            .count();
+        enough.store(true, Ordering::Relaxed);
+        begun
+    });
+    assert!(begun > 30, "{begun}");
+    assert_eq!(server(), before, "another server");
+}

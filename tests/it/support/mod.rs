@@ -17,7 +17,7 @@ pub use command::{Output, Running};
 pub use facts::{HOLDER, Place, unit_name};
 pub use manager::UserManager;
 pub use roster::{Agent, Roster};
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, tmux};
 pub use wait::{eventually, eventually_some};
 
 /// What a test cannot be without.

@@ -325,7 +325,16 @@ impl Sandbox {
         let socket = socket.to_string_lossy().into_owned();
         let mut all = vec!["-u", "-N", "-S", &socket];
         all.extend(args);
-        self.run("tmux", &all)
+        // As mosaic itself does it: not while one of its control clients begins, which some tmux dies of.
+        let locked = |path: PathBuf| {
+            let file = std::fs::File::open(path).ok()?;
+            let shared = rustix::fs::FlockOperation::LockShared;
+            rustix::fs::flock(&file, shared).ok().map(|()| file)
+        };
+        let locked = locked(format!("{socket}.calls").into());
+        let out = self.run("tmux", &all);
+        drop(locked);
+        out
     }
 
     /// Processes of this sandbox.
