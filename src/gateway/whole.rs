@@ -48,8 +48,8 @@ impl Room {
         self
     }
 
-    async fn take(&mut self, bytes: usize, budget: &Budget) -> Result<(), Unread> {
-        let taken = budget.within(bytes as u64, ROOM).await;
+    async fn take(&mut self, bytes: usize, budget: &Budget, wait: Duration) -> Result<(), Unread> {
+        let taken = budget.within(bytes as u64, wait).await;
         self.0.push(Arc::new(taken.ok_or(Unread::NoRoom)?));
         Ok(())
     }
@@ -76,11 +76,15 @@ impl Whole {
     /// # Errors
     /// [`Unread::NoRoom`].
     pub async fn for_client(self, budget: &Budget) -> Result<Self, Unread> {
+        let Self { bytes, room: own } = self;
         let mut room = Room::default();
-        if let Some(more) = self.bytes.len().checked_sub(SHORT) {
-            room.take(more, budget).await?;
+        if let Some(more) = bytes.len().checked_sub(SHORT)
+            && room.take(more, budget, Duration::ZERO).await.is_err()
+        {
+            // Others are not kept waiting meanwhile.
+            drop(own);
+            room.take(more, budget, ROOM).await?;
         }
-        let bytes = self.bytes;
         Ok(Self { bytes, room })
     }
 
@@ -200,7 +204,7 @@ impl Growing<'_> {
         // In large steps: a body that does not say how long it is comes in thousands of pieces.
         let more = more.max(self.fits.min(STEP));
         let more = more.min(self.most.saturating_sub(self.fits));
-        self.room.take(more, self.budget).await?;
+        self.room.take(more, self.budget, ROOM).await?;
         self.fits += more;
         Ok(())
     }

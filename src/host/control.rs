@@ -16,6 +16,9 @@ use super::tmux::{Pane, Tmux, TmuxError};
 /// Longest time for an answer. One takes far below a millisecond; a stopped server gives none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for the first one, which others wait for.
+const BEGIN: Duration = Duration::from_secs(1);
+
 /// An attached client. Dropping it detaches.
 #[derive(Debug)]
 pub struct Control {
@@ -25,6 +28,8 @@ pub struct Control {
     stdout: ChildStdout,
     unread: Vec<u8>,
     open: bool,
+    /// It was answered once.
+    attached: bool,
 }
 
 impl Control {
@@ -35,7 +40,7 @@ impl Control {
     pub fn attach(tmux: &Tmux, session: &str) -> Result<Self, TmuxError> {
         let _quiet = tmux.quiet().ok_or_else(|| TmuxError::Refused {
             verb: "attach-session".to_owned(),
-            message: "the server is asked too much for a control client to begin".to_owned(),
+            message: "it must not begin now: see quiet.rs".to_owned(),
         })?;
         let mut command = tmux.control_command(session);
         command
@@ -60,9 +65,11 @@ impl Control {
             stdout,
             unread: Vec::new(),
             open: true,
+            attached: false,
         };
         // Says at once whether it is attached.
-        control.ask("display-message -p ok")?;
+        control.ask_within("display-message -p ok", BEGIN)?;
+        control.attached = true;
         Ok(control)
     }
 
@@ -106,6 +113,10 @@ impl Control {
 
     /// Runs one command and gives what it prints.
     fn ask(&mut self, command: &str) -> Result<String, TmuxError> {
+        self.ask_within(command, TIMEOUT)
+    }
+
+    fn ask_within(&mut self, command: &str, timeout: Duration) -> Result<String, TmuxError> {
         let gone = || TmuxError::NoServer(self.tmux.socket.clone());
         if !self.open
             || self
@@ -116,7 +127,7 @@ impl Control {
             self.open = false;
             return Err(gone());
         }
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + timeout;
         let mut reply: Option<Reply> = None;
         loop {
             while let Some(line) = self.take_line() {
@@ -138,7 +149,7 @@ impl Control {
                 return Err(if timed_out {
                     TmuxError::Run(RunError::Timeout {
                         program: self.tmux.program.display().to_string(),
-                        seconds: TIMEOUT.as_secs_f64(),
+                        seconds: timeout.as_secs_f64(),
                     })
                 } else {
                     TmuxError::NoServer(self.tmux.socket.clone())
@@ -189,10 +200,15 @@ impl Drop for Control {
     fn drop(&mut self) {
         // It ends by itself when its input closes; a server that hangs must not keep us.
         let child = &mut self.child;
-        self.tmux.ending(|| {
+        let mut end = || {
             let _ = child.kill();
             let _ = child.wait();
-        });
+        };
+        match self.attached {
+            true => self.tmux.ending(&mut end),
+            // It never was one that others are told of; and whoever began it has the lock still.
+            false => end(),
+        }
     }
 }
 

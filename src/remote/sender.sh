@@ -11,14 +11,14 @@ set -u
 LC_ALL=C
 export LC_ALL
 unset TMUX
-id='' name='' target='' submits=3 wait=10 force='' verbose='' tmux=(tmux -u)
+id='' name='' target='' at='' submits=3 wait=10 force='' verbose='' tmux=(tmux -u)
 while (($#)); do
   case $1 in
     --id) id=$2; shift 2 ;;
     --name) name=$2; shift 2 ;;
     --target) target=$2; shift 2 ;;
-    --socket) tmux=(tmux -u -L "$2"); shift 2 ;;
-    --path) tmux=(tmux -u -S "$2"); shift 2 ;;
+    --socket) tmux=(tmux -u -L "$2"); at=${TMUX_TMPDIR:-/tmp}/tmux-$UID/$2; shift 2 ;;
+    --path) tmux=(tmux -u -S "$2"); at=$2; shift 2 ;;
     --submits) submits=$2; shift 2 ;;
     --wait) wait=$2; shift 2 ;;
     --force) force=1; shift ;;
@@ -192,6 +192,10 @@ for mark in "${collapsed[@]}"; do count "$seen" "$mark"; marks+=("$REPLY"); done
 record=$dir/$today-$id
 if ! : >"$record"; then record=''; refuse "cannot write to $dir"; fi
 buffer=mosaic-$id
+# On the server of a fleet: not while one of mosaic's control clients begins, which tmux 3.4 to 3.6 die of
+# where there is a new buffer to tell of.
+exec 8</dev/null
+if [[ -r $at.calls ]] && type flock >/dev/null 2>&1; then exec 8<"$at.calls"; flock -s -w 1 8; fi
 if ! printf %s "$text" | "${tmux[@]}" load-buffer -b "$buffer" - 2>/dev/null; then
   refuse 'tmux does not take the message'
 fi
@@ -202,6 +206,7 @@ done=$("${tmux[@]}" if-shell -F -t "$id_of_pane" '#{pane_dead}' \
   "${tmux[@]}" delete-buffer -b "$buffer" 2>/dev/null
   refuse "tmux did not paste: $done"
 }
+exec 8<&-
 if [[ $done == *MOSAIC-DEAD* ]]; then refuse "the program of pane $id_of_pane has ended"; fi
 
 held=''

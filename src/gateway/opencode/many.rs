@@ -192,9 +192,13 @@ pub async fn every(asked: Asked) -> Result<Response, Reply> {
                 true => String::new(),
                 false => format!("; perhaps changed {}", perhaps.join(", ")),
             };
+            let what = match changed.as_str() {
+                "none" => "no node is known to have taken it",
+                _ => "the nodes differ now",
+            };
             Err(Reply::new(
                 StatusCode::BAD_GATEWAY,
-                format!("the nodes differ now: changed {changed}; not changed {not}{perhaps}"),
+                format!("{what}: changed {changed}; not changed {not}{perhaps}"),
             ))
         }
     }

@@ -68,6 +68,7 @@ impl Tmux {
         ] {
             c.env_remove(name);
         }
+        let _told_of = self.told_of();
         let out = process::run(c, None, TIMEOUT)?;
         if out.status.success() {
             Ok(())

@@ -326,12 +326,18 @@ impl Sandbox {
         let mut all = vec!["-u", "-N", "-S", &socket];
         all.extend(args);
         // As mosaic itself does it: not while one of its control clients begins, which some tmux dies of.
-        let locked = |path: PathBuf| {
-            let file = std::fs::File::open(path).ok()?;
-            let shared = rustix::fs::FlockOperation::LockShared;
-            rustix::fs::flock(&file, shared).ok().map(|()| file)
+        let locked = |name: &str| {
+            let file = std::fs::File::open(format!("{socket}.{name}")).ok()?;
+            let shared = rustix::fs::FlockOperation::NonBlockingLockShared;
+            let until = Instant::now() + Duration::from_secs(2);
+            while rustix::fs::flock(&file, shared).is_err() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Some(file)
         };
-        let locked = locked(format!("{socket}.calls").into());
+        let turn = locked("turn");
+        let locked = locked("calls");
+        drop(turn);
         let out = self.run("tmux", &all);
         drop(locked);
         out
