@@ -63,6 +63,7 @@ fn opencode_lives() {
     // The role is of the launch, and opencode's interface knows nothing of it.
     let planner = json!([installed("opencode").unwrap(), "--agent", "plan"]);
     let planner = real.opencode(b).key("command", planner);
+    real.opencode_database();
     up(&real, [real.opencode(a), planner]);
     for name in [a, b] {
         let wait = ["agent", "wait", name, "--for", "idle", "--timeout", "90"];

@@ -120,6 +120,15 @@ trust_level = 'trusted'
             .env("STAND_IN_KEY", "none")
     }
 
+    /// Makes the database that several opencode share, before they start: of three that begin with none at the
+    /// same time on a busy machine, one hangs for good now and then (1.18).
+    pub fn opencode_database(&self) {
+        let program = installed("opencode").unwrap();
+        self.s
+            .run(&program.to_string_lossy(), &["session", "list"])
+            .ok();
+    }
+
     /// An agent of runtime `opencode` that asks before it runs a command.
     pub fn opencode(&self, name: &str) -> Agent {
         Agent::demo(name)

@@ -67,6 +67,7 @@ fn the_sdk_on_terminals() {
     let Some(real) = Real::lasting(Duration::from_secs(400)) else {
         return;
     };
+    real.opencode_database();
     let roster = real
         .roster(NODES.map(|name| real.opencode(name)))
         .default("ready_timeout", json!("90s"));
