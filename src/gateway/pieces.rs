@@ -6,9 +6,11 @@ use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
+use super::Gateway;
+use super::reply::Reply;
 use super::whole::{Room, Whole};
 
 /// Makes what was read the body of an answer.
@@ -18,6 +20,24 @@ pub fn answer_with(response: &mut Response, body: Whole) {
         .headers_mut()
         .insert(header::CONTENT_LENGTH, length);
     *response.body_mut() = body_in(vec![body.bytes], body.room);
+}
+
+/// An answer of the gateway's own in JSON, which takes room until its client has it.
+///
+/// # Errors
+/// 503: there is none.
+pub async fn json(gateway: &Gateway, text: Bytes, what: &str) -> Result<Response, Reply> {
+    let body = Whole::short(text).for_client(&gateway.answers).await;
+    let body = body.map_err(|_| {
+        let why =
+            format!("there is no room for {what}, since others are slow to take theirs; try again");
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    })?;
+    let mut response = Response::default();
+    answer_with(&mut response, body);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
 }
 
 /// A body out of pieces.

@@ -16,11 +16,8 @@ use super::frame::{Id, Message, Outcome, Params, Raw};
 use super::wire::{MESSAGE, send};
 use crate::gateway::credentials::SECRET_HEADER;
 use crate::gateway::nodes::Endpoint;
-use crate::gateway::upstream::Upstream;
+use crate::gateway::upstream::{CONNECT, Unconnected, Upstream};
 use crate::routing::node::Health;
-
-/// For a connection on loopback.
-const CONNECT: Duration = Duration::from_secs(1);
 
 /// For the WebSocket's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
@@ -59,18 +56,12 @@ pub async fn connect(
     hello: &Params,
 ) -> Result<Opened, Closed> {
     let within = |wait: Duration| Health::Timeout(format!("nothing within {} s", wait.as_secs()));
-    let address = (std::net::Ipv4Addr::LOCALHOST, endpoint.port);
-    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
-        .await
-        .map_err(|_| within(CONNECT))?
-        .map_err(|e| Health::Refused(words(&e)))?;
-    upstream
-        .is_own(endpoint.port)
-        .await
-        .map_err(|e| Health::Unauthorized(e.to_string()))?;
-    stream
-        .set_nodelay(true)
-        .map_err(|e| Health::Refused(e.to_string()))?;
+    let stream = upstream.connect(endpoint.port).await;
+    let stream = stream.map_err(|why| match why {
+        Unconnected::Late(_) => within(CONNECT),
+        Unconnected::Refused(e) => Health::Refused(words(&e)),
+        Unconnected::Stranger(why) => Health::Unauthorized(why),
+    })?;
     let unfit = |e: &dyn std::fmt::Display| Health::Unfit(e.to_string());
     let mut request = format!("ws://127.0.0.1:{}/acp", endpoint.port)
         .into_client_request()

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::body::{Given, id_of};
@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::gateway::aside::aside;
 use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
-use crate::gateway::whole::Whole;
 use crate::routing::node::Dialect;
 
 /// Says something in a chat, and waits for the receipt asked for.
@@ -103,17 +102,7 @@ pub async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Resp
     let length = messages.iter().map(|message| message.text.len()).sum();
     let text = aside(length, move || serde_json::to_vec(&Messages { messages })).await;
     let text = text.map_err(|e| Error::bug(format!("a conversation cannot be written: {e}")))?;
-    let body = Whole::short(text.into());
-    let body = body.for_client(&api.gateway.answers).await;
-    let body = body.map_err(|_| {
-        let why = "there is no room for the conversation, since others are slow to take theirs; try again";
-        Reply::new(StatusCode::SERVICE_UNAVAILABLE, why)
-    })?;
-    let mut response = Response::default();
-    pieces::answer_with(&mut response, body);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
+    pieces::json(&api.gateway, text.into(), "the conversation").await
 }
 
 /// Breaks off what a chat has under way: its turn, if its node is in a turn of this chat, and what waits to

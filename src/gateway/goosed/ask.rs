@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 
@@ -13,7 +12,7 @@ use crate::gateway::doubt::{self, Patience};
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
-use crate::gateway::upstream::PROBE;
+use crate::gateway::upstream::{NodeBody, PROBE};
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Health;
 

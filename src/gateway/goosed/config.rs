@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response as HttpResponse, StatusCode, header};
@@ -24,6 +23,7 @@ use super::table::{Route, Undo, Wait};
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::NodeBody;
 use crate::gateway::whole::done;
 use crate::gateway::{Gateway, place};
 use crate::routing::node::Dialect;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response as HttpResponse, StatusCode, Uri, header};
@@ -18,6 +17,7 @@ use crate::gateway::aside::{LARGE, aside};
 use crate::gateway::nodes::Live;
 use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
+use crate::gateway::upstream::NodeBody;
 use crate::gateway::whole::done;
 use crate::gateway::{Gateway, access, ids};
 use crate::routing::node::Dialect;

@@ -10,15 +10,15 @@ use futures_util::future::join_all;
 use super::ask::{self, Answer};
 use super::merge::{self, Part, Wanted};
 use super::pass::{self, Asked};
-use super::pinned;
 use super::routes::List;
 use super::scope;
 use crate::gateway::Gateway;
 use crate::gateway::aside::aside;
 use crate::gateway::failure::Failure;
 use crate::gateway::nodes::Live;
+use crate::gateway::pieces;
 use crate::gateway::reply::{Reply, lacks};
-use crate::gateway::whole::{self, Room, Unread, Whole};
+use crate::gateway::whole::{self, Room, Unread};
 
 /// Where more of a list begins, in opencode's answers.
 const CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -46,10 +46,12 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
     let mut why = String::new();
     let (mut length, mut room) = (0, Room::default());
     for (live, answer) in nodes.iter().zip(answers) {
-        match answer {
-            // A list without a node that is well would be a wrong one.
-            Ok(Err(why @ Unread::NoRoom)) => return Err(whole::unread(live, "", why)),
-            Ok(Ok(answer)) if answer.head.status.is_success() => {
+        // A list without a node that is well would be a wrong one.
+        if let Ok(Err(Unread::NoRoom)) = answer {
+            return Err(whole::unread(live, "", Unread::NoRoom));
+        }
+        match answer.and_then(|read| read.map_err(Failure::from)) {
+            Ok(answer) if answer.head.status.is_success() => {
                 let value = answer.json().await;
                 let remembered = match &path {
                     path if path.contains("/pty") => Some(&state.terminals),
@@ -68,13 +70,9 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
                 room = room.and(answer.body.room);
                 parts.push(Part { value, more });
             }
-            Ok(Ok(answer)) => {
+            Ok(answer) => {
                 missing.push(live.node.id.as_str());
                 refusal.get_or_insert_with(|| (Arc::clone(live), answer));
-            }
-            Ok(Err(unread)) => {
-                missing.push(live.node.id.as_str());
-                why = format!("{why}; `{}`: {}", live.node.id, Failure::from(unread));
             }
             Err(e) => {
                 missing.push(live.node.id.as_str());
@@ -105,12 +103,7 @@ pub async fn list(asked: Asked, list: List) -> Result<Response, Reply> {
         (merged.value.to_string().into(), merged.cursor)
     })
     .await;
-    let body = Whole::short(bytes).for_client(&state.gateway.answers).await;
-    let body = body.map_err(|_| {
-        let why = "there is no room for the list, since others are slow to take theirs; try again";
-        Reply::new(StatusCode::SERVICE_UNAVAILABLE, why)
-    })?;
-    let mut response = pinned::json(body);
+    let mut response = pieces::json(&state.gateway, bytes, "the list").await?;
     let headers = response.headers_mut();
     if let Some(cursor) = cursor {
         headers.insert(CURSOR, HeaderValue::from(cursor));

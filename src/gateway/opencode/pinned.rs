@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 
@@ -15,10 +14,8 @@ use super::routes;
 use super::scope;
 use super::{State, named::Named};
 use crate::gateway::nodes::Live;
-use crate::gateway::pieces;
 use crate::gateway::reply::Reply;
 use crate::gateway::using::Using;
-use crate::gateway::whole::Whole;
 
 /// The session in the path.
 ///
@@ -224,15 +221,4 @@ pub async fn listed(
             ),
         ),
     })
-}
-
-/// An answer of the gateway's own in JSON.
-pub fn json(body: Whole) -> Response {
-    let mut response = Response::new(Body::empty());
-    pieces::answer_with(&mut response, body);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        axum::http::HeaderValue::from_static("application/json"),
-    );
-    response
 }

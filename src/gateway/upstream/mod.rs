@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, Request, Response, Uri, Version, header};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 
 use super::access;
 use super::credentials::SECRET_HEADER;
@@ -26,7 +27,7 @@ pub use wire::NodeBody;
 use wire::{Home, Unanswered, Wire};
 
 /// For a connection on loopback; a listener that is alive takes microseconds.
-const CONNECT: Duration = Duration::from_secs(1);
+pub const CONNECT: Duration = Duration::from_secs(1);
 
 /// How long a probe may take.
 pub const PROBE: Duration = Duration::from_secs(1);
@@ -64,6 +65,27 @@ pub struct Upstream {
     metrics: Metrics,
 }
 
+/// Why there is no connection. Nothing was sent.
+#[derive(Debug)]
+pub enum Unconnected {
+    /// Not within [`CONNECT`].
+    Late(Elapsed),
+    /// Nobody takes it, or not for long.
+    Refused(std::io::Error),
+    /// Whoever took it is none of this user's own, and why.
+    Stranger(String),
+}
+
+impl From<Unconnected> for Failure {
+    fn from(why: Unconnected) -> Self {
+        Failure::NotSent(match why {
+            Unconnected::Late(e) => words(&e),
+            Unconnected::Refused(e) => words(&e),
+            Unconnected::Stranger(why) => why,
+        })
+    }
+}
+
 impl Upstream {
     /// Connects to nothing yet.
     pub fn new(metrics: Metrics) -> Self {
@@ -79,28 +101,19 @@ impl Upstream {
         }
     }
 
-    /// For who connects by itself: whether whoever took its connection is this user's own. To be asked
-    /// before anything is written.
-    ///
-    /// # Errors
-    /// [`Failure::NotSent`]: it is not.
-    pub async fn is_own(&self, port: u16) -> Result<(), Failure> {
-        self.owners.check(port).await.map_err(Failure::NotSent)
-    }
-
     /// A connection to one of this user's own processes, on which nothing was written yet.
     ///
     /// # Errors
-    /// [`Failure::NotSent`]: there is none.
-    pub async fn connect(&self, port: u16) -> Result<TcpStream, Failure> {
-        let not_sent = |e: &dyn std::error::Error| Failure::NotSent(words(e));
+    /// There is none.
+    pub async fn connect(&self, port: u16) -> Result<TcpStream, Unconnected> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
-        let stream = match tokio::time::timeout(CONNECT, stream).await {
-            Ok(stream) => stream.map_err(|e| not_sent(&e))?,
-            Err(e) => return Err(not_sent(&e)),
-        };
-        stream.set_nodelay(true).map_err(|e| not_sent(&e))?;
-        self.is_own(port).await?;
+        let stream = tokio::time::timeout(CONNECT, stream)
+            .await
+            .map_err(Unconnected::Late)?
+            .map_err(Unconnected::Refused)?;
+        stream.set_nodelay(true).map_err(Unconnected::Refused)?;
+        let own = self.owners.check(port).await;
+        own.map_err(Unconnected::Stranger)?;
         Ok(stream)
     }
 

@@ -86,7 +86,6 @@ impl Wire {
         match answered.await {
             Ok(answer) => Ok(answer.map(|body| NodeBody {
                 body: Some(body),
-                ended: false,
                 wire: Some(self),
                 home,
             })),
@@ -118,7 +117,6 @@ pub struct Home {
 pub struct NodeBody {
     /// `None` once it is dropped.
     body: Option<Incoming>,
-    ended: bool,
     wire: Option<Wire>,
     home: Home,
 }
@@ -130,7 +128,6 @@ impl NodeBody {
             return Poll::Ready(None);
         };
         let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
-        self.ended |= matches!(frame, Poll::Ready(None));
         frame.map_err(Into::into)
     }
 }
@@ -159,7 +156,7 @@ impl HttpBody for NodeBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gateway::upstream::NodeBody;
 use axum::body::Bytes;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -12,6 +11,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as HttpBody;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::gateway::upstream::NodeBody;
 
 /// Longest event of a node; longer ones are given up with their stream.
 const MOST: usize = 64 * 1024 * 1024;
